@@ -1,0 +1,159 @@
+"""What a profile says of an instrument: which data key plays which role, and how to read it."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nearedge.models import Technique
+
+
+class Section(BaseModel):
+    """A part of a profile: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Roles(Section):
+    """Data keys of the instrument, by the role that they play."""
+
+    energy: str | None = Field(
+        None, description="photon energy, or the energy axis (n,) of a whole spectrum"
+    )
+    i0: str | None = Field(None, description="incident intensity before the sample")
+    it: str | None = Field(None, description="transmitted intensity after the sample")
+    ir: str | None = Field(None, description="intensity after the reference foil")
+    if_: tuple[str, ...] = Field(
+        (),
+        description="fluorescence counts, one key per detector element (or one key with an array)",
+    )
+    icr: tuple[str, ...] = Field(
+        (), description="input count rate per element, for the dead-time correction"
+    )
+    ocr: tuple[str, ...] = Field(
+        (), description="output count rate per element, for the dead-time correction"
+    )
+    mu: str | None = Field(None, description="absorption already calculated by the instrument")
+    spectrum: str | None = Field(
+        None, description="whole core-loss spectrum (n,) per event, counts"
+    )
+    low_loss: str | None = Field(None, description="whole low-loss spectrum (m,) per event, counts")
+    dispersion: str | None = Field(
+        None, description="eV per channel, a data key or a configuration key"
+    )
+    offset: str | None = Field(
+        None, description="eV of channel 0, a data key or a configuration key"
+    )
+    low_loss_offset: str | None = Field(
+        None, description="eV of channel 0 of the low-loss spectrum"
+    )
+    context: tuple[str, ...] = Field(
+        (), description="scalars carried into the result, for trends: pressure, temperature …"
+    )
+
+
+class Finish(Section):
+    """When a spectrum is finished."""
+
+    when: Literal["stop", "event", "events", "stream"] = Field(
+        "stop",
+        description="stop: one spectrum per run; event: every event is one; events: every n events "
+        "(averaged for whole spectra, one per energy sweep for step scans); stream: one per stream",
+    )
+    n: int = Field(1, ge=1, description="how many events make one spectrum (when: events)")
+
+
+class Recognise(Section):
+    """Start-document entries that mark a run as no sample: any one that matches is enough."""
+
+    dark: dict[str, str | bool | int] = Field(
+        {"dark_frame": True, "scan_type": "dark"},
+        description="metadata of dark runs; their offsets are subtracted from what follows",
+    )
+    reference: dict[str, str | bool | int] = Field(
+        {"scan_type": "reference"}, description="metadata of reference runs"
+    )
+    calibration: dict[str, str | bool | int] = Field(
+        {"scan_type": "calibration"}, description="metadata of calibration runs"
+    )
+
+
+class XanesNormalisation(Section):
+    """Larch's pre_edge parameters; a null is Larch's own default."""
+
+    technique: Literal["xanes"] = "xanes"
+    e0: float | None = Field(None, description="edge energy, eV; null: found from the derivative")
+    step: float | None = Field(None, description="edge step; null: fitted")
+    pre1: float | None = Field(None, description="start of the pre-edge range, eV from e0")
+    pre2: float | None = Field(None, description="end of the pre-edge range, eV from e0")
+    norm1: float | None = Field(None, description="start of the post-edge range, eV from e0")
+    norm2: float | None = Field(None, description="end of the post-edge range, eV from e0")
+    nnorm: int | None = Field(None, ge=0, le=3, description="degree of the post-edge polynomial")
+    nvict: int = Field(0, ge=0, le=4, description="energy exponent of the pre-edge line")
+    energy_shift: float | Literal["reference"] = Field(
+        0.0,
+        description="eV added to the energies, or 'reference': what brings the foil's e0 to its table value",
+    )
+    reference_edge: str | None = Field(
+        None, description="edge of the reference foil, such as 'Si K'"
+    )
+
+
+class EelsNormalisation(Section):
+    """Background and deconvolution of a core-loss edge, in HyperSpy's terms."""
+
+    technique: Literal["eels"] = "eels"
+    e0: float | None = Field(None, description="edge onset, eV; null: found from the derivative")
+    background: tuple[float, float] = Field(
+        (-50.0, -5.0), description="power-law fit window, eV from the edge's table energy"
+    )
+    align_zero_loss: bool = Field(
+        True,
+        description="shift the axis so that the zero-loss peak is at 0, when a low-loss spectrum is there",
+    )
+    deconvolve: bool = Field(
+        False, description="Fourier-ratio deconvolution with the low-loss spectrum"
+    )
+    fwhm: float | None = Field(
+        None,
+        gt=0,
+        description="eV, of the Gaussian that re-broadens the deconvolved spectrum; null: the zero-loss peak's",
+    )
+    step: tuple[float, float] = Field(
+        (30.0, 60.0), description="window that is normalised to 1, eV from e0"
+    )
+    energy_shift: float = Field(0.0, description="eV added to the energies")
+
+
+Normalisation = Annotated[XanesNormalisation | EelsNormalisation, Field(discriminator="technique")]
+
+
+class Instrument(Section):
+    """One instrument and technique."""
+
+    technique: Technique = Field(Technique.XANES, description="xanes or eels")
+    absorber: str = Field("Si", description="chemical symbol of the absorbing element")
+    edge: str = Field("K", description="edge: K, L1, L2, L3, …")
+    signal: Literal["transmission", "fluorescence", "reference", "mu", "spectrum"] = Field(
+        "transmission",
+        description="which roles make the absorption: ln(i0/it), sum(if_)/i0, ln(it/ir), mu, or the spectrum itself",
+    )
+    units: Literal["eV", "keV"] = Field(
+        "eV", description="unit of the energies that the instrument reports"
+    )
+    streams: tuple[str, ...] = Field(("primary",), description="streams that hold spectra")
+    finish: Finish = Finish()
+    roles: Roles = Roles()
+    omit_elements: tuple[int, ...] = Field(
+        (), description="fluorescence elements left out, counted from 0"
+    )
+    recognise: Recognise = Recognise()
+    normalise: Normalisation = XanesNormalisation()
+    partial_every_s: float = Field(
+        1.0,
+        ge=0,
+        description="least time between partial answers of a running step scan, s; 0: no partial answers",
+    )
+    readable_roots: tuple[str, ...] = Field(
+        (),
+        description="folders below which file-backed data may be opened; none: file-backed data is refused",
+    )

@@ -1,0 +1,79 @@
+"""What the assembler makes of documents: one measurement per finished spectrum."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Where a measurement comes from.
+
+    Attributes
+    ----------
+    uid, scan_id
+        Of the run's start document.
+    time
+        The start document's, seconds since the epoch.
+    start
+        The whole start document.
+    """
+
+    uid: str
+    scan_id: int | None
+    time: float
+    start: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Measurement:
+    """The columns of one spectrum, by role, as they were measured.
+
+    Attributes
+    ----------
+    run, stream
+        Whose spectrum this is.
+    spectrum
+        Its name within the stream: ``"0"`` for the only one of a run, else the ``seq_num`` of the
+        event that finished it. Part of the result's key, so it must not depend on the order in
+        which documents of several runs arrive.
+    columns
+        For each role of the profile (``energy``, ``i0``, ``spectrum`` …) an array (n,), or
+        (n, elements) for a multi-element detector.
+    complete
+        False for a spectrum of a scan that aborted, or that still runs.
+    final
+        False while more may come: a partial answer is shown and never stored as a result.
+    time
+        When the last of it was measured, seconds since the epoch.
+    flags
+        Short words: ``aborted``, ``gap`` …
+    """
+
+    run: Run
+    stream: str
+    spectrum: str
+    columns: dict[str, np.ndarray]
+    complete: bool
+    final: bool
+    time: float
+    flags: tuple[str, ...] = ()
+    context: dict[str, Any] = field(default_factory=dict)
+    """Scalars measured along (pressure, temperature …): their means, for trends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Documents of a run that should have come and did not.
+
+    Attributes
+    ----------
+    run_uid
+        Of the run, as far as known (a descriptor's uid where no start was seen).
+    detail
+        What was missing.
+    """
+
+    run_uid: str
+    detail: str

@@ -1,0 +1,128 @@
+"""The profile: one tree of settings for one instrument, read from layered YAML and environment."""
+
+import hashlib
+import json
+from typing import Literal
+
+from pydantic import Field
+
+from nearedge.callbacks.instrument import Instrument, Section
+from nearedge.models import Quality
+
+
+class ZmqSource(Section):
+    """Live documents from a Bluesky 0MQ proxy."""
+
+    kind: Literal["zmq"] = "zmq"
+    address: str = Field("127.0.0.1:5578", description="host:port of the proxy's out side")
+    prefix: str = Field(
+        "", description="only messages published with this prefix; empty: those without one"
+    )
+    serializer: Literal["auto", "msgpack", "json", "pickle"] = Field(
+        "auto",
+        description="how the publisher writes documents; auto tells them apart; pickle is read by a restricted unpickler",
+    )
+    max_message_mb: float = Field(
+        64.0, gt=0, description="larger messages are refused and counted, MB"
+    )
+    queue_mb: float = Field(
+        512.0,
+        gt=0,
+        description="bytes that may wait in memory, MB; past it runs are marked for back-fill",
+    )
+
+
+class Catalog(Section):
+    """The Tiled server that holds raw runs and results."""
+
+    uri: str | None = Field(
+        None,
+        description="address of the server, such as http://127.0.0.1:8000/api/v1; null: an embedded server",
+    )
+    api_key_env: str = Field(
+        "TILED_API_KEY", description="name of the environment variable that holds the key"
+    )
+    raw: str = Field("raw", description="container of the raw Bluesky runs")
+    results: str = Field("inversions", description="container of the results")
+    directory: str | None = Field(
+        None, description="folder of the embedded server's files; null: a temporary one"
+    )
+    readable: tuple[str, ...] = Field(
+        (), description="folders that the embedded server may read file-backed data from"
+    )
+
+
+class Worker(Section):
+    """The process that owns the device and the model."""
+
+    device: str = Field(
+        "auto", description="auto (cuda when present, else cpu), cpu, cuda or cuda:N"
+    )
+    threads: int = Field(0, ge=0, description="CPU threads of the worker; 0: all cores")
+    model: str = Field(
+        "siox",
+        description="name of shipped weights, or path of a .safetensors file with its card beside it",
+    )
+    samples: int = Field(16, ge=1, le=1024, description="clusters drawn for each spectrum")
+    quality: Quality = Field(Quality.DEFAULT, description="fast, default or thorough")
+    batch: int = Field(8, ge=1, description="spectra inverted together at most")
+    attempts: int = Field(5, ge=1, description="tries of one spectrum before it counts as failed")
+    timeout_s: float = Field(
+        120.0, gt=0, description="time for one batch before the worker counts as hung, s"
+    )
+
+
+class Service(Section):
+    """The service's own files."""
+
+    ledger: str | None = Field(
+        None,
+        description="SQLite file of the work to do; null: beside the embedded catalog or in the user's state folder",
+    )
+
+
+class Simulator(Section):
+    """The simulated beamline (nearedge simulate, nearedge demo)."""
+
+    mode: Literal["transmission", "fluorescence", "eels", "eels-files"] = Field(
+        "transmission", description="what is measured, and how"
+    )
+    scans: int = Field(8, ge=1, description="scans along the pressure ramp")
+    points: int = Field(120, ge=20, description="energies of a step scan")
+    dwell_s: float = Field(0.01, ge=0, description="time per energy or per frame, s")
+    frames: int = Field(4, ge=1, description="EELS frames per run")
+    flux: float = Field(1e8, gt=0, description="incident photons or electrons per second")
+    resolution_ev: float = Field(
+        0.4, ge=0, description="Gaussian energy resolution, full width at half maximum, eV"
+    )
+    energy_offset_ev: float = Field(0.3, description="error of the energy scale, eV")
+    pause_s: float = Field(0.5, ge=0, description="time between scans, s")
+    seed: int = Field(0, description="of the noise")
+    publish: str = Field("127.0.0.1:5577", description="host:port of the proxy's in side")
+    prefix: str = Field("", description="prefix of the published messages")
+    serializer: Literal["msgpack", "json", "pickle"] = Field(
+        "msgpack", description="how documents are written"
+    )
+
+
+class Profile(Section):
+    """Everything that a nearedge command needs to know of an instrument and its surroundings."""
+
+    title: str = Field("", description="what this profile is for")
+    instrument: Instrument = Instrument()
+    source: ZmqSource = ZmqSource()
+    catalog: Catalog = Catalog()
+    worker: Worker = Worker()
+    service: Service = Service()
+    simulator: Simulator = Simulator()
+
+    def digest(self) -> str:
+        """Hash of the settings that change an answer: the instrument and the sampling."""
+        settings = {
+            "instrument": self.instrument.model_dump(
+                mode="json", exclude={"partial_every_s", "readable_roots", "streams", "recognise"}
+            ),
+            "samples": self.worker.samples,
+            "quality": self.worker.quality,
+        }
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
