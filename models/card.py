@@ -1,0 +1,166 @@
+"""The model card: what a file of weights is, read without loading torch."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+#: The form of the cards that this code reads and writes.
+FORM = 1
+
+
+class CardError(ValueError):
+    """Weights or a card that cannot be used: missing, of another form, or not one another's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What a file of weights holds and what is known of it.
+
+    Attributes
+    ----------
+    name, path
+        Of the weights.
+    digest
+        SHA-256 of the weights file, hex.
+    edges
+        The (absorber, edge) pairs that the model was trained on, in the order of its embedding.
+    species
+        The neighbours' vocabulary, in the order of the species channels.
+    atoms
+        Neighbours per cluster.
+    grid
+        First, last and step of the energies that the model reads, eV from e0.
+    network, encoder, surrogate
+        Sizes of the denoiser, the spectrum encoder and the forward surrogate.
+    diffusion
+        ``sigma_data``, ``sigma_min``, ``sigma_max`` (Å) and ``rho``.
+    members
+        Encoders in the ensemble.
+    calibration
+        Numbers found on held-out families: temperatures, conformal widths.
+    outlier
+        The out-of-distribution score's threshold and scales.
+    data
+        Digest and make-up of the training data.
+    recipe
+        What the training was told.
+    figures
+        Accuracy on held-out families.
+    limits
+        Sentences on what the model must not be used for.
+    """
+
+    name: str
+    path: Path
+    digest: str
+    edges: tuple[tuple[str, str], ...]
+    species: tuple[str, ...]
+    atoms: int
+    grid: tuple[float, float, float]
+    network: dict[str, Any]
+    encoder: dict[str, Any]
+    surrogate: dict[str, Any]
+    diffusion: dict[str, float]
+    members: int
+    calibration: dict[str, Any] = field(default_factory=dict)
+    outlier: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
+
+    def supports(self, absorber: str, edge: str) -> bool:
+        """Whether the model was trained on this edge of this element."""
+        return (absorber, edge) in self.edges
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def weights_path(model: str) -> Path:
+    """Where the weights of a model are: a shipped name, or the path of a .safetensors file.
+
+    Raises
+    ------
+    CardError
+        If there is no such file.
+    """
+    path = Path(model)
+    if path.suffix != ".safetensors":
+        path = Path(str(files("nearedge.models.weights") / f"{model}.safetensors"))
+    if not path.is_file():
+        raise CardError(
+            f"no weights {model!r}: expected one of {shipped()} or the path of a .safetensors file"
+        )
+    return path
+
+
+def shipped() -> list[str]:
+    """Names of the weights that come with nearedge."""
+    folder = Path(str(files("nearedge.models.weights")))
+    return sorted(p.stem for p in folder.glob("*.safetensors"))
+
+
+def _edges(pairs: list[list[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((absorber, edge) for absorber, edge in pairs)
+
+
+@cache
+def _read(path: Path, _stamp: tuple[int, int]) -> Card:
+    sidecar = path.with_suffix(".json")
+    if not sidecar.is_file():
+        raise CardError(f"{path.name} has no card: expected {sidecar.name} beside it")
+    text = json.loads(sidecar.read_text())
+    if text.pop("form", None) != FORM:
+        raise CardError(f"{sidecar} is no card of form {FORM}: train the weights again")
+    digest = sha256(path)
+    if text.pop("digest") != digest:
+        raise CardError(
+            f"{sidecar.name} belongs to other weights: {path.name} has digest {digest[:12]}…; "
+            "copy both files together"
+        )
+    text["edges"] = _edges(text["edges"])
+    for key in ("species", "grid", "limits"):
+        text[key] = tuple(text[key])
+    return Card(path=path, digest=digest, **text)
+
+
+def read_card(model: str) -> Card:
+    """Read a model's card and verify that its weights are the ones that it describes.
+
+    Parameters
+    ----------
+    model
+        Name of shipped weights, such as ``siox``, or the path of a ``.safetensors`` file with
+        its card, of the same stem and ``.json``, beside it.
+
+    Raises
+    ------
+    CardError
+        If weights or card are missing, or the card describes other weights.
+    """
+    path = weights_path(model)
+    stat = path.stat()
+    return _read(path, (stat.st_mtime_ns, stat.st_size))
+
+
+def write_card(path: Path, **entries: Any) -> Card:
+    """Write the card of the weights at ``path`` beside them, and read it back.
+
+    Parameters
+    ----------
+    path
+        The ``.safetensors`` file.
+    **entries
+        The attributes of `Card`, but for ``name``, ``path`` and ``digest``.
+    """
+    text = {"form": FORM, "digest": sha256(path), "name": path.stem, **entries}
+    path.with_suffix(".json").write_text(json.dumps(text, indent=1) + "\n")
+    return read_card(str(path))

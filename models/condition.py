@@ -1,0 +1,89 @@
+"""What the model reads of a spectrum: values on a fixed grid from e0, and where they are known."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearedge.models.spectrum import Array, NormalisedSpectrum, freeze_arrays
+
+#: First, last and step of the grid that the shipped model reads, eV from e0.
+GRID = (-10.0, 60.0, 0.5)
+#: Values are clipped to this range: a glitch must not drown everything else.
+LIMITS = (-1.0, 8.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Condition:
+    """A spectrum on the model's grid.
+
+    Attributes
+    ----------
+    values
+        (g,) normalised absorption, 0 where it was not measured.
+    mask
+        (g,) 1 where it was measured, 0 elsewhere.
+    """
+
+    values: NDArray[np.float32]
+    mask: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        freeze_arrays(self)
+
+    def known(self) -> Array:
+        """Give the values as a reader wants them: NaN where nothing was measured."""
+        return np.where(self.mask > 0, self.values, np.nan).astype(np.float64)
+
+
+def grid_of(span: Sequence[float]) -> Array:
+    """Energies from ``span``: first, last and step, eV from e0."""
+    first, last, step = span
+    return first + step * np.arange(round((last - first) / step) + 1)
+
+
+def _bin_mean(x: Array, y: Array, *, grid: Array) -> Array:
+    """Mean of y in the bin around each grid point, interpolated where fewer than three fall in it.
+
+    Averaging keeps the photons of scans that are finer than the grid.
+    """
+    step = grid[1] - grid[0]
+    edges = np.append(grid - step / 2, grid[-1] + step / 2)
+    inside = (x >= edges[0]) & (x < edges[-1])
+    index = np.searchsorted(edges, x[inside], side="right") - 1
+    count = np.bincount(index, minlength=len(grid))
+    total = np.bincount(index, weights=y[inside], minlength=len(grid))
+    return np.where(count > 2, total / np.maximum(count, 1), np.interp(grid, x, y))
+
+
+def condition(spectrum: NormalisedSpectrum, *, span: Sequence[float] = GRID) -> Condition:
+    """Read a normalised spectrum on the model's grid.
+
+    Points outside the measured range are masked, never extrapolated; a gap of the scan is
+    bridged by a straight line, as a plot of it would be.
+
+    Parameters
+    ----------
+    spectrum
+        As `normalise_xanes` or `normalise_eels` give it.
+    span
+        First, last and step of the grid, eV from e0.
+
+    Raises
+    ------
+    ValueError
+        If none of the grid was measured.
+    """
+    grid = grid_of(span)
+    relative = spectrum.energy - spectrum.e0
+    good = np.isfinite(spectrum.flat) & np.isfinite(relative)
+    relative, flat = relative[good], spectrum.flat[good]
+    if not relative.size or relative[0] > grid[-1] or relative[-1] < grid[0]:
+        raise ValueError(
+            f"no point between {grid[0]:g} and {grid[-1]:g} eV from e0; the model reads no others"
+        )
+    slack = span[2] / 2
+    mask = (grid >= relative[0] - slack) & (grid <= relative[-1] + slack)
+    values = np.where(mask, np.clip(_bin_mean(relative, flat, grid=grid), *LIMITS), 0.0)
+    return Condition(values=values.astype(np.float32), mask=mask.astype(np.float32))
