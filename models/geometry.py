@@ -31,7 +31,7 @@ SMEAR = 0.08
 
 def rdf_grid(*, stop: float = 4.0, step: float = 0.02) -> Array:
     """Radii 0 … ``stop`` on which radial distributions are given, Å."""
-    return np.arange(round(stop / step) + 1) * step
+    return np.linspace(0.0, stop, round(stop / step) + 1)
 
 
 @cache
@@ -75,7 +75,8 @@ def cutoffs(absorber: str, species: Species) -> Array:
 
 def distances(positions: NDArray[np.floating]) -> Array:
     """Distance of every atom from the absorber, (..., atoms) Å."""
-    return np.linalg.norm(np.asarray(positions, np.float64), axis=-1)
+    lengths: Array = np.linalg.norm(np.asarray(positions, np.float64), axis=-1)
+    return lengths
 
 
 def first_shell(
@@ -89,7 +90,7 @@ def coordination(
     absorber: str, species: Species, positions: NDArray[np.floating]
 ) -> NDArray[np.int64]:
     """Coordination number, (...)."""
-    return first_shell(absorber, species, positions).sum(-1).astype(np.int64)
+    return np.asarray(first_shell(absorber, species, positions).sum(-1), np.int64)
 
 
 def shell_bonds(absorber: str, species: Species, positions: NDArray[np.floating]) -> Array:

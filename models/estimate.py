@@ -1,0 +1,325 @@
+"""From sampled clusters to figures with calibrated uncertainty.
+
+The calibration is a handful of numbers fitted on held-out families (`fit_calibration`): how far to
+trust the samples' coordination numbers, and how wide an interval must be to hold the truth nine
+times in ten.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from nearedge.models import geometry
+from nearedge.models.dataset import Site
+from nearedge.models.inversion import Estimates, Interval, Samples
+from nearedge.models.spectrum import Array
+
+Figure: TypeAlias = Callable[[str, np.ndarray, np.ndarray], Array]
+
+#: Coordination numbers 0 … 12; what lies above counts as 12.
+CN_CLASSES = 13
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Widening:
+    """Half-width of an interval: ``scale`` (spread of the samples + ``floor``)."""
+
+    scale: float
+    floor: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Numbers that make stated uncertainty true, stored as JSON in the model card.
+
+    Attributes
+    ----------
+    level
+        Share of truths that sets and intervals should hold.
+    head_weight
+        Share of the descriptor head in the CN distribution; the rest are the samples.
+    spill
+        Probability that a sample's CN really is one higher, and one lower.
+    temperature
+        Above 1 flattens the CN distribution, below 1 sharpens it.
+    cn_threshold
+        Cumulated probability up to which classes enter the prediction set.
+    bond, angle, bridge
+        Widenings of the intervals, fitted on Å, degrees, and Å or degrees.
+    """
+
+    level: float = 0.9
+    head_weight: float = 0.5
+    spill: float = 0.02
+    temperature: float = 1.0
+    cn_threshold: float = 0.9
+    bond: Widening = Widening(scale=1.645, floor=0.002)
+    angle: Widening = Widening(scale=1.645, floor=0.5)
+    bridge: Widening = Widening(scale=1.645, floor=0.01)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain numbers, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, numbers: dict[str, Any]) -> "Calibration":
+        """Read back what `to_dict` gave."""
+        values: dict[str, Any] = {
+            name: Widening(**value) if isinstance(value, dict) else value
+            for name, value in numbers.items()
+        }
+        return cls(**values)
+
+
+def estimate(
+    samples: Samples,
+    *,
+    absorber: str,
+    calibration: Calibration,
+    head: Array | None = None,
+    vocabulary: Sequence[str] | None = None,
+) -> Estimates:
+    """Figures of the sampled clusters, with calibrated sets and intervals.
+
+    Parameters
+    ----------
+    samples
+        Clusters drawn for one spectrum.
+    absorber
+        Symbol of the absorber.
+    calibration
+        Fitted on held-out families.
+    head
+        (k,) CN probabilities of a descriptor head, or None where the model has none.
+    vocabulary
+        Species whose radial distributions are given; those of the samples where None.
+    """
+    cluster = (absorber, samples.species, samples.positions)
+    cn = geometry.coordination(*cluster)
+    bond, angle = geometry.mean_bond(*cluster), geometry.mean_angle(*cluster)
+    prob = cn_distribution(cn, samples.weights, calibration=calibration, head=head)
+    r = geometry.rdf_grid()
+    species = vocabulary or sorted({str(s) for s in np.unique(samples.species) if s})
+    return Estimates(
+        cn_prob=prob,
+        cn_mean=float(prob @ np.arange(len(prob))),
+        cn_map=int(prob.argmax()),
+        cn_set=prediction_set(prob, threshold=calibration.cn_threshold),
+        bond=interval(bond, samples.weights, calibration.bond),
+        angle=interval(angle, samples.weights, calibration.angle),
+        bridge=interval(geometry.bridge(*cluster), samples.weights, calibration.bridge),
+        sample_cn=cn,
+        sample_bond=bond,
+        sample_angle=angle,
+        rdf_r=r,
+        rdf=geometry.radial_distribution(
+            samples.species, samples.positions, vocabulary=species, r=r, weights=samples.weights
+        ),
+    )
+
+
+def _sample_share(cn: np.ndarray, weights: Array, spill: float) -> Array:
+    counted = np.bincount(np.minimum(cn, CN_CLASSES - 1), weights, minlength=CN_CLASSES)
+    blurred = (1 - 2 * spill) * counted
+    blurred[1:] += spill * counted[:-1]
+    blurred[:-1] += spill * counted[1:]
+    return np.asarray(blurred / blurred.sum())
+
+
+def _to_classes(head: Array) -> Array:
+    out = np.zeros(CN_CLASSES)
+    inside = min(len(head), CN_CLASSES)
+    out[:inside] = head[:inside]
+    out[-1] += head[inside:].sum()
+    return np.asarray(out / out.sum())
+
+
+def cn_distribution(
+    cn: np.ndarray, weights: Array, *, calibration: Calibration, head: Array | None = None
+) -> Array:
+    """Probability of CN = 0 … 12 from the samples' CN, blended with a head's probabilities.
+
+    Parameters
+    ----------
+    cn, weights
+        (samples,) coordination numbers, and weights that sum to 1.
+    head
+        (k,) probabilities of CN = 0 … k-1, or None.
+    """
+    prob = _sample_share(cn, weights, calibration.spill)
+    if head is not None:
+        prob = (1 - calibration.head_weight) * prob + calibration.head_weight * _to_classes(head)
+    sharpened = prob ** (1 / calibration.temperature)
+    return np.asarray(sharpened / sharpened.sum())
+
+
+def cumulated(prob: Array) -> Array:
+    """For each class the probability of all classes at least as likely (its APS score).
+
+    Romano, Sesia & Candès, NeurIPS 2020, without the randomisation, so that the same spectrum
+    always gets the same set.
+    """
+    order = np.argsort(-prob, kind="stable")
+    out = np.empty_like(prob)
+    out[order] = np.cumsum(prob[order])
+    return out
+
+
+def prediction_set(prob: Array, *, threshold: float) -> tuple[int, ...]:
+    """Classes whose cumulated probability stays within the threshold; never empty.
+
+    Examples
+    --------
+    >>> prediction_set(np.array([0.0, 0.05, 0.15, 0.8]), threshold=0.96)
+    (2, 3)
+    """
+    chosen = cumulated(prob) <= threshold + 1e-12
+    chosen[prob.argmax()] = True
+    return tuple(int(k) for k in np.flatnonzero(chosen))
+
+
+def _mean_and_spread(values: Array, weights: Array) -> tuple[float, float] | None:
+    known = ~np.isnan(values) & (weights > 0)
+    if not known.any():
+        return None
+    shares = weights[known] / weights[known].sum()
+    mean = float(shares @ values[known])
+    return mean, float(np.sqrt(shares @ (values[known] - mean) ** 2))
+
+
+def interval(values: Array, weights: Array, widening: Widening) -> Interval | None:
+    """Weighted mean and its interval; None where no sample defines the figure."""
+    found = _mean_and_spread(values, weights)
+    if found is None:
+        return None
+    mean, spread = found
+    half = widening.scale * (spread + widening.floor)
+    return Interval(mean=mean, lo=mean - half, hi=mean + half)
+
+
+def conformal_quantile(scores: Array, *, level: float) -> float:
+    """Quantile of held-out scores that a new score stays below with the stated probability.
+
+    The ceil((n + 1) level)-th smallest (Vovk et al. 2005); the largest where n is too small.
+    """
+    rank = min(int(np.ceil((len(scores) + 1) * level)), len(scores))
+    return float(np.sort(scores)[rank - 1])
+
+
+_SPILLS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+_TEMPERATURES = (0.6, 0.8, 1.0, 1.25, 1.6, 2.0)
+_HEAD_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_FLOORS = (0.1, 0.25, 0.5, 1.0, 2.0)  # in units of the median spread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Counted:
+    """One answer's coordination numbers beside the true one."""
+
+    cn: np.ndarray
+    weights: Array
+    head: Array | None
+    truth: int
+
+    def prob(self, calibration: Calibration) -> Array:
+        return cn_distribution(self.cn, self.weights, calibration=calibration, head=self.head)
+
+
+def _count(
+    samples: Sequence[Samples], sites: Sequence[Site], heads: Sequence[Array | None]
+) -> list[_Counted]:
+    return [
+        _Counted(
+            cn=geometry.coordination(site.absorber, answer.species, answer.positions),
+            weights=answer.weights,
+            head=head,
+            truth=min(site.cn, CN_CLASSES - 1),
+        )
+        for answer, site, head in zip(samples, sites, heads, strict=True)
+        if site.cn > 0
+    ]
+
+
+def _log_loss(counted: Sequence[_Counted], calibration: Calibration) -> float:
+    likelihood = np.array([one.prob(calibration)[one.truth] for one in counted])
+    return float(-np.log(np.maximum(likelihood, 1e-9)).mean())
+
+
+def _fit_blend(counted: Sequence[_Counted], start: Calibration) -> Calibration:
+    """Return the CN blend that gives the truths the highest likelihood."""
+    weights = _HEAD_WEIGHTS if any(one.head is not None for one in counted) else (0.0,)
+    trials = [
+        replace(start, head_weight=w, spill=s, temperature=t)
+        for w, s, t in product(weights, _SPILLS, _TEMPERATURES)
+    ]
+    return min(trials, key=lambda trial: _log_loss(counted, trial))
+
+
+def _fit_threshold(counted: Sequence[_Counted], blend: Calibration) -> float:
+    scores = np.array([cumulated(one.prob(blend))[one.truth] for one in counted])
+    return conformal_quantile(scores, level=blend.level)
+
+
+def _fit_widening(
+    figure: Figure, samples: Sequence[Samples], sites: Sequence[Site], start: Widening, level: float
+) -> Widening:
+    """Return the widening that covers at the level with the narrowest intervals on average."""
+    found = []
+    for answer, site in zip(samples, sites, strict=True):
+        truth = float(figure(site.absorber, site.species, site.positions))
+        values = figure(site.absorber, answer.species, answer.positions)
+        drawn = _mean_and_spread(values, answer.weights)
+        if drawn is not None and np.isfinite(truth):
+            found.append((abs(drawn[0] - truth), drawn[1]))
+    if not found:
+        return start
+    error, spread = np.array(found).T
+    unit = max(float(np.median(spread)), start.floor)
+    trials = [
+        Widening(scale=conformal_quantile(error / (spread + f * unit), level=level), floor=f * unit)
+        for f in _FLOORS
+    ]
+    return min(trials, key=lambda w: w.scale * (spread.mean() + w.floor))
+
+
+def fit_calibration(
+    samples: Sequence[Samples],
+    sites: Sequence[Site],
+    *,
+    heads: Sequence[Array | None] | None = None,
+    level: float = 0.9,
+) -> Calibration:
+    """Fit the calibration on answers whose truth is known.
+
+    Parameters
+    ----------
+    samples, sites
+        The answers and their true sites, of held-out families and of every input condition that
+        the stated uncertainty should hold for.
+    heads
+        For each answer the CN probabilities of the descriptor head.
+    level
+        Share of truths that sets and intervals should hold.
+
+    Raises
+    ------
+    ValueError
+        If there is no answer, or answers and sites differ in number.
+    """
+    if not samples or len(samples) != len(sites):
+        raise ValueError(
+            f"found {len(samples)} answers for {len(sites)} sites; a calibration needs one each"
+        )
+    start = Calibration(level=level)
+    counted = _count(samples, sites, heads or [None] * len(samples))
+    blend = _fit_blend(counted, start) if counted else start
+    return replace(
+        blend,
+        cn_threshold=_fit_threshold(counted, blend) if counted else start.cn_threshold,
+        bond=_fit_widening(geometry.mean_bond, samples, sites, start.bond, level),
+        angle=_fit_widening(geometry.mean_angle, samples, sites, start.angle, level),
+        bridge=_fit_widening(geometry.bridge, samples, sites, start.bridge, level),
+    )

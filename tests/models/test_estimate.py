@@ -1,0 +1,168 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nearedge.models.dataset import Site
+from nearedge.models.estimate import (
+    CN_CLASSES,
+    Calibration,
+    Widening,
+    cn_distribution,
+    conformal_quantile,
+    estimate,
+    fit_calibration,
+    interval,
+    prediction_set,
+)
+from nearedge.models.inversion import Samples
+
+TETRAHEDRON = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / 3**0.5
+
+
+def site(bond=1.62, cn=4):
+    positions = np.vstack([TETRAHEDRON[:cn] * bond, [[0, 0, 3.05]]])
+    return Site(
+        id="",
+        split="val",
+        group="",
+        family="",
+        structure="",
+        source="",
+        absorber="Si",
+        edge="K",
+        rattle=0,
+        strain=0,
+        species=np.array(["O"] * cn + ["Si"]),
+        positions=positions,
+        energy=np.zeros(0),
+        mu=np.zeros(0),
+        mu0=np.zeros(0),
+        e_fermi=0.0,
+    )
+
+
+def answer(rng, *, bond=1.62, spread=0.02, count=16, lost=0):
+    """Tetrahedra of scattered bond lengths; the first `lost` of them have one atom too few."""
+    positions = TETRAHEDRON * rng.normal(bond, spread, (count, 1, 1))
+    positions[:lost, 3] *= 3
+    outer = np.tile([[[0, 0, 3.05]]], (count, 1, 1))
+    return Samples(
+        species=np.tile(["O"] * 4 + ["Si"], (count, 1)),
+        positions=np.concatenate([positions, outer], 1).astype(np.float32),
+        weights=np.full(count, 1 / count),
+    )
+
+
+def test_estimates_of_a_tetrahedron():
+    found = estimate(
+        answer(np.random.default_rng(0), lost=4), absorber="Si", calibration=Calibration(spill=0.0)
+    )
+    assert found.cn_map == 4
+    assert found.cn_prob[3] == pytest.approx(0.25)
+    assert found.cn_mean == pytest.approx(3.75)
+    assert found.cn_set == (4,)
+    assert found.bond.lo < 1.62 < found.bond.hi
+    assert found.angle.mean == pytest.approx(109.47, abs=0.01)
+    assert found.bridge.mean == pytest.approx(3.05)
+    assert found.sample_cn.tolist() == [3] * 4 + [4] * 12
+    assert found.rdf["O"].sum() * 0.02 == pytest.approx(3.75, abs=1e-3)
+    assert set(found.rdf) == {"O", "Si"}
+
+
+def test_weights_count():
+    samples = answer(np.random.default_rng(0), count=2, lost=1)
+    weighted = Samples(
+        species=samples.species, positions=samples.positions, weights=np.array([0.9, 0.1])
+    )
+    assert estimate(weighted, absorber="Si", calibration=Calibration()).cn_map == 3
+
+
+def test_samples_without_any_bond_have_no_interval():
+    far = Samples(
+        species=np.array([["O"], ["O"]]),
+        positions=np.full((2, 1, 3), 3.0, np.float32),
+        weights=np.array([0.5, 0.5]),
+    )
+    found = estimate(far, absorber="Si", calibration=Calibration())
+    assert found.bond is None
+    assert found.angle is None
+    assert found.bridge is None
+    assert found.cn_map == 0
+    assert np.isnan(found.sample_bond).all()
+
+
+def test_the_head_is_blended_in():
+    weights, cn = np.full(4, 0.25), np.array([4, 4, 4, 4])
+    head = np.array([0, 0, 0, 0, 0, 1.0])
+    calibration = Calibration(head_weight=0.75, spill=0.0)
+    prob = cn_distribution(cn, weights, calibration=calibration, head=head)
+    assert prob[4] == pytest.approx(0.25)
+    assert prob[5] == pytest.approx(0.75)
+    longer = np.eye(20)[15]
+    assert cn_distribution(cn, weights, calibration=calibration, head=longer)[-1] == 0.75
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    cn=st.lists(st.integers(0, 30), min_size=1, max_size=40),
+    spill=st.floats(0, 0.2),
+    temperature=st.floats(0.5, 3),
+    threshold=st.floats(0.5, 1),
+)
+def test_any_distribution_sums_to_one_and_its_set_grows_with_the_threshold(
+    cn, spill, temperature, threshold
+):
+    calibration = Calibration(spill=spill, temperature=temperature)
+    prob = cn_distribution(np.array(cn), np.full(len(cn), 1 / len(cn)), calibration=calibration)
+    assert prob.shape == (CN_CLASSES,)
+    assert prob.sum() == pytest.approx(1)
+    chosen = prediction_set(prob, threshold=threshold)
+    assert prob.argmax() in chosen
+    assert set(chosen) <= set(prediction_set(prob, threshold=1.0))
+
+
+def test_conformal_quantile_covers():
+    rng = np.random.default_rng(1)
+    inside = [rng.random() <= conformal_quantile(rng.random(39), level=0.9) for _ in range(2000)]
+    assert np.mean(inside) == pytest.approx(0.9, abs=0.03)
+
+
+def test_interval_is_spread_times_scale():
+    found = interval(np.array([1.0, 3.0, np.nan]), np.full(3, 1 / 3), Widening(scale=2, floor=0.5))
+    assert (found.mean, found.lo, found.hi) == (2, -1, 5)
+
+
+def test_fitted_calibration_covers_new_answers():
+    """Samples twice too narrow and biased by noise: the fitted intervals hold the truth anyway."""
+    rng = np.random.default_rng(5)
+
+    def draw(count):
+        sites = [site(bond=rng.uniform(1.55, 1.75)) for _ in range(count)]
+        shells = [np.linalg.norm(s.positions[0]) for s in sites]
+        lost = rng.integers(0, 8, count)
+        answers = [
+            answer(rng, bond=rng.normal(b, 0.03), spread=0.015, lost=k)
+            for b, k in zip(shells, lost, strict=True)
+        ]
+        return answers, sites
+
+    calibration = fit_calibration(*draw(150))
+    answers, sites = draw(300)
+    found = [estimate(a, absorber="Si", calibration=calibration) for a in answers]
+    truth = [float(np.linalg.norm(s.positions[0])) for s in sites]
+    covered = [f.bond.lo <= t <= f.bond.hi for f, t in zip(found, truth, strict=True)]
+    assert 0.82 <= np.mean(covered) <= 0.97
+    assert np.mean([4 in f.cn_set for f in found]) >= 0.9
+
+
+def test_calibration_survives_json():
+    calibration = fit_calibration([answer(np.random.default_rng(0))] * 3, [site()] * 3)
+    assert Calibration.from_dict(json.loads(json.dumps(calibration.to_dict()))) == calibration
+
+
+def test_a_calibration_needs_an_answer_for_each_site():
+    with pytest.raises(ValueError, match="0 answers for 1 sites"):
+        fit_calibration([], [site()])
