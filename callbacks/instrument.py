@@ -1,8 +1,8 @@
 """What a profile says of an instrument: which data key plays which role, and how to read it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nearedge.models import Technique
 
@@ -37,14 +37,16 @@ class Roles(Section):
         None, description="whole core-loss spectrum (n,) per event, counts"
     )
     low_loss: str | None = Field(None, description="whole low-loss spectrum (m,) per event, counts")
-    dispersion: str | None = Field(
-        None, description="eV per channel, a data key or a configuration key"
+    dispersion: float | str | None = Field(
+        None, description="eV per channel: a data key, a configuration key or a number"
     )
-    offset: str | None = Field(
-        None, description="eV of channel 0, a data key or a configuration key"
+    offset: float | str | None = Field(
+        None, description="eV of channel 0: a data key, a configuration key or a number"
     )
-    low_loss_offset: str | None = Field(
-        None, description="eV of channel 0 of the low-loss spectrum"
+    low_loss_offset: float | str | None = Field(
+        None,
+        description="eV of channel 0 of the low-loss spectrum: a data key, a configuration key "
+        "or a number",
     )
     context: tuple[str, ...] = Field(
         (), description="scalars carried into the result, for trends: pressure, temperature …"
@@ -56,8 +58,9 @@ class Finish(Section):
 
     when: Literal["stop", "event", "events", "stream"] = Field(
         "stop",
-        description="stop: one spectrum per run; event: every event is one; events: every n events "
-        "(averaged for whole spectra, one per energy sweep for step scans); stream: one per stream",
+        description="stop: one spectrum per run, of all its streams; event: every event is one; "
+        "events: every n events (averaged for whole spectra, one per energy sweep for step "
+        "scans); stream: one per stream",
     )
     n: int = Field(1, ge=1, description="how many events make one spectrum (when: events)")
 
@@ -91,7 +94,8 @@ class XanesNormalisation(Section):
     nvict: int = Field(0, ge=0, le=4, description="energy exponent of the pre-edge line")
     energy_shift: float | Literal["reference"] = Field(
         0.0,
-        description="eV added to the energies, or 'reference': what brings the foil's e0 to its table value",
+        description="eV added to the energies, or 'reference': what brings the foil's e0 to its "
+        "table value",
     )
     reference_edge: str | None = Field(
         None, description="edge of the reference foil, such as 'Si K'"
@@ -108,7 +112,8 @@ class EelsNormalisation(Section):
     )
     align_zero_loss: bool = Field(
         True,
-        description="shift the axis so that the zero-loss peak is at 0, when a low-loss spectrum is there",
+        description="shift the axis so that the zero-loss peak is at 0, when a low-loss spectrum "
+        "is there",
     )
     deconvolve: bool = Field(
         False, description="Fourier-ratio deconvolution with the low-loss spectrum"
@@ -116,7 +121,8 @@ class EelsNormalisation(Section):
     fwhm: float | None = Field(
         None,
         gt=0,
-        description="eV, of the Gaussian that re-broadens the deconvolved spectrum; null: the zero-loss peak's",
+        description="eV, of the Gaussian that re-broadens the deconvolved spectrum; null: the "
+        "zero-loss peak's",
     )
     step: tuple[float, float] = Field(
         (30.0, 60.0), description="window that is normalised to 1, eV from e0"
@@ -135,7 +141,8 @@ class Instrument(Section):
     edge: str = Field("K", description="edge: K, L1, L2, L3, …")
     signal: Literal["transmission", "fluorescence", "reference", "mu", "spectrum"] = Field(
         "transmission",
-        description="which roles make the absorption: ln(i0/it), sum(if_)/i0, ln(it/ir), mu, or the spectrum itself",
+        description="which roles make the absorption: ln(i0/it), sum(if_)/i0, ln(it/ir), mu, or "
+        "the spectrum itself",
     )
     units: Literal["eV", "keV"] = Field(
         "eV", description="unit of the energies that the instrument reports"
@@ -146,14 +153,34 @@ class Instrument(Section):
     omit_elements: tuple[int, ...] = Field(
         (), description="fluorescence elements left out, counted from 0"
     )
+    saturation: float | None = Field(
+        None,
+        gt=0,
+        description="reading at and above which the detector of the signal is saturated, in its "
+        "own units; null: unknown",
+    )
     recognise: Recognise = Recognise()
     normalise: Normalisation = XanesNormalisation()
     partial_every_s: float = Field(
         1.0,
         ge=0,
-        description="least time between partial answers of a running step scan, s; 0: no partial answers",
+        description="least time between partial answers of a running step scan, s; 0: no partial "
+        "answers",
     )
     readable_roots: tuple[str, ...] = Field(
         (),
-        description="folders below which file-backed data may be opened; none: file-backed data is refused",
+        description="folders below which file-backed data may be opened; none: file-backed data "
+        "is refused",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _normalise_as_measured(cls, data: Any) -> Any:
+        """Let ``normalise`` follow ``technique`` where it names none itself."""
+        if not isinstance(data, dict):
+            return data
+        normalise = data.get("normalise") or {}
+        if not isinstance(normalise, dict) or "technique" in normalise:
+            return data
+        technique = str(data.get("technique", Technique.XANES))
+        return data | {"normalise": {"technique": technique, **normalise}}

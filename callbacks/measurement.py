@@ -49,6 +49,17 @@ class Measurement:
         When the last of it was measured, seconds since the epoch.
     flags
         Short words: ``aborted``, ``gap`` …
+    context
+        Scalars measured along (pressure, temperature …): their means, for trends.
+    dark
+        For the roles that a dark run measured before, its mean: what ``reduce`` subtracts. A
+        scalar (), or (n,) for a whole spectrum, or (elements,).
+    dark_runs
+        The uids of those dark runs.
+    keys
+        Data keys that the stream has, for telling why a role is empty.
+    problems
+        Sentences on data that could not be read.
     """
 
     run: Run
@@ -60,7 +71,10 @@ class Measurement:
     time: float
     flags: tuple[str, ...] = ()
     context: dict[str, Any] = field(default_factory=dict)
-    """Scalars measured along (pressure, temperature …): their means, for trends."""
+    dark: dict[str, np.ndarray] = field(default_factory=dict)
+    dark_runs: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

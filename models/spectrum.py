@@ -45,6 +45,8 @@ class Spectrum:
         (m,) eV and counts of the low-loss spectrum (EELS), or None.
     complete
         False when the scan ended early or still runs.
+    flags
+        Short words on how it was measured: ``gap``, ``bad-points`` … They go with the result.
     """
 
     energy: Array
@@ -56,6 +58,7 @@ class Spectrum:
     low_loss_energy: Array | None = None
     low_loss: Array | None = None
     complete: bool = True
+    flags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         freeze_arrays(self)

@@ -20,7 +20,8 @@ class ZmqSource(Section):
     )
     serializer: Literal["auto", "msgpack", "json", "pickle"] = Field(
         "auto",
-        description="how the publisher writes documents; auto tells them apart; pickle is read by a restricted unpickler",
+        description="how the publisher writes documents; auto tells them apart; pickle is read by "
+        "a restricted unpickler",
     )
     max_message_mb: float = Field(
         64.0, gt=0, description="larger messages are refused and counted, MB"
@@ -37,7 +38,8 @@ class Catalog(Section):
 
     uri: str | None = Field(
         None,
-        description="address of the server, such as http://127.0.0.1:8000/api/v1; null: an embedded server",
+        description="address of the server, such as http://127.0.0.1:8000/api/v1; null: an "
+        "embedded server",
     )
     api_key_env: str = Field(
         "TILED_API_KEY", description="name of the environment variable that holds the key"
@@ -61,7 +63,8 @@ class Worker(Section):
     threads: int = Field(0, ge=0, description="CPU threads of the worker; 0: all cores")
     model: str = Field(
         "siox",
-        description="name of shipped weights, or path of a .safetensors file with its card beside it",
+        description="name of shipped weights, or path of a .safetensors file with its card "
+        "beside it",
     )
     samples: int = Field(16, ge=1, le=1024, description="clusters drawn for each spectrum")
     quality: Quality = Field(Quality.DEFAULT, description="fast, default or thorough")
@@ -77,7 +80,8 @@ class Service(Section):
 
     ledger: str | None = Field(
         None,
-        description="SQLite file of the work to do; null: beside the embedded catalog or in the user's state folder",
+        description="SQLite file of the work to do; null: beside the embedded catalog or in the "
+        "user's state folder",
     )
 
 
