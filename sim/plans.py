@@ -1,0 +1,96 @@
+"""Plans of the simulated station: scans, frames, darks, and the ramp that strings them together."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import bluesky.plan_stubs as bps
+import bluesky.plans as bp
+import numpy as np
+from bluesky.utils import MsgGenerator
+
+from nearedge.models.spectrum import Array, Technique
+from nearedge.sim.station import Station
+
+# eV from the edge: FEFF's spectra end about 60 eV past it
+SCAN_RANGE = (-30.0, 60.0)
+# eV from the edge where the share of points is reached: most of them where the structure is
+SHARES = ((-30.0, 0.0), (-6.0, 0.15), (20.0, 0.75), (60.0, 1.0))
+DARK_POINTS = 5
+
+
+def scan_energies(edge_energy: float, *, points: int) -> Array:
+    """Return the energies of a step scan: (points,) eV, rising, most of them near the edge."""
+    at, share = np.array(SHARES).T
+    return edge_energy + np.interp(np.linspace(0, 1, points), share, at)
+
+
+def metadata(station: Station, technique: Technique) -> dict[str, Any]:
+    """Return what the start document says of a measurement.
+
+    What only a simulator can know is under ``simulation``, which nothing but the comparison with
+    the truth may read.
+    """
+    hutch = station.hutch
+    return {
+        "sample_name": hutch.sample.name,
+        "technique": str(technique),
+        "absorber": hutch.sample.absorber,
+        "edge": hutch.sample.edge,
+        "simulation": {
+            "truth": hutch.sample.truth(hutch.pressure).metadata(),
+            "energy_offset_ev": hutch.energy_offset_ev,
+            "edge_shift_ev": hutch.sample.shift,
+        },
+    }
+
+
+def xanes_scan(station: Station, *, points: int) -> MsgGenerator[str]:
+    """Step through the edge: one run, one event for each energy."""
+    energies = scan_energies(station.hutch.sample.edge_energy, points=points)
+    return (
+        yield from bp.list_scan(
+            [*station.detectors, station.press],
+            station.mono,
+            energies.tolist(),
+            md=metadata(station, Technique.XANES),
+        )
+    )
+
+
+def eels_acquire(station: Station, *, frames: int) -> MsgGenerator[str]:
+    """Take whole spectra: one run, one event (or one datum of a file) for each frame."""
+    return (
+        yield from bp.count(
+            [*station.detectors, station.press],
+            num=frames,
+            md=metadata(station, Technique.EELS),
+        )
+    )
+
+
+def dark_run(station: Station, *, technique: Technique) -> MsgGenerator[str]:
+    """Read the detectors with the shutter closed, marked as a dark; leave the shutter open."""
+    readables = [*station.detectors, station.press]
+    if technique is Technique.XANES:
+        readables.append(station.mono)
+    yield from bps.mv(station.shutter, False)
+    md = metadata(station, technique) | {"dark_frame": True, "scan_type": "dark"}
+    uid = yield from bp.count(readables, num=DARK_POINTS, md=md)
+    yield from bps.mv(station.shutter, True)
+    return uid
+
+
+def pressure_ramp(
+    station: Station,
+    pressures: Sequence[float],
+    measure: Callable[[Station], Iterator[Any]],
+    *,
+    pause_s: float = 0.0,
+) -> MsgGenerator[list[str]]:
+    """Measure at each pressure (GPa) in turn and return the uids of the runs."""
+    uids = []
+    for pressure in pressures:
+        yield from bps.mv(station.press, pressure)
+        uids.append((yield from measure(station)))
+        yield from bps.sleep(pause_s)
+    return uids

@@ -1,0 +1,128 @@
+"""The simulated station: every device of one profile around one hutch."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bluesky.protocols import Readable
+from ophyd_async.core import StaticPathProvider, init_devices
+
+from nearedge.callbacks.instrument import Instrument
+from nearedge.sim.camera import EelsCamera, EelsFileCamera, Optics
+from nearedge.sim.devices import FluorescenceDetector, IonChambers, Mono, Press, Shutter
+from nearedge.sim.hutch import Hutch
+from nearedge.sim.silica import Sample, silica
+from nearedge.streaming.profile import Profile, Simulator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Station:
+    """Devices that a plan needs, and the hutch they stand in.
+
+    Attributes
+    ----------
+    detectors
+        Read at every point of a scan, or in every frame.
+    """
+
+    hutch: Hutch
+    mono: Mono
+    press: Press
+    shutter: Shutter
+    detectors: tuple[Readable, ...]
+
+
+def build_station(
+    profile: Profile,
+    *,
+    sample: Sample | None = None,
+    directory: Path | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> Station:
+    """Return the station that a profile describes.
+
+    A RunEngine must exist before: it owns the event loop that connects the devices.
+
+    Parameters
+    ----------
+    sample
+        None: silica at the profile's edge.
+    directory
+        For the files of the camera (mode ``eels-files``).
+
+    Raises
+    ------
+    ValueError
+        For an edge without shipped spectra, or a camera that writes files without a directory.
+    """
+    settings = profile.simulator
+    hutch = build_hutch(profile.instrument, settings, sample=sample, clock=clock, sleep=sleep)
+    with init_devices():
+        mono, press, shutter = Mono(hutch), Press(hutch), Shutter(hutch)
+        detectors = DETECTORS[settings.mode](hutch, settings, directory)
+    for detector, name in zip(detectors, NAMES[settings.mode], strict=True):
+        detector.set_name(name)
+    return Station(hutch=hutch, mono=mono, press=press, shutter=shutter, detectors=detectors)
+
+
+def build_hutch(
+    instrument: Instrument,
+    settings: Simulator,
+    *,
+    sample: Sample | None,
+    clock: Callable[[], float],
+    sleep: Callable[[float], Awaitable[None]],
+) -> Hutch:
+    """Return the hutch with its sample."""
+    return Hutch(
+        sample=sample or silica(instrument.absorber, instrument.edge),
+        flux=settings.flux,
+        resolution_ev=settings.resolution_ev,
+        energy_offset_ev=settings.energy_offset_ev,
+        seed=settings.seed,
+        clock=clock,
+        sleep=sleep,
+    )
+
+
+def _transmission(hutch: Hutch, settings: Simulator, directory: Path | None) -> tuple:
+    return (IonChambers(hutch, dwell_s=settings.dwell_s),)
+
+
+def _fluorescence(hutch: Hutch, settings: Simulator, directory: Path | None) -> tuple:
+    return (
+        IonChambers(hutch, dwell_s=settings.dwell_s),
+        FluorescenceDetector(hutch, dwell_s=settings.dwell_s),
+    )
+
+
+def _eels(hutch: Hutch, settings: Simulator, directory: Path | None) -> tuple:
+    return (EelsCamera(Optics(hutch, dwell_s=settings.dwell_s)),)
+
+
+def _eels_files(hutch: Hutch, settings: Simulator, directory: Path | None) -> tuple:
+    if directory is None:
+        raise ValueError(
+            "mode eels-files writes HDF5 files and found no folder for them: "
+            "set instrument.readable_roots to the folder they shall go to"
+        )
+    provider = StaticPathProvider(lambda device=None: uuid.uuid4().hex, directory)
+    return (EelsFileCamera(Optics(hutch, dwell_s=settings.dwell_s), path_provider=provider),)
+
+
+DETECTORS = {
+    "transmission": _transmission,
+    "fluorescence": _fluorescence,
+    "eels": _eels,
+    "eels-files": _eels_files,
+}
+NAMES = {
+    "transmission": ("chambers",),
+    "fluorescence": ("chambers", "fluo"),
+    "eels": ("camera",),
+    "eels-files": ("camera",),
+}
