@@ -1,0 +1,155 @@
+"""Whether a spectrum holds the edge that it should: the tests behind each rejection."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nearedge.models.edges import nearest_edge
+from nearedge.models.pre_edge import PreEdge, Ranges
+from nearedge.models.spectrum import Array, Reason, Rejected
+
+MIN_BEFORE, MIN_AFTER = 3.0, 10.0  # eV that must be covered on either side of e0
+MIN_POINTS_BEFORE = 3
+MIN_SIGNIFICANCE = 6.0  # edge step over its standard deviation
+MIN_RISE = 0.3  # part of the step that happens within some eV of e0
+PINNED_RUN = 5  # equal largest values in a row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """The edge that should be there."""
+
+    absorber: str
+    edge: str
+    energy: float
+    tolerance: float
+
+    def __str__(self) -> str:
+        return f"{self.absorber} {self.edge} edge ({self.energy:.6g} eV)"
+
+
+def noise(energy: Array, mu: Array) -> float:
+    """Standard deviation of the noise of one point, from how far it lies off its neighbours.
+
+    The median over all points, so that the edge itself, which bends, hardly counts.
+    """
+    left, right = np.diff(energy)[:-1], np.diff(energy)[1:]
+    weight = right / (left + right)
+    between = weight * mu[:-2] + (1 - weight) * mu[2:]
+    spread = np.sqrt(1 + weight**2 + (1 - weight) ** 2)
+    return float(1.4826 * np.median(np.abs(mu[1:-1] - between) / spread))
+
+
+def check_signal(mu: Array) -> Rejected | None:
+    """Reject a signal that never changes or whose detector was pinned at its largest value."""
+    if np.ptp(mu) <= 1e-12 * np.abs(mu).max():
+        return Rejected(
+            reason=Reason.NO_EDGE,
+            detail=f"the signal is {mu[0]:.6g} throughout; expected an edge: check the detectors",
+        )
+    run = _longest_run(mu >= mu.max() - 1e-9 * np.ptp(mu))
+    if run >= PINNED_RUN:
+        return Rejected(
+            reason=Reason.SATURATED,
+            detail=f"{run} neighbouring points hold the very same largest value {mu.max():.6g}: "
+            "the detector was at its limit; lower the gain, the flux or the concentration",
+        )
+    return None
+
+
+def _longest_run(marked: np.ndarray) -> int:
+    edges = np.diff(np.concatenate(([0], marked.astype(int), [0])))
+    return int((np.flatnonzero(edges == -1) - np.flatnonzero(edges == 1)).max(initial=0))
+
+
+def check_cover(energy: Array, e0: float) -> Rejected | None:
+    """Reject a scan that covers too little before or after ``e0`` to be normalised."""
+    before, after = e0 - energy[0], energy[-1] - e0
+    points = int((energy < e0).sum())
+    if before >= MIN_BEFORE and points >= MIN_POINTS_BEFORE and after >= MIN_AFTER:
+        return None
+    return Rejected(
+        reason=Reason.TOO_SHORT,
+        detail=f"the scan covers {before:.1f} eV ({points} points) before and {after:.1f} eV after "
+        f"the edge at {e0:.1f} eV; expected at least {MIN_BEFORE:g} eV "
+        f"({MIN_POINTS_BEFORE} points) before and {MIN_AFTER:g} eV after: widen the scan",
+    )
+
+
+def check_position(e0: float, expected: Expected) -> Rejected | None:
+    """Reject an edge that is not where the table has the expected one."""
+    if abs(e0 - expected.energy) <= expected.tolerance:
+        return None
+    absorber, edge = nearest_edge(e0)
+    return Rejected(
+        reason=Reason.WRONG_EDGE,
+        detail=f"found an edge at {e0:.1f} eV, nearest in the table to {absorber} {edge}; expected "
+        f"the {expected} within {expected.tolerance:g} eV: check absorber and edge in the profile",
+    )
+
+
+def shows_edge(energy: Array, mu: Array, fit: PreEdge) -> bool:
+    """Whether the step of ``fit`` stands out of the noise and happens at e0."""
+    deviation = noise(energy, mu) * step_deviation(energy, fit.e0, fit.ranges)
+    significant = fit.edge_step > MIN_SIGNIFICANCE * deviation
+    return bool(significant) and rise(energy, fit) > MIN_RISE
+
+
+def rise(energy: Array, fit: PreEdge) -> float:
+    """Part of the edge step that lies between just below and just past e0."""
+    off = energy - fit.e0
+    below = fit.norm[(off >= -8.0) & (off <= -3.0)]
+    past = fit.norm[(off >= 1.0) & (off <= 15.0)]
+    if not len(below) or not len(past):
+        return 0.0
+    return float(np.median(past) - np.median(below))
+
+
+def step_deviation(energy: Array, e0: float, ranges: Ranges) -> float:
+    """Standard deviation of the edge step for points of unit deviation.
+
+    The step is linear in mu once e0 and the ranges stand, so it is the norm of its weights.
+    """
+    pre = _window(energy, e0, ranges.pre1, ranges.pre2)
+    post = _window(energy, e0, ranges.norm1, ranges.norm2)
+    line = _fit(energy[pre] - e0, energy - e0, ranges.npre)
+    curve = _fit(energy[post] - e0, np.zeros(1), ranges.nnorm)[0]
+    before = -curve @ line[post]
+    return float(np.hypot(np.linalg.norm(before), np.linalg.norm(curve)))
+
+
+def _window(energy: Array, e0: float, lo: float, hi: float) -> np.ndarray:
+    inside = np.flatnonzero((energy >= e0 + lo) & (energy <= e0 + hi))
+    if len(inside):
+        return inside
+    return np.abs(energy - e0 - lo).argmin(keepdims=True)
+
+
+def _fit(x: Array, at: Array, degree: int) -> Array:
+    """(len(at), len(x)) weights of the values at ``x`` in the polynomial's values at ``at``."""
+    degree = min(degree, len(x) - 1)
+    inverse = np.linalg.pinv(np.vander(x, degree + 1, increasing=True))
+    return np.asarray(np.vander(at, degree + 1, increasing=True) @ inverse, dtype=float)
+
+
+def negative_step(e0: float, edge_step: float) -> Rejected:
+    """Refusal of a spectrum that falls at its edge."""
+    return Rejected(
+        reason=Reason.NEGATIVE_STEP,
+        detail=f"the signal falls by {-edge_step:.4g} at {e0:.1f} eV; expected it to rise: are the "
+        "incident and the transmitted intensity exchanged in the profile?",
+    )
+
+
+def no_edge(energy: Array, expected: Expected) -> Rejected:
+    """Refusal of a spectrum without an edge, too short where the scan has not passed it."""
+    lo, hi = energy[0], energy[-1]
+    found = f"no edge stands out of the noise between {lo:.1f} and {hi:.1f} eV"
+    if hi < expected.energy + expected.tolerance:
+        text = f"{found}; expected the {expected}: the scan may end before it"
+        return Rejected(reason=Reason.TOO_SHORT, detail=text)
+    if lo > expected.energy:
+        text = f"{found}; expected the {expected}: the scan begins past it"
+        return Rejected(reason=Reason.TOO_SHORT, detail=text)
+    text = f"{found}; expected the {expected}: check the sample, the beam and the signal's data key"
+    return Rejected(reason=Reason.NO_EDGE, detail=text)

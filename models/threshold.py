@@ -1,0 +1,95 @@
+"""Where the edge lies: the energy of steepest rise."""
+
+import numpy as np
+
+from nearedge.models.spectrum import Array
+
+_FEW = 100  # below this Larch's own estimate of the energy step is undefined
+
+
+def find_e0(energy: Array, mu: Array) -> float:
+    """Edge energy in eV, the same number as ``larch.xafs.find_e0``.
+
+    The point of largest derivative, first of the data as they are, then near it of the derivative
+    smoothed with a Lorentzian; a point counts only if its neighbours also rise steeply, so that
+    glitches are passed over.
+
+    Parameters
+    ----------
+    energy
+        (n,) eV, strictly increasing; at least 10 points.
+    mu
+        (n,) absorption.
+    """
+    n = len(energy)
+    first = _steepest(energy, _slope(energy, mu))
+    near = energy[first]
+    lo, hi = max(3, first - 75), min(first + 75, n - 3)
+    if first < 0.05 * n:  # a glitch at the start, says Larch
+        near, lo, hi = energy.mean(), max(3, first - 20), n - 3
+    width = 0.5 * (_clip(_typical_step(energy)) + _clip(near / 25000.0))
+    x, y = energy[lo:hi], mu[lo:hi]
+    second = _steepest(x, _smooth_lorentzian(x[:-1], _slope(x, y), width=width))
+    return float(x[second] if second >= 1 else energy[lo + 2])
+
+
+def _clip(step: float) -> float:
+    return max(0.01, min(1.0, step))
+
+
+def _slope(energy: Array, mu: Array) -> Array:
+    """Derivative without the last point, which Larch's ordering leaves out."""
+    slope = np.gradient(mu[:-1]) / np.gradient(energy[:-1])
+    return np.asarray(slope, dtype=float)
+
+
+def _typical_step(energy: Array) -> float:
+    """Mean of the ten smallest energy steps but the very smallest, eV."""
+    n = len(energy) - 1
+    if n < _FEW:
+        return 1.0
+    skip = n // _FEW
+    steps = np.sort(np.diff(energy[:-2])[skip:-skip])
+    return float(steps[skip : skip + 10].mean())
+
+
+def _steepest(energy: Array, slope: Array) -> int:
+    """Index of the largest slope among points whose neighbours are steep too; 0 if there is none."""
+    n = len(slope)
+    edge = max(3, int(n * 0.02))
+    inner = slope[edge:-edge]
+    scaled = (slope - inner.min()) / max(1e-10, np.ptp(inner))
+    steep = _steep_points(scaled)
+    candidate = np.zeros(n, dtype=bool)
+    candidate[1:-1] = steep[:-2] & steep[1:-1] & steep[2:] & (scaled[1:-1] > 0)
+    candidate[:edge] = candidate[n - edge + 1 :] = False
+    return int(np.where(candidate, scaled, 0.0).argmax())
+
+
+def _steep_points(scaled: Array) -> np.ndarray:
+    threshold = 0.60 if len(scaled) > 20 else 0.30
+    steep = scaled > threshold
+    if steep.sum() < 3:
+        steep = scaled > 0.5 * threshold
+        if steep.sum() <= 3:
+            steep = scaled > 0.25 * threshold
+    return steep if steep.sum() >= 3 else np.isfinite(scaled)
+
+
+def _smooth_lorentzian(energy: Array, y: Array, *, width: float) -> Array:
+    """Convolve with a Lorentzian of half width ``width`` eV on a grid of that step."""
+    lo = width * int((energy[0] - 5 * width) / width)
+    hi = width * int((energy[-1] + 5 * width) / width)
+    n = min(1 + int(abs(hi - lo + width * 0.1) / width), 50 * len(energy))
+    grid = np.linspace(lo, hi, n)
+    on_grid = np.interp(grid, energy, y)
+    window = 1.0 / (1.0 + (np.arange(2.0 * n) - n) ** 2)
+    mirrored = np.concatenate((on_grid[n:0:-1], on_grid, on_grid[-1 : -n - 1 : -1]))
+    smooth = np.convolve(window / window.sum(), mirrored, mode="valid")
+    start = max(0, (len(smooth) - n) // 2)
+    return np.interp(energy, grid, smooth[start : start + n])
+
+
+def find_threshold(energy: Array, mu: Array) -> float:
+    """Edge energy in eV as `find_e0`, whatever the scale of mu."""
+    return find_e0(energy, mu / np.ptp(mu))

@@ -1,0 +1,172 @@
+"""Normalise a XANES spectrum, or say why it cannot be."""
+
+from dataclasses import asdict
+from typing import Literal
+
+import numpy as np
+
+from nearedge.models import evidence
+from nearedge.models.edges import XANES_TOLERANCE, edge_energy
+from nearedge.models.energies import CleanSpectrum, check_axis, clean
+from nearedge.models.evidence import Expected
+from nearedge.models.pre_edge import PreEdge, pre_edge
+from nearedge.models.spectrum import Array, NormalisedSpectrum, Reason, Rejected, Spectrum
+from nearedge.models.threshold import find_e0, find_threshold
+from nearedge.models.windows import SHORT_POST, Windows, choose_windows
+
+__all__ = ["find_e0", "find_threshold", "normalise_xanes", "pre_edge"]
+
+
+def normalise_xanes(
+    spectrum: Spectrum,
+    *,
+    e0: float | None = None,
+    step: float | None = None,
+    pre1: float | None = None,
+    pre2: float | None = None,
+    norm1: float | None = None,
+    norm2: float | None = None,
+    nnorm: int | None = None,
+    nvict: int = 0,
+    energy_shift: float | Literal["reference"] = 0.0,
+    reference_edge: str | None = None,
+) -> NormalisedSpectrum | Rejected:
+    """Normalise as Larch does, on windows that also suit near-edge scans, and judge the result.
+
+    Parameters
+    ----------
+    spectrum
+        As measured; its energies may be in any order, repeated or NaN.
+    e0
+        Edge energy in eV on the shifted axis; None: found by `find_threshold`.
+    step, pre1, pre2, norm1, norm2, nnorm, nvict
+        As in `pre_edge`; None: chosen by `choose_windows`, which are Larch's defaults where the
+        scan is long enough for them.
+    energy_shift
+        eV added to the energies; ``"reference"``: what brings the edge of the reference foil to
+        its table energy.
+    reference_edge
+        Edge of the foil, such as ``"Si K"``; None: the edge of the spectrum itself.
+    """
+    expected = _expected(spectrum.absorber, spectrum.edge)
+    if isinstance(expected, Rejected):
+        return expected
+    shift = _shift(spectrum, energy_shift, reference_edge)
+    if isinstance(shift, Rejected):
+        return shift
+    cleaned = _cleaned(spectrum.energy + shift, spectrum.mu, expected)
+    if isinstance(cleaned, Rejected):
+        return cleaned
+    wanted = Windows(pre1=pre1, pre2=pre2, norm1=norm1, norm2=norm2, nnorm=nnorm, nvict=nvict)
+    energy, mu = cleaned.energy, cleaned.columns[:, 0]
+    fit = _fit(energy, mu, expected, e0=e0, step=step, wanted=wanted)
+    if isinstance(fit, Rejected):
+        return fit
+    return _normalised(spectrum, cleaned, fit, shift=shift)
+
+
+def _expected(absorber: str, edge: str) -> Expected | Rejected:
+    try:
+        energy = edge_energy(absorber, edge)
+    except KeyError as error:
+        return Rejected(reason=Reason.UNSUPPORTED, detail=str(error.args[0]))
+    return Expected(absorber=absorber, edge=edge, energy=energy, tolerance=XANES_TOLERANCE)
+
+
+def _cleaned(energy: Array, mu: Array, expected: Expected) -> CleanSpectrum | Rejected:
+    cleaned = clean(energy, mu)
+    if isinstance(cleaned, Rejected):
+        return cleaned
+    refusal = check_axis(
+        cleaned.energy, expected=expected.energy, tolerance=expected.tolerance
+    ) or evidence.check_signal(cleaned.columns[:, 0])
+    return refusal or cleaned
+
+
+def _fit(
+    energy: Array,
+    mu: Array,
+    expected: Expected,
+    *,
+    e0: float | None,
+    step: float | None,
+    wanted: Windows,
+) -> PreEdge | Rejected:
+    """Fit the spectrum, and where it shows no edge look for one in the spectrum upside down."""
+    fit = _fit_upright(energy, mu, e0=e0, step=step, wanted=wanted)
+    shown = isinstance(fit, PreEdge) and evidence.shows_edge(energy, mu, fit)
+    if isinstance(fit, PreEdge) and shown:
+        return evidence.check_position(fit.e0, expected) or fit
+    turned = _fit_upright(energy, -mu, e0=e0, step=None, wanted=wanted)
+    if isinstance(turned, PreEdge) and evidence.shows_edge(energy, -mu, turned):
+        return evidence.negative_step(turned.e0, -turned.edge_step)
+    if isinstance(fit, Rejected):
+        return fit
+    return evidence.no_edge(energy, expected)
+
+
+def _fit_upright(
+    energy: Array, mu: Array, *, e0: float | None, step: float | None, wanted: Windows
+) -> PreEdge | Rejected:
+    found = find_threshold(energy, mu) if e0 is None else e0
+    refusal = evidence.check_cover(energy, found)
+    if refusal is not None:
+        return refusal
+    windows = choose_windows(energy, found, wanted)
+    return pre_edge(energy, mu, e0=found, step=step, **asdict(windows))
+
+
+def _shift(
+    spectrum: Spectrum, energy_shift: float | Literal["reference"], reference_edge: str | None
+) -> float | Rejected:
+    """Energy shift in eV, fixed or from the foil: its table energy less its e0."""
+    if energy_shift != "reference":
+        return float(energy_shift)
+    if spectrum.reference is None:
+        return Rejected(
+            reason=Reason.MISSING_SIGNAL,
+            detail="energy_shift is 'reference' but the measurement has no reference signal; "
+            "name its data key (role ir) in the profile, or set energy_shift to a number",
+        )
+    absorber, _, edge = (reference_edge or f"{spectrum.absorber} {spectrum.edge}").partition(" ")
+    expected = _expected(absorber, edge)
+    if isinstance(expected, Rejected):
+        return expected
+    found = _reference_e0(spectrum.energy, spectrum.reference, expected)
+    return found if isinstance(found, Rejected) else expected.energy - found
+
+
+def _reference_e0(energy: Array, reference: Array, expected: Expected) -> float | Rejected:
+    cleaned = _cleaned(energy, reference, expected)
+    if isinstance(cleaned, CleanSpectrum):
+        mu = cleaned.columns[:, 0]
+        fit = _fit(cleaned.energy, mu, expected, e0=None, step=None, wanted=Windows())
+        if isinstance(fit, PreEdge):
+            return fit.e0
+        cleaned = fit
+    return Rejected(reason=cleaned.reason, detail=f"reference foil: {cleaned.detail}")
+
+
+def _normalised(
+    spectrum: Spectrum, cleaned: CleanSpectrum, fit: PreEdge, *, shift: float
+) -> NormalisedSpectrum:
+    flags = list(cleaned.flags)
+    if not spectrum.complete:
+        flags.append("partial")
+    if cleaned.energy[-1] - fit.e0 < SHORT_POST:
+        flags.append("short-post-edge")
+    return NormalisedSpectrum(
+        energy=cleaned.energy,
+        mu=np.ascontiguousarray(cleaned.columns[:, 0]),
+        norm=fit.norm,
+        flat=fit.flat,
+        e0=fit.e0,
+        edge_step=fit.edge_step,
+        technique=spectrum.technique,
+        absorber=spectrum.absorber,
+        edge=spectrum.edge,
+        energy_shift=shift,
+        complete=spectrum.complete,
+        parameters={name: float(value) for name, value in asdict(fit.ranges).items()},
+        flags=tuple(flags),
+    )
