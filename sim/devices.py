@@ -1,4 +1,4 @@
-"""Simulated devices of an X-ray beamline, for ophyd-async: no EPICS, no hidden state but the hutch."""
+"""Simulated devices of an X-ray beamline, for ophyd-async, without EPICS."""
 
 import numpy as np
 from bluesky.protocols import Movable, Triggerable

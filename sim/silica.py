@@ -1,63 +1,21 @@
 """Samples whose structure is known: sites with FEFF spectra, mixed as the pressure rises."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
+from importlib.resources import as_file, files
 from typing import Any
 
 import numpy as np
 
-from nearedge.models.spectrum import Array, freeze_arrays
+from nearedge.models.dataset import Site, read_dataset
+from nearedge.models.edges import edge_energy
+from nearedge.models.geometry import radial_distribution, shell_bonds
+from nearedge.models.spectrum import Array
 
-# Si-O: the minimum of the pair distribution in SiO2; other pairs make no first shell here
-BOND_CUTOFF = 2.25
-# where the edge is put, eV; FEFF's own scale is off by some eV
-EDGE_ENERGY = {("Si", "K"): 1838.9, ("O", "K"): 532.0}
-PARTNER = {"Si": "O", "O": "Si"}
+# the table's O K edge is that of the free atom; the oxides' lies here
+OXIDE_EDGE = {("O", "K"): 532.0}  # eV
 PRE_DECAY = 3.0  # eV
 POST_DECAY = 15.0  # eV
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Site:
-    """One absorber with its surroundings and its calculated spectrum.
-
-    Attributes
-    ----------
-    id, structure, source, split
-        Where it comes from, and whether the shipped model learned from it (``train``) or not.
-    species
-        (n,) neighbours within 6.6 Å, nearest first.
-    positions
-        (n, 3) Å, absorber at the origin.
-    energy
-        (m,) eV, FEFF's scale, strictly increasing.
-    mu, mu0
-        (m,) absorption and embedded-atom background in units of the edge step.
-    """
-
-    id: str
-    structure: str
-    source: str
-    split: str
-    absorber: str
-    edge: str
-    species: tuple[str, ...]
-    positions: Array
-    energy: Array
-    mu: Array
-    mu0: Array
-
-    def __post_init__(self) -> None:
-        freeze_arrays(self)
-
-    @property
-    def bonds(self) -> Array:
-        """Distances of the first shell, (CN,) Å, shortest first."""
-        partner = np.array(self.species) == PARTNER.get(self.absorber, "O")
-        distance = np.linalg.norm(self.positions[partner], axis=1)
-        return np.sort(distance[distance < BOND_CUTOFF])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -129,8 +87,8 @@ class Sample:
 
     @property
     def edge_energy(self) -> float:
-        """Tabulated edge energy, eV."""
-        return EDGE_ENERGY[self.absorber, self.edge]
+        """Where the edge is put, eV."""
+        return placed_at(self.absorber, self.edge)
 
     def shares(self, pressure: float) -> list[tuple[Site, float]]:
         """Every site with its share at a pressure (GPa); the shares sum to 1."""
@@ -171,7 +129,7 @@ class Sample:
         shares = self.shares(pressure)
         cn_prob: dict[int, float] = {}
         for site, share in shares:
-            cn_prob[len(site.bonds)] = cn_prob.get(len(site.bonds), 0.0) + share
+            cn_prob[site.cn] = cn_prob.get(site.cn, 0.0) + share
         return Truth(
             pressure=pressure,
             cn_prob=dict(sorted(cn_prob.items())),
@@ -180,7 +138,7 @@ class Sample:
             sites=tuple((s.id, s.structure, s.split, share) for s, share in shares),
         )
 
-    def rdf(self, r: Array, *, pressure: float, sigma: float = 0.08) -> dict[str, Array]:
+    def rdf(self, r: Array, *, pressure: float) -> dict[str, Array]:
         """Return the true radial distribution by species.
 
         Parameters
@@ -189,22 +147,18 @@ class Sample:
             (m,) Å.
         pressure
             GPa.
-        sigma
-            Å, of the Gaussian that smears each neighbour.
 
         Returns
         -------
         For each species (m,) atoms per Å.
         """
-        total: dict[str, Array] = {}
-        for site, share in self.shares(pressure):
-            distance = np.linalg.norm(site.positions, axis=1)
-            for species in set(site.species):
-                chosen = distance[np.array(site.species) == species]
-                peaks = np.exp(-0.5 * ((r[:, None] - chosen) / sigma) ** 2).sum(axis=1)
-                density = share * peaks / (sigma * math.sqrt(2 * math.pi))
-                total[species] = total.get(species, np.zeros_like(r)) + density
-        return total
+        shares = self.shares(pressure)
+        vocabulary = sorted({str(kind) for site, _ in shares for kind in site.species})
+        parts = [
+            (share, radial_distribution(s.species, s.positions, vocabulary=vocabulary, r=r))
+            for s, share in shares
+        ]
+        return {kind: sum(share * rdf[kind] for share, rdf in parts) for kind in vocabulary}
 
 
 STEP = 0.05  # eV, fine against the narrowest features of FEFF's spectra
@@ -235,8 +189,17 @@ def broaden(mu: Array, *, fwhm: float, step: float) -> Array:
 
 def mean_bond(shares: Iterable[tuple[Site, float]]) -> float:
     """Mean over sites of the mean first-shell distance, Å; sites without a shell left out."""
-    bonded = [(site.bonds.mean(), share) for site, share in shares if len(site.bonds)]
+    bonded = [
+        (np.nanmean(shell_bonds(site.absorber, site.species, site.positions)), share)
+        for site, share in shares
+        if site.cn
+    ]
     return float(np.average([b for b, _ in bonded], weights=[w for _, w in bonded]))
+
+
+def placed_at(absorber: str, edge: str) -> float:
+    """Return where a sample's edge is put, eV: its table energy, or that of the oxides."""
+    return OXIDE_EDGE.get((absorber, edge)) or edge_energy(absorber, edge)
 
 
 def steepest(energy: Array, mu: Array) -> float:
@@ -246,36 +209,20 @@ def steepest(energy: Array, mu: Array) -> float:
 
 
 def edge_shift(sites: Iterable[Site]) -> float:
-    """Return the eV that bring the mean embedded-atom edge of the sites to its table energy."""
+    """Return the eV that bring the mean edge of the sites to where it is put.
+
+    The edge is that of the embedded atom (``mu0``), which no structure moves, where it is known.
+    """
     sites = list(sites)
-    e0 = np.mean([steepest(s.energy, s.mu0) for s in sites])
-    return EDGE_ENERGY[sites[0].absorber, sites[0].edge] - float(e0)
+    e0 = np.mean([steepest(s.energy, s.mu0 if s.mu0.size else s.mu) for s in sites])
+    return placed_at(sites[0].absorber, sites[0].edge) - float(e0)
 
 
-def site_of_row(row: Mapping[str, Any]) -> Site:
-    """Read one row of a table in the form of ``sim/data/README.md``."""
-    return Site(
-        id=row["id"],
-        structure=row["structure"],
-        source=" ".join(row["source"].split()),
-        split=row["split"],
-        absorber=row["absorber"],
-        edge=row["edge"],
-        species=tuple(row["species"]),
-        positions=np.array(row["positions"], float).reshape(-1, 3),
-        energy=np.array(row["energy"], float),
-        mu=np.array(row["mu"], float),
-        mu0=np.array(row["mu0"], float),
-    )
-
-
-def shipped_sites(absorber: str) -> list[Site]:
-    """Return the shipped sites of silica of one absorber."""
-    from pyarrow.parquet import read_table
-
-    with files("nearedge.sim.data").joinpath("silica.parquet").open("rb") as file:
-        rows = read_table(file).to_pylist()
-    return [site_of_row(row) for row in rows if row["absorber"] == absorber]
+def shipped_sites(absorber: str, edge: str) -> list[Site]:
+    """Return the shipped sites of silica at one edge."""
+    with as_file(files("nearedge.sim.data").joinpath("silica.parquet")) as path:
+        sites = read_dataset(path, absorber=absorber)
+    return [site for site in sites if site.edge == edge]
 
 
 def rising(start: float, end: float) -> Callable[[float], float]:
@@ -300,16 +247,14 @@ def silica(absorber: str = "Si", edge: str = "K") -> Sample:
     ValueError
         For an edge that has no shipped spectra.
     """
-    if (absorber, edge) not in EDGE_ENERGY:
-        known = ", ".join(" ".join(pair) for pair in EDGE_ENERGY)
+    by_cn: dict[int, list[Site]] = {}
+    for site in shipped_sites(absorber, edge):
+        by_cn.setdefault(site.cn, []).append(site)
+    if not by_cn:
         raise ValueError(
-            f"no shipped spectra of the {absorber} {edge} edge, only of {known}: "
+            f"no shipped spectra of the {absorber} {edge} edge, only of Si K and O K: "
             "set instrument.absorber and instrument.edge, or give a structure with --cif"
         )
-    by_cn: dict[int, list[Site]] = {}
-    for site in shipped_sites(absorber):
-        by_cn.setdefault(len(site.bonds), []).append(site)
-    low = min(by_cn)
     return Sample(
         name="silica",
         absorber=absorber,
@@ -318,7 +263,7 @@ def silica(absorber: str = "Si", edge: str = "K") -> Sample:
             Phase(name=f"{cn}-fold", sites=tuple(sites), amount=amount)
             for (cn, sites), amount in zip(sorted(by_cn.items()), ramp(len(by_cn)), strict=True)
         ),
-        shift=edge_shift(by_cn[low]),
+        shift=edge_shift(by_cn[min(by_cn)]),
     )
 
 

@@ -1,0 +1,1 @@
+"""Data of the simulator: spectra of silica sites."""
