@@ -1,4 +1,4 @@
-"""The simulated beamline: a RunEngine whose documents go to the 0MQ proxy and, if asked, to Tiled."""
+"""The simulated beamline: a RunEngine that publishes to a 0MQ proxy and stores raw runs in Tiled."""
 
 import logging
 import socket
@@ -160,12 +160,20 @@ def ramp_plan(profile: Profile, station: Station) -> MsgGenerator[list[str]]:
 
 @contextmanager
 def run_engine(callbacks: list[Callback]) -> Iterator[RunEngine]:
-    """Yield a RunEngine that hands its documents to the callbacks, and end its loop after."""
+    """Yield a RunEngine that hands its documents to the callbacks, and end its loop after.
+
+    It installs no signal handlers: Ctrl-C ends the program instead of pausing the plan.
+    """
     RE = RunEngine({}, context_managers=[], call_returns_result=True)
     for callback in callbacks:
         RE.subscribe(callback)
-    yield RE
-    RE.loop.call_soon_threadsafe(RE.loop.stop)
+    try:
+        yield RE
+    finally:
+        RE.loop.call_soon_threadsafe(RE.loop.stop)
+        while RE.loop.is_running():
+            time.sleep(0.001)
+        RE.loop.close()
 
 
 def run_beamline(

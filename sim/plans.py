@@ -71,7 +71,7 @@ def eels_acquire(station: Station, *, frames: int) -> MsgGenerator[str]:
 def dark_run(station: Station, *, technique: Technique) -> MsgGenerator[str]:
     """Read the detectors with the shutter closed, marked as a dark; leave the shutter open."""
     readables = [*station.detectors, station.press]
-    if technique is Technique.XANES:
+    if technique == Technique.XANES:
         readables.append(station.mono)
     yield from bps.mv(station.shutter, False)
     md = metadata(station, technique) | {"dark_frame": True, "scan_type": "dark"}

@@ -161,7 +161,7 @@ class Sample:
         return {kind: sum(share * rdf[kind] for share, rdf in parts) for kind in vocabulary}
 
 
-STEP = 0.05  # eV, fine against the narrowest features of FEFF's spectra
+STEP = 0.02  # eV, finer than FEFF's own grid at the edge
 
 
 def fine_grid(energy: Array) -> Array:
