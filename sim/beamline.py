@@ -1,4 +1,4 @@
-"""The simulated beamline: a RunEngine that publishes to a 0MQ proxy and stores raw runs in Tiled."""
+"""The simulated beamline: a RunEngine that publishes to a 0MQ proxy and may store raw runs too."""
 
 import logging
 import socket

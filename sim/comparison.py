@@ -1,0 +1,136 @@
+"""Results of a simulated run against the truth that it carried."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from rich.table import Table
+
+from nearedge.models import Estimates
+from nearedge.sim.silica import Truth, truth_of_metadata
+from nearedge.streaming.job import State
+from nearedge.streaming.row import Row
+from nearedge.streaming.table import cn_text, interval_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Comparison:
+    """One result beside the truth.
+
+    Attributes
+    ----------
+    row
+        The result, complete or not.
+    truth
+        What the simulated sample was.
+    """
+
+    row: Row
+    truth: Truth
+
+    @property
+    def estimates(self) -> Estimates | None:
+        """The figures found, None where there is no answer."""
+        return None if self.row.inversion is None else self.row.inversion.estimates
+
+    @property
+    def share_in_set(self) -> float | None:
+        """Share of the sample's sites whose coordination number lies in the 90 % set."""
+        if self.estimates is None:
+            return None
+        found = self.estimates.cn_set
+        return sum(share for cn, share in self.truth.cn_prob.items() if cn in found)
+
+    @property
+    def bond_inside(self) -> bool | None:
+        """Whether the true mean bond lies in the stated 90 % interval; None without one."""
+        if self.estimates is None or self.estimates.bond is None:
+            return None
+        return self.estimates.bond.lo <= self.truth.bond_mean <= self.estimates.bond.hi
+
+    @property
+    def trained_on(self) -> bool:
+        """Whether the shipped model was trained on any site of the sample."""
+        return any(split == "train" for _, _, split, _ in self.truth.sites)
+
+
+def compare(rows: Sequence[Row]) -> list[Comparison]:
+    """Pair every result with its truth, in the order of the runs; others are left out."""
+    pairs = [(row, truth_of_metadata(row.measurement.run.start)) for row in rows]
+    known = [Comparison(row=row, truth=truth) for row, truth in pairs if truth is not None]
+    return sorted(known, key=lambda c: (c.row.measurement.run.time, c.row.measurement.spectrum))
+
+
+HEADINGS = (
+    "GPa",
+    "CN true",
+    "CN found",
+    "90 % set",
+    "sites in set",
+    "bond true, Å",
+    "bond found, Å [90 %]",
+    "inside",
+    "trained on",
+)
+
+
+def summary_table(comparisons: Sequence[Comparison]) -> Table:
+    """Return the closing table of a simulated run."""
+    table = Table(title="Against the truth of the simulation")
+    for heading in HEADINGS:
+        table.add_column(heading, justify="right")
+    for comparison in comparisons:
+        table.add_row(*cells(comparison))
+    return table
+
+
+def cells(comparison: Comparison) -> tuple[str, ...]:
+    """Return the texts of one comparison, as many as there are headings."""
+    truth, estimates = comparison.truth, comparison.estimates
+    trained = "yes" if comparison.trained_on else "no"
+    if estimates is None:
+        status = str(comparison.row.status)
+        found, in_set, bond, inside = (status, "–"), "–", "–", "–"
+    else:
+        found, bond = cn_text(estimates), interval_text(estimates.bond)
+        in_set = f"{comparison.share_in_set:.0%}"
+        inside = {True: "yes", False: "no", None: "–"}[comparison.bond_inside]
+    return (
+        f"{truth.pressure:.1f}",
+        f"{truth.cn_mean:.2f}",
+        *found,
+        in_set,
+        f"{truth.bond_mean:.3f}",
+        bond,
+        inside,
+        trained,
+    )
+
+
+def verdict(comparisons: Sequence[Comparison], *, expected: int) -> list[str]:
+    """Return the closing lines: how many are complete, how far off, how fast."""
+    complete = [c for c in comparisons if c.row.status is State.COMPLETE]
+    lines = [f"{len(complete)} of {expected} spectra have a complete result in the catalog"]
+    if not complete:
+        return lines
+    errors = [abs(c.estimates.cn_mean - c.truth.cn_mean) for c in complete if c.estimates]
+    bonds = [c.bond_inside for c in complete if c.bond_inside is not None]
+    latency = median(c.row.latency_s for c in complete)
+    return [
+        *lines,
+        f"mean error of the coordination number {sum(errors) / len(errors):.2f}; "
+        f"true mean bond inside the 90 % interval {sum(bonds)} of {len(bonds)} times",
+        f"end of scan to complete in the catalog: median {latency:.2f} s",
+        split_note(complete),
+    ]
+
+
+def split_note(comparisons: Sequence[Comparison]) -> str:
+    """Return which splits the sample's sites are of: what makes the comparison honest."""
+    sites = {(id_, split) for c in comparisons for id_, _, split, _ in c.truth.sites}
+    count = {split: sum(s == split for _, s in sites) for split in sorted({s for _, s in sites})}
+    listed = ", ".join(f"{number} of {split}" for split, number in count.items())
+    return (
+        f"sites by split of the model's data set: {listed} "
+        "(train: learned from; val: used to stop training and to calibrate; others: never seen)"
+    )

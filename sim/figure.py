@@ -1,0 +1,91 @@
+"""The picture of a simulated run: coordination against pressure, spectra, radial distributions."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from nearedge.models import NormalisedSpectrum
+from nearedge.sim.comparison import Comparison
+from nearedge.sim.silica import Sample
+
+TRUE, FOUND = "black", "tab:red"
+ENDS = ("tab:blue", "tab:orange")
+
+
+def draw(comparisons: Sequence[Comparison], sample: Sample, path: Path) -> None:
+    """Draw the results beside the truth and save the picture as PNG.
+
+    Parameters
+    ----------
+    comparisons
+        In the order of measurement; those without an answer are left out.
+    sample
+        What was measured: its truth is drawn at all pressures.
+    path
+        Of the PNG file.
+    """
+    answered = [c for c in comparisons if c.estimates is not None]
+    figure = Figure(figsize=(12, 3.8), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    draw_coordination(left, answered, sample)
+    for comparison, colour in zip(ends(answered), ENDS, strict=False):
+        draw_spectrum(middle, comparison, colour)
+        draw_rdf(right, comparison, sample, colour)
+    label_axes(middle, right, sample)
+    figure.savefig(path, dpi=150)
+
+
+def ends(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Return the first and the last."""
+    return [comparisons[0], comparisons[-1]] if len(comparisons) > 1 else list(comparisons)
+
+
+def draw_coordination(axes: Axes, comparisons: Sequence[Comparison], sample: Sample) -> None:
+    """Draw the coordination number against pressure, with the 90 % sets as bars."""
+    pressures = [c.truth.pressure for c in comparisons]
+    fine = np.linspace(min(pressures, default=0.0), max(pressures, default=60.0), 200)
+    axes.plot(fine, [sample.truth(p).cn_mean for p in fine], color=TRUE, label="true mean")
+    for pressure, comparison in zip(pressures, comparisons, strict=True):
+        cn_set = comparison.estimates.cn_set
+        axes.plot([pressure] * 2, [min(cn_set), max(cn_set)], color=FOUND, lw=4, alpha=0.25)
+    found = [c.estimates.cn_mean for c in comparisons]
+    axes.plot(pressures, found, "o", color=FOUND, label="found (bar: 90 % set)")
+    axes.set(
+        xlabel="pressure / GPa", ylabel=f"coordination of {sample.absorber}", title=sample.name
+    )
+    axes.legend(frameon=False)
+
+
+def draw_spectrum(axes: Axes, comparison: Comparison, colour: str) -> None:
+    """Draw the normalised spectrum that was inverted."""
+    spectrum = comparison.row.outcome
+    if isinstance(spectrum, NormalisedSpectrum):
+        label = f"{comparison.truth.pressure:.0f} GPa"
+        axes.plot(spectrum.energy - spectrum.e0, spectrum.flat, color=colour, label=label)
+
+
+def draw_rdf(axes: Axes, comparison: Comparison, sample: Sample, colour: str) -> None:
+    """Draw all species' radial distribution, found (filled) and true (line)."""
+    estimates = comparison.estimates
+    r = estimates.rdf_r
+    found = np.sum(list(estimates.rdf.values()), axis=0)
+    true = np.sum(list(sample.rdf(r, pressure=comparison.truth.pressure).values()), axis=0)
+    label = f"{comparison.truth.pressure:.0f} GPa"
+    axes.fill_between(r, found, color=colour, alpha=0.35, lw=0, label=f"{label} found")
+    axes.plot(r, true, color=colour, label=f"{label} true")
+
+
+def label_axes(spectra: Axes, rdf: Axes, sample: Sample) -> None:
+    """Name what the axes show."""
+    spectra.set(
+        xlabel="energy from e0 / eV",
+        ylabel="normalised absorption",
+        title=f"{sample.absorber} {sample.edge} edge",
+        xlim=(-20, 60),
+    )
+    rdf.set(xlabel="r / Å", ylabel="atoms per Å", title="neighbours", xlim=(1.0, 4.0), ylim=0)
+    for axes in (spectra, rdf):
+        axes.legend(frameon=False, fontsize="small")
