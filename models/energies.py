@@ -10,6 +10,7 @@ from nearedge.models.spectrum import Array, Reason, Rejected, freeze_arrays
 #: amount, so on a cleaned axis it has nothing left to nudge.
 TINY_ENERGY = 0.0005
 MIN_POINTS = 10
+MAX_SPAN = 20_000.0  # eV
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,10 +57,14 @@ def clean(energy: Array, *columns: Array) -> CleanSpectrum | Rejected:
     columns
         Each (n,), signals at those energies.
     """
-    rows = np.column_stack([np.asarray(c, dtype=float) for c in (energy, *columns)])
+    signals = [np.asarray(column, dtype=float) for column in (energy, *columns)]
+    refusal = _misshapen(signals)
+    if refusal is not None:
+        return refusal
+    rows = np.column_stack(signals)
     finite = np.isfinite(rows).all(axis=1)
     kept = rows[finite]
-    if len(rows) and not len(kept):
+    if not len(kept):
         return Rejected(
             reason=Reason.NOT_FINITE,
             detail=f"all {len(rows)} rows hold NaN or infinity; expected finite energies and "
@@ -73,6 +78,19 @@ def clean(energy: Array, *columns: Array) -> CleanSpectrum | Rejected:
         dropped=int((~finite).sum()),
         merged=len(ordered) - len(merged),
     )
+
+
+def _misshapen(signals: list[Array]) -> Rejected | None:
+    shapes = ", ".join(str(signal.shape) for signal in signals)
+    if any(signal.ndim != 1 or signal.shape != signals[0].shape for signal in signals):
+        return Rejected(
+            reason=Reason.BAD_ENERGIES,
+            detail=f"energies and signals have shapes {shapes}; expected one value of each signal "
+            "for every energy: check the data keys in the profile",
+        )
+    if not signals[0].size:
+        return Rejected(reason=Reason.NO_DATA, detail="no points; expected a scan over the edge")
+    return None
 
 
 def _merge(rows: Array) -> Array:
@@ -102,7 +120,17 @@ def check_axis(energy: Array, *, expected: float, tolerance: float) -> Rejected 
             reason=Reason.TOO_FEW_POINTS,
             detail=f"{len(energy)} usable energies; expected at least {MIN_POINTS}",
         )
-    return _wrong_unit(energy, expected, tolerance)
+    refusal = _wrong_unit(energy, expected, tolerance)
+    if refusal is not None:
+        return refusal
+    span = energy[-1] - energy[0]
+    if energy[0] < -MAX_SPAN or span > MAX_SPAN:
+        return Rejected(
+            reason=Reason.BAD_ENERGIES,
+            detail=f"energies run from {energy[0]:.6g} to {energy[-1]:.6g}; expected at most "
+            f"{MAX_SPAN:g} eV around one edge: check units and the energy's data key",
+        )
+    return None
 
 
 def _wrong_unit(energy: Array, expected: float, tolerance: float) -> Rejected | None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nearedge.models.edges import nearest_edge
 from nearedge.models.pre_edge import PreEdge, Ranges
@@ -10,8 +11,10 @@ from nearedge.models.spectrum import Array, Reason, Rejected
 
 MIN_BEFORE, MIN_AFTER = 3.0, 10.0  # eV that must be covered on either side of e0
 MIN_POINTS_BEFORE = 3
-MIN_SIGNIFICANCE = 6.0  # edge step over its standard deviation
-MIN_RISE = 0.3  # part of the step that happens within some eV of e0
+NEAR, MIN_POINTS_NEAR = 10.0, 5  # eV around e0, and energies that must lie there
+MIN_SIGNIFICANCE = 6.0  # jump at e0 over its standard deviation
+MIN_JUMP = 0.2  # part of the edge step that the jump must make up
+MIN_STEP_SIGNIFICANCE = 3.0  # edge step over its standard deviation
 PINNED_RUN = 5  # equal largest values in a row
 
 
@@ -29,7 +32,7 @@ class Expected:
 
 
 def noise(energy: Array, mu: Array) -> float:
-    """Standard deviation of the noise of one point, from how far it lies off its neighbours.
+    """Estimate the noise of one point from how far points lie off their neighbours.
 
     The median over all points, so that the edge itself, which bends, hardly counts.
     """
@@ -67,12 +70,23 @@ def check_cover(energy: Array, e0: float) -> Rejected | None:
     before, after = e0 - energy[0], energy[-1] - e0
     points = int((energy < e0).sum())
     if before >= MIN_BEFORE and points >= MIN_POINTS_BEFORE and after >= MIN_AFTER:
-        return None
+        return _check_sampling(energy, e0)
     return Rejected(
         reason=Reason.TOO_SHORT,
         detail=f"the scan covers {before:.1f} eV ({points} points) before and {after:.1f} eV after "
         f"the edge at {e0:.1f} eV; expected at least {MIN_BEFORE:g} eV "
         f"({MIN_POINTS_BEFORE} points) before and {MIN_AFTER:g} eV after: widen the scan",
+    )
+
+
+def _check_sampling(energy: Array, e0: float) -> Rejected | None:
+    near = int((np.abs(energy - e0) <= NEAR).sum())
+    if near >= MIN_POINTS_NEAR:
+        return None
+    return Rejected(
+        reason=Reason.TOO_FEW_POINTS,
+        detail=f"{near} energies within {NEAR:g} eV of the edge at {e0:.1f} eV; expected at least "
+        f"{MIN_POINTS_NEAR}: scan the edge in steps of 1 eV or less",
     )
 
 
@@ -89,24 +103,36 @@ def check_position(e0: float, expected: Expected) -> Rejected | None:
 
 
 def shows_edge(energy: Array, mu: Array, fit: PreEdge) -> bool:
-    """Whether the step of ``fit`` stands out of the noise and happens at e0."""
-    deviation = noise(energy, mu) * step_deviation(energy, fit.e0, fit.ranges)
-    significant = fit.edge_step > MIN_SIGNIFICANCE * deviation
-    return bool(significant) and rise(energy, fit) > MIN_RISE
+    """Whether mu jumps at e0: beyond the noise, and by a good part of the step of ``fit``."""
+    jump, deviation = _jump(energy, mu, fit.e0)
+    if jump <= MIN_SIGNIFICANCE * deviation or jump <= MIN_JUMP * fit.edge_step:
+        return False
+    return bool(fit.edge_step > MIN_STEP_SIGNIFICANCE * edge_step_error(energy, mu, fit))
 
 
-def rise(energy: Array, fit: PreEdge) -> float:
-    """Part of the edge step that lies between just below and just past e0."""
-    off = energy - fit.e0
-    below = fit.norm[(off >= -8.0) & (off <= -3.0)]
-    past = fit.norm[(off >= 1.0) & (off <= 15.0)]
+def edge_step_error(energy: Array, mu: Array, fit: PreEdge) -> float:
+    """Give the standard deviation of the edge step that the noise of mu leaves."""
+    return noise(energy, mu) * step_deviation(energy, fit.e0, fit.ranges)
+
+
+def _jump(energy: Array, mu: Array, e0: float) -> tuple[float, float]:
+    """Rise of mu from just below to just past e0 over that of a line through all of it.
+
+    A background that is smooth rises by about as much as that line. Returned with the standard
+    deviation that noise gives it.
+    """
+    off = energy - e0
+    below = np.flatnonzero((off <= -2.0) & (off >= -10.0))
+    past = np.flatnonzero((off >= 0.5) & (off <= 6.0))
     if not len(below) or not len(past):
-        return 0.0
-    return float(np.median(past) - np.median(below))
+        return 0.0, 0.0
+    level = mu - _fit(off, off, 1) @ mu
+    jump = level[past].mean() - level[below].mean()
+    return float(jump), noise(energy, mu) * float(np.hypot(len(past) ** -0.5, len(below) ** -0.5))
 
 
 def step_deviation(energy: Array, e0: float, ranges: Ranges) -> float:
-    """Standard deviation of the edge step for points of unit deviation.
+    """Give the standard deviation of the edge step for points of unit deviation.
 
     The step is linear in mu once e0 and the ranges stand, so it is the norm of its weights.
     """
@@ -118,11 +144,11 @@ def step_deviation(energy: Array, e0: float, ranges: Ranges) -> float:
     return float(np.hypot(np.linalg.norm(before), np.linalg.norm(curve)))
 
 
-def _window(energy: Array, e0: float, lo: float, hi: float) -> np.ndarray:
+def _window(energy: Array, e0: float, lo: float, hi: float) -> NDArray[np.intp]:
     inside = np.flatnonzero((energy >= e0 + lo) & (energy <= e0 + hi))
     if len(inside):
         return inside
-    return np.abs(energy - e0 - lo).argmin(keepdims=True)
+    return np.array([np.abs(energy - e0 - lo).argmin()])
 
 
 def _fit(x: Array, at: Array, degree: int) -> Array:

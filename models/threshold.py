@@ -1,9 +1,11 @@
-"""Where the edge lies: the energy of steepest rise."""
+"""Where the edge lies: Larch's steepest point, and a threshold that noise moves less."""
 
 import numpy as np
 
 from nearedge.models.spectrum import Array
 
+WIDTH = 0.7  # eV, of the Gaussian that smooths before the steepest rise is sought
+_GRID = 0.1  # eV
 _FEW = 100  # below this Larch's own estimate of the energy step is undefined
 
 
@@ -38,7 +40,7 @@ def _clip(step: float) -> float:
 
 
 def _slope(energy: Array, mu: Array) -> Array:
-    """Derivative without the last point, which Larch's ordering leaves out."""
+    """Take the derivative without the last point, which Larch's ordering leaves out."""
     slope = np.gradient(mu[:-1]) / np.gradient(energy[:-1])
     return np.asarray(slope, dtype=float)
 
@@ -54,7 +56,7 @@ def _typical_step(energy: Array) -> float:
 
 
 def _steepest(energy: Array, slope: Array) -> int:
-    """Index of the largest slope among points whose neighbours are steep too; 0 if there is none."""
+    """Index of the largest slope that is no glitch: its neighbours are steep too; 0 for none."""
     n = len(slope)
     edge = max(3, int(n * 0.02))
     inner = slope[edge:-edge]
@@ -68,7 +70,7 @@ def _steepest(energy: Array, slope: Array) -> int:
 
 def _steep_points(scaled: Array) -> np.ndarray:
     threshold = 0.60 if len(scaled) > 20 else 0.30
-    steep = scaled > threshold
+    steep: np.ndarray = scaled > threshold
     if steep.sum() < 3:
         steep = scaled > 0.5 * threshold
         if steep.sum() <= 3:
@@ -90,6 +92,60 @@ def _smooth_lorentzian(energy: Array, y: Array, *, width: float) -> Array:
     return np.interp(energy, grid, smooth[start : start + n])
 
 
-def find_threshold(energy: Array, mu: Array) -> float:
-    """Edge energy in eV as `find_e0`, whatever the scale of mu."""
-    return find_e0(energy, mu / np.ptp(mu))
+def find_threshold(
+    energy: Array, mu: Array, *, near: tuple[float, float] | None = None, width: float = WIDTH
+) -> float:
+    """Edge energy in eV, the first inflection of the smoothed spectrum that is steep.
+
+    `find_e0` takes the measured point of steepest rise, so noise moves it from one inflection of
+    an edge to another, as a small change of structure does. This one smooths with a Gaussian,
+    interpolates, and takes the first inflection at least half as steep as the steepest.
+
+    Parameters
+    ----------
+    energy
+        (n,) eV, strictly increasing.
+    mu
+        (n,) absorption or counts.
+    near
+        Where the edge should be, eV; elsewhere it is looked for only if nothing there rises at
+        least a third as steeply as the steepest rise of all. None: anywhere.
+    width
+        Standard deviation of the Gaussian, eV.
+    """
+    grid = np.arange(energy[0], energy[-1], _GRID)
+    slope = _smooth_slope(np.interp(grid, energy, mu), width / _GRID)
+    if near is not None:
+        inside = slope[(grid >= near[0]) & (grid <= near[1])]
+        if inside.max(initial=-np.inf) > slope.max() / 3:
+            slope = np.where((grid >= near[0]) & (grid <= near[1]), slope, 0.0)
+    top = _first_steep(slope)
+    return float(grid[top] + _GRID * _vertex(slope[max(0, top - 1) : top + 2]))
+
+
+def _first_steep(slope: Array) -> int:
+    """Index of the first maximum of the slope above half of the largest and above the noise."""
+    largest = slope.max()
+    scatter = 1.4826 * float(np.median(np.abs(slope)))
+    floor = min(max(0.5 * largest, 5.0 * scatter), largest)
+    peak = np.zeros(len(slope), dtype=bool)
+    peak[1:-1] = (slope[1:-1] >= slope[:-2]) & (slope[1:-1] > slope[2:])
+    found = np.flatnonzero(peak & (slope >= floor))
+    return int(found[0] if len(found) else slope.argmax())
+
+
+def _smooth_slope(y: Array, width: float) -> Array:
+    """Differentiate per point ``y`` convolved with a Gaussian of ``width`` points."""
+    x = np.arange(-int(4 * width), int(4 * width) + 1)
+    kernel = -x * np.exp(-0.5 * (x / width) ** 2)
+    kernel = kernel / -(x * kernel).sum()
+    padded = np.pad(y, len(x) // 2, mode="edge")
+    return np.convolve(padded, kernel, mode="valid")
+
+
+def _vertex(y: Array) -> float:
+    """Offset in points of the top of the parabola through three points, its middle the largest."""
+    if len(y) < 3 or not np.isfinite(y).all():
+        return 0.0
+    bend = y[0] - 2 * y[1] + y[2]
+    return float(0.5 * (y[0] - y[2]) / bend) if bend < 0 else 0.0

@@ -12,7 +12,12 @@ from nearedge.models.evidence import Expected
 from nearedge.models.pre_edge import PreEdge, pre_edge
 from nearedge.models.spectrum import Array, NormalisedSpectrum, Reason, Rejected, Spectrum
 from nearedge.models.threshold import find_e0, find_threshold
-from nearedge.models.windows import SHORT_POST, Windows, choose_windows
+from nearedge.models.windows import SHORT_POST, Windows, choose_windows, is_full
+
+#: Noise of one point, as part of the whole signal, up to which Larch's e0 is steady.
+QUIET = 0.003
+#: Error of the edge step, as part of the step, from which the spectrum counts as noisy.
+NOISY = 0.05
 
 __all__ = ["find_e0", "find_threshold", "normalise_xanes", "pre_edge"]
 
@@ -38,7 +43,7 @@ def normalise_xanes(
     spectrum
         As measured; its energies may be in any order, repeated or NaN.
     e0
-        Edge energy in eV on the shifted axis; None: found by `find_threshold`.
+        Edge energy in eV on the shifted axis; None: found by `choose_e0`.
     step, pre1, pre2, norm1, norm2, nnorm, nvict
         As in `pre_edge`; None: chosen by `choose_windows`, which are Larch's defaults where the
         scan is long enough for them.
@@ -92,35 +97,60 @@ def _fit(
     step: float | None,
     wanted: Windows,
 ) -> PreEdge | Rejected:
-    """Fit the spectrum, and where it shows no edge look for one in the spectrum upside down."""
-    fit = _fit_upright(energy, mu, e0=e0, step=step, wanted=wanted)
-    shown = isinstance(fit, PreEdge) and evidence.shows_edge(energy, mu, fit)
-    if isinstance(fit, PreEdge) and shown:
-        return evidence.check_position(fit.e0, expected) or fit
-    turned = _fit_upright(energy, -mu, e0=e0, step=None, wanted=wanted)
-    if isinstance(turned, PreEdge) and evidence.shows_edge(energy, -mu, turned):
+    """Fit the spectrum; refuse one without an edge, at another place, or upside down.
+
+    In a spectrum that is upside down the white line ends in a rise, so both ways up may show an
+    edge: the one that comes first is the edge.
+    """
+    fit = _fit_upright(energy, mu, expected, e0=e0, step=step, wanted=wanted)
+    turned = _fit_upright(energy, -mu, expected, e0=e0, step=None, wanted=wanted)
+    if isinstance(turned, PreEdge) and (isinstance(fit, Rejected) or turned.e0 < fit.e0):
         return evidence.negative_step(turned.e0, -turned.edge_step)
     if isinstance(fit, Rejected):
         return fit
-    return evidence.no_edge(energy, expected)
+    return evidence.check_position(fit.e0, expected) or fit
 
 
 def _fit_upright(
-    energy: Array, mu: Array, *, e0: float | None, step: float | None, wanted: Windows
+    energy: Array,
+    mu: Array,
+    expected: Expected,
+    *,
+    e0: float | None,
+    step: float | None,
+    wanted: Windows,
 ) -> PreEdge | Rejected:
-    found = find_threshold(energy, mu) if e0 is None else e0
+    found = choose_e0(energy, mu, expected) if e0 is None else e0
     refusal = evidence.check_cover(energy, found)
     if refusal is not None:
         return refusal
     windows = choose_windows(energy, found, wanted)
-    return pre_edge(energy, mu, e0=found, step=step, **asdict(windows))
+    fit = pre_edge(energy, mu, e0=found, step=step, **asdict(windows))
+    if evidence.shows_edge(energy, mu, fit):
+        return fit
+    return evidence.no_edge(energy, expected)
+
+
+def choose_e0(energy: Array, mu: Array, expected: Expected) -> float:
+    """Edge energy in eV: Larch's on a full scan with little noise, else `find_threshold`'s.
+
+    So a full scan has Larch's own numbers, and noise or a short scan does not move e0 from one
+    inflection of the edge to another.
+    """
+    lo, hi = expected.energy - expected.tolerance, expected.energy + expected.tolerance
+    scaled: Array = mu / np.ptp(mu)
+    threshold = find_threshold(energy, scaled, near=(lo, hi))
+    if not is_full(energy, threshold) or evidence.noise(energy, scaled) > QUIET:
+        return threshold
+    steepest = find_e0(energy, scaled)
+    return steepest if lo <= steepest <= hi else threshold
 
 
 def _shift(
     spectrum: Spectrum, energy_shift: float | Literal["reference"], reference_edge: str | None
 ) -> float | Rejected:
     """Energy shift in eV, fixed or from the foil: its table energy less its e0."""
-    if energy_shift != "reference":
+    if not isinstance(energy_shift, str):
         return float(energy_shift)
     if spectrum.reference is None:
         return Rejected(
@@ -133,7 +163,7 @@ def _shift(
     if isinstance(expected, Rejected):
         return expected
     found = _reference_e0(spectrum.energy, spectrum.reference, expected)
-    return found if isinstance(found, Rejected) else expected.energy - found
+    return found if isinstance(found, Rejected) else float(expected.energy - found)
 
 
 def _reference_e0(energy: Array, reference: Array, expected: Expected) -> float | Rejected:
@@ -155,6 +185,9 @@ def _normalised(
         flags.append("partial")
     if cleaned.energy[-1] - fit.e0 < SHORT_POST:
         flags.append("short-post-edge")
+    error = evidence.edge_step_error(cleaned.energy, cleaned.columns[:, 0], fit)
+    if error > NOISY * fit.edge_step:
+        flags.append("noisy")
     return NormalisedSpectrum(
         energy=cleaned.energy,
         mu=np.ascontiguousarray(cleaned.columns[:, 0]),
@@ -167,6 +200,6 @@ def _normalised(
         edge=spectrum.edge,
         energy_shift=shift,
         complete=spectrum.complete,
-        parameters={name: float(value) for name, value in asdict(fit.ranges).items()},
+        parameters=asdict(fit.ranges) | {"edge_step_error": error},
         flags=tuple(flags),
     )
