@@ -41,11 +41,12 @@ def serializer(name: str) -> Callable[[Any], bytes]:
     import msgpack_numpy
     import orjson
 
-    return {
+    writers: dict[str, Callable[[Any], bytes]] = {
         "msgpack": partial(msgpack.packb, default=msgpack_numpy.encode),
         "json": partial(orjson.dumps, option=orjson.OPT_SERIALIZE_NUMPY),
         "pickle": pickle.dumps,
-    }[name]
+    }
+    return writers[name]
 
 
 def check_listener(address: str, *, timeout_s: float = 5.0) -> None:
@@ -166,7 +167,7 @@ def run_engine(callbacks: list[Callback]) -> Iterator[RunEngine]:
     """
     RE = RunEngine({}, context_managers=[], call_returns_result=True)
     for callback in callbacks:
-        RE.subscribe(callback)
+        RE.subscribe(callback)  # type: ignore[no-untyped-call]
     try:
         yield RE
     finally:
@@ -203,6 +204,6 @@ def run_beamline(
         callbacks = [c for c in (store, publisher, watch) if c is not None]
         RE = stack.enter_context(run_engine(callbacks))
         station = build_station(profile, sample=sample, directory=directory)
-        uids = RE(ramp_plan(profile, station)).plan_result
+        uids: list[str] = RE(ramp_plan(profile, station)).plan_result  # type: ignore[union-attr]
         time.sleep(SETTLE_S)  # a socket that closes drops what it has not sent
         return uids

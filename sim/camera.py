@@ -87,7 +87,7 @@ class Optics:
 
 def channels(offset: float) -> Array:
     """Return the energy of every channel, eV."""
-    return offset + DISPERSION * np.arange(CHANNELS)
+    return offset + DISPERSION * np.arange(CHANNELS, dtype=np.float64)
 
 
 def core_electrons(hutch: Hutch, energy: Array) -> Array:

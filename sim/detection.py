@@ -49,14 +49,17 @@ def low_loss(energy: Array, *, fwhm: float, plasmon: float, t_over_lambda: float
     t_over_lambda
         Thickness in mean free paths: the plasmon's area against the zero-loss peak's.
     """
-    zero_loss = gaussian(energy, 0.0, fwhm) + t_over_lambda * gaussian(energy, plasmon, plasmon / 4)
-    return zero_loss / zero_loss.sum()
+    once = t_over_lambda * gaussian(energy, plasmon, plasmon / 4)
+    both = gaussian(energy, 0.0, fwhm) + once
+    share: Array = both / both.sum()
+    return share
 
 
 def gaussian(energy: Array, centre: float, fwhm: float) -> Array:
     """Return a Gaussian of area 1 (per channel, on an even grid)."""
     peak = np.exp(-4 * np.log(2) * ((energy - centre) / fwhm) ** 2)
-    return peak / max(peak.sum(), 1e-300)
+    share: Array = peak / max(peak.sum(), 1e-300)
+    return share
 
 
 def scattered_twice(edge: Array, *, step: float, plasmon: float, t_over_lambda: float) -> Array:

@@ -7,9 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nearedge.models import NormalisedSpectrum
+from nearedge.models import Estimates, NormalisedSpectrum
 from nearedge.sim.comparison import Comparison
-from nearedge.sim.silica import Sample
+from nearedge.sim.silica import Sample, Truth
+
+Answered = tuple[Comparison, Estimates]
 
 TRUE, FOUND = "black", "tab:red"
 ENDS = ("tab:blue", "tab:orange")
@@ -27,31 +29,31 @@ def draw(comparisons: Sequence[Comparison], sample: Sample, path: Path) -> None:
     path
         Of the PNG file.
     """
-    answered = [c for c in comparisons if c.estimates is not None]
+    answered = [(c, c.estimates) for c in comparisons if c.estimates is not None]
     figure = Figure(figsize=(12, 3.8), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     draw_coordination(left, answered, sample)
-    for comparison, colour in zip(ends(answered), ENDS, strict=False):
+    for (comparison, estimates), colour in zip(ends(answered), ENDS, strict=False):
         draw_spectrum(middle, comparison, colour)
-        draw_rdf(right, comparison, sample, colour)
+        draw_rdf(right, estimates, comparison.truth, sample, colour)
     label_axes(middle, right, sample)
     figure.savefig(path, dpi=150)
 
 
-def ends(comparisons: Sequence[Comparison]) -> list[Comparison]:
+def ends(answered: Sequence[Answered]) -> list[Answered]:
     """Return the first and the last."""
-    return [comparisons[0], comparisons[-1]] if len(comparisons) > 1 else list(comparisons)
+    return [answered[0], answered[-1]] if len(answered) > 1 else list(answered)
 
 
-def draw_coordination(axes: Axes, comparisons: Sequence[Comparison], sample: Sample) -> None:
+def draw_coordination(axes: Axes, answered: Sequence[Answered], sample: Sample) -> None:
     """Draw the coordination number against pressure, with the 90 % sets as bars."""
-    pressures = [c.truth.pressure for c in comparisons]
+    pressures = [c.truth.pressure for c, _ in answered]
     fine = np.linspace(min(pressures, default=0.0), max(pressures, default=60.0), 200)
     axes.plot(fine, [sample.truth(p).cn_mean for p in fine], color=TRUE, label="true mean")
-    for pressure, comparison in zip(pressures, comparisons, strict=True):
-        cn_set = comparison.estimates.cn_set
-        axes.plot([pressure] * 2, [min(cn_set), max(cn_set)], color=FOUND, lw=4, alpha=0.25)
-    found = [c.estimates.cn_mean for c in comparisons]
+    for pressure, (_, estimates) in zip(pressures, answered, strict=True):
+        ends_of_set = [min(estimates.cn_set), max(estimates.cn_set)]
+        axes.plot([pressure] * 2, ends_of_set, color=FOUND, lw=4, alpha=0.25)
+    found = [estimates.cn_mean for _, estimates in answered]
     axes.plot(pressures, found, "o", color=FOUND, label="found (bar: 90 % set)")
     axes.set(
         xlabel="pressure / GPa", ylabel=f"coordination of {sample.absorber}", title=sample.name
@@ -67,13 +69,12 @@ def draw_spectrum(axes: Axes, comparison: Comparison, colour: str) -> None:
         axes.plot(spectrum.energy - spectrum.e0, spectrum.flat, color=colour, label=label)
 
 
-def draw_rdf(axes: Axes, comparison: Comparison, sample: Sample, colour: str) -> None:
+def draw_rdf(axes: Axes, estimates: Estimates, truth: Truth, sample: Sample, colour: str) -> None:
     """Draw all species' radial distribution, found (filled) and true (line)."""
-    estimates = comparison.estimates
     r = estimates.rdf_r
     found = np.sum(list(estimates.rdf.values()), axis=0)
-    true = np.sum(list(sample.rdf(r, pressure=comparison.truth.pressure).values()), axis=0)
-    label = f"{comparison.truth.pressure:.0f} GPa"
+    true = np.sum(list(sample.rdf(r, pressure=truth.pressure).values()), axis=0)
+    label = f"{truth.pressure:.0f} GPa"
     axes.fill_between(r, found, color=colour, alpha=0.35, lw=0, label=f"{label} found")
     axes.plot(r, true, color=colour, label=f"{label} true")
 

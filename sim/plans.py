@@ -1,6 +1,6 @@
 """Plans of the simulated station: scans, frames, darks, and the ramp that strings them together."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -21,7 +21,8 @@ DARK_POINTS = 5
 def scan_energies(edge_energy: float, *, points: int) -> Array:
     """Return the energies of a step scan: (points,) eV, rising, most of them near the edge."""
     at, share = np.array(SHARES).T
-    return edge_energy + np.interp(np.linspace(0, 1, points), share, at)
+    energies: Array = edge_energy + np.interp(np.linspace(0, 1, points), share, at)
+    return energies
 
 
 def metadata(station: Station, technique: Technique) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def xanes_scan(station: Station, *, points: int) -> MsgGenerator[str]:
     return (
         yield from bp.list_scan(
             [*station.detectors, station.press],
-            station.mono,
+            station.mono,  # type: ignore[arg-type]
             energies.tolist(),
             md=metadata(station, Technique.XANES),
         )
@@ -83,12 +84,12 @@ def dark_run(station: Station, *, technique: Technique) -> MsgGenerator[str]:
 def pressure_ramp(
     station: Station,
     pressures: Sequence[float],
-    measure: Callable[[Station], Iterator[Any]],
+    measure: Callable[[Station], MsgGenerator[str]],
     *,
     pause_s: float = 0.0,
 ) -> MsgGenerator[list[str]]:
     """Measure at each pressure (GPa) in turn and return the uids of the runs."""
-    uids = []
+    uids: list[str] = []
     for pressure in pressures:
         yield from bps.mv(station.press, pressure)
         uids.append((yield from measure(station)))

@@ -23,7 +23,7 @@ def serve(connection: Connection) -> None:
 
     proxy = Proxy("127.0.0.1", "127.0.0.1")  # without a port each: any free one
     connection.send((proxy.in_port, proxy.out_port))
-    proxy.start()
+    proxy.start()  # type: ignore[no-untyped-call]
 
 
 def loopback(bound: str | int) -> str:

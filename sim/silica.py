@@ -158,7 +158,9 @@ class Sample:
             (share, radial_distribution(s.species, s.positions, vocabulary=vocabulary, r=r))
             for s, share in shares
         ]
-        return {kind: sum(share * rdf[kind] for share, rdf in parts) for kind in vocabulary}
+        return {
+            kind: np.sum([share * rdf[kind] for share, rdf in parts], axis=0) for kind in vocabulary
+        }
 
 
 STEP = 0.02  # eV, finer than FEFF's own grid at the edge
@@ -184,7 +186,8 @@ def broaden(mu: Array, *, fwhm: float, step: float) -> Array:
         return mu
     from scipy.ndimage import gaussian_filter1d
 
-    return gaussian_filter1d(mu, fwhm / 2.3548 / step, mode="nearest")
+    broad: Array = gaussian_filter1d(mu, fwhm / 2.3548 / step, mode="nearest")
+    return broad
 
 
 def mean_bond(shares: Iterable[tuple[Site, float]]) -> float:

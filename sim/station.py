@@ -7,8 +7,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bluesky.protocols import Readable
-from ophyd_async.core import StaticPathProvider, init_devices
+from ophyd_async.core import (
+    StandardDetector,
+    StandardReadable,
+    StaticPathProvider,
+    init_devices,
+)
 
 from nearedge.callbacks.instrument import Instrument
 from nearedge.sim.camera import EelsCamera, EelsFileCamera, Optics
@@ -16,6 +20,9 @@ from nearedge.sim.devices import FluorescenceDetector, IonChambers, Mono, Press,
 from nearedge.sim.hutch import Hutch
 from nearedge.sim.silica import Sample, silica
 from nearedge.streaming.profile import Profile, Simulator
+
+
+Detectors = tuple[StandardReadable | StandardDetector, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,7 +39,7 @@ class Station:
     mono: Mono
     press: Press
     shutter: Shutter
-    detectors: tuple[Readable, ...]
+    detectors: Detectors
 
 
 def build_station(
@@ -89,22 +96,22 @@ def build_hutch(
     )
 
 
-def _transmission(hutch: Hutch, settings: Simulator, directory: Path | None) -> tuple:
+def _transmission(hutch: Hutch, settings: Simulator, directory: Path | None) -> Detectors:
     return (IonChambers(hutch, dwell_s=settings.dwell_s),)
 
 
-def _fluorescence(hutch: Hutch, settings: Simulator, directory: Path | None) -> tuple:
+def _fluorescence(hutch: Hutch, settings: Simulator, directory: Path | None) -> Detectors:
     return (
         IonChambers(hutch, dwell_s=settings.dwell_s),
         FluorescenceDetector(hutch, dwell_s=settings.dwell_s),
     )
 
 
-def _eels(hutch: Hutch, settings: Simulator, directory: Path | None) -> tuple:
+def _eels(hutch: Hutch, settings: Simulator, directory: Path | None) -> Detectors:
     return (EelsCamera(Optics(hutch, dwell_s=settings.dwell_s)),)
 
 
-def _eels_files(hutch: Hutch, settings: Simulator, directory: Path | None) -> tuple:
+def _eels_files(hutch: Hutch, settings: Simulator, directory: Path | None) -> Detectors:
     if directory is None:
         raise ValueError(
             "mode eels-files writes HDF5 files and found no folder for them: "
