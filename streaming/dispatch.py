@@ -1,0 +1,130 @@
+"""Hand queued spectra to the worker and keep its answers in the ledger."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from nearedge.models import Inversion, NormalisedSpectrum
+from nearedge.streaming import profile
+from nearedge.streaming.job import Job
+from nearedge.streaming.ledger import Ledger
+from nearedge.streaming.metrics import Metrics
+from nearedge.streaming.packing import pack, unpack
+from nearedge.streaming.key import seed_of
+from nearedge.streaming.worker import WorkerDied, WorkerUnavailable
+
+logger = logging.getLogger(__name__)
+
+LOOK_S = 2.0  # another process may have queued or retried something
+UNAVAILABLE_S = 5.0
+LEASE_MARGIN_S = 60.0
+
+
+class Worker(Protocol):
+    """What dispatching needs of the worker."""
+
+    def invert(
+        self, spectra: Sequence[NormalisedSpectrum], *, seeds: Sequence[int]
+    ) -> list[Inversion]:
+        """Return one inversion per spectrum; errors as in `nearedge.streaming.worker.Worker`."""
+
+
+class Dispatch:
+    """The step of the dispatch loop.
+
+    Parameters
+    ----------
+    ledger, worker, settings, metrics
+        Where the work is, who does it, how much at once and how often.
+    on_answer
+        Called when an answer is ready to be written.
+    on_failed
+        Called with each job that has failed for good, and its error.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        worker: Worker,
+        settings: profile.Worker,
+        metrics: Metrics,
+        on_answer: Callable[[], None],
+        on_failed: Callable[[Job, str], None],
+    ) -> None:
+        self._ledger, self._worker, self._settings = ledger, worker, settings
+        self._metrics, self._on_answer, self._on_failed = metrics, on_answer, on_failed
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Hand back, from now on, what the worker does not finish."""
+        self._stopping = True
+
+    def step(self) -> float:
+        """Invert one batch; return when to look again, s."""
+        if expired := self._ledger.requeue_expired(attempts=self._settings.attempts):
+            logger.warning("%d spectra were held too long and are tried again", expired)
+        jobs = self._ledger.claim(
+            self._settings.batch, lease_s=self._settings.timeout_s + LEASE_MARGIN_S
+        )
+        return self._invert(jobs) if jobs else LOOK_S
+
+    def _invert(self, jobs: list[Job]) -> float:
+        try:
+            spectra = [spectrum_of(job) for job in jobs]
+            answers = self._worker.invert(spectra, seeds=[seed_of(job.key) for job in jobs])
+            for job, answer in zip(jobs, answers, strict=True):
+                self._ledger.store(job, pack(answer))
+        except WorkerUnavailable as e:
+            return self._wait_for_worker(jobs, e)
+        except Exception as e:  # whatever it is, the jobs must not stay held
+            self._blame(jobs, e)
+        self._on_answer()
+        return 0
+
+    def _wait_for_worker(self, jobs: list[Job], error: Exception) -> float:
+        logger.error("%s; %d spectra wait", error, len(jobs))
+        self._metrics.errors.labels("worker").inc()
+        self._ledger.hand_back(jobs)
+        return UNAVAILABLE_S
+
+    def _blame(self, jobs: list[Job], error: Exception) -> None:
+        """Find the culprit: a batch is tried again one by one, a single one has its try counted."""
+        if self._stopping and isinstance(error, WorkerDied):
+            self._ledger.hand_back(jobs)
+            return
+        text = f"{type(error).__name__}: {error}"
+        self._metrics.retries.labels("invert").inc()
+        for job in jobs:
+            logger.warning("inverting failed: %s", text, extra={"run_uid": job.place.run_uid})
+        if len(jobs) > 1:
+            self._ledger.split(jobs, text)
+        else:
+            self._count_try(jobs[0], text)
+
+    def _count_try(self, job: Job, text: str) -> None:
+        attempts = self._settings.attempts
+        if self._ledger.fail(job, text, attempts=attempts) and job.attempts + 1 >= attempts:
+            logger.error(
+                "spectrum %s of run %s failed after %d tries: %s",
+                job.place.spectrum,
+                job.place.run_uid,
+                attempts,
+                text,
+                extra={"run_uid": job.place.run_uid},
+            )
+            self._on_failed(job, text)
+
+
+def spectrum_of(job: Job) -> NormalisedSpectrum:
+    """Return the spectrum that a queued job is to have inverted.
+
+    Raises
+    ------
+    TypeError
+        If its payload holds none.
+    """
+    outcome = unpack(job.payload or b"")["outcome"]
+    if not isinstance(outcome, NormalisedSpectrum):
+        raise TypeError(f"a queued spectrum holds {type(outcome).__name__}")
+    return outcome

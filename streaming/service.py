@@ -1,0 +1,185 @@
+"""The service: threads that take documents in, have spectra inverted and write the answers.
+
+Live and replay are the same service with another source.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from nearedge.callbacks.measurement import Measurement
+from nearedge.streaming.dispatch import Dispatch
+from nearedge.streaming.intake import Intake, Supports
+from nearedge.streaming.job import OPEN, Job, State
+from nearedge.streaming.ledger import Ledger
+from nearedge.streaming.loop import Loop
+from nearedge.streaming.metrics import Metrics
+from nearedge.streaming.profile import Profile
+from nearedge.streaming.row import Row
+from nearedge.streaming.source import Source
+from nearedge.streaming.worker import Worker
+from nearedge.streaming.writing import Put, Writing, row_of
+
+logger = logging.getLogger(__name__)
+
+FINISH_S = 5.0  # of the ten seconds that a stop may take: time for the work at hand
+LOOK_S = 1.0
+
+Listener = Callable[[Row], None]
+
+
+class Service:
+    """Takes documents from a source until it is stopped; every finished spectrum gets its result.
+
+    Parameters
+    ----------
+    profile
+        The instrument and the worker.
+    source
+        Where documents come from.
+    ledger, worker
+        Opened, and closed by whoever opened them (the worker: also by `stop`).
+    key
+        Names the result of a measurement.
+    supports
+        Whether the model knows an absorber and edge.
+    put
+        Writes a row to the catalog; idempotent under its key.
+    live
+        Whether the source tells of measurements as they end.
+    listeners
+        Called with every row that has come to an end, by the service's own threads.
+    """
+
+    def __init__(
+        self,
+        *,
+        profile: Profile,
+        source: Source,
+        ledger: Ledger,
+        worker: Worker,
+        key: Callable[[Measurement], str],
+        supports: Supports,
+        put: Put,
+        live: bool = True,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        self.ledger, self.worker = ledger, worker
+        self.metrics = Metrics()
+        self.metrics.watch(ledger)
+        self._source, self._listeners = source, tuple(listeners)
+        self._attempts = profile.worker.attempts
+        self._changed = threading.Condition()
+        self._open: set[str] = set()
+        self._source_ended = self._stopping = False
+        self._intake = Intake(
+            profile.instrument,
+            ledger=ledger,
+            metrics=self.metrics,
+            key=key,
+            supports=supports,
+            live=live,
+            on_submit=self._on_submit,
+        )
+        writing = Writing(ledger=ledger, metrics=self.metrics, put=put, on_row=self._publish)
+        self._writer = self._loop("writer", writing.step)
+        self._dispatch = Dispatch(
+            ledger=ledger,
+            worker=worker,
+            settings=profile.worker,
+            metrics=self.metrics,
+            on_answer=self._writer.ring,
+            on_failed=self._on_failed,
+        )
+        self._dispatcher = self._loop("dispatch", self._dispatch.step)
+        self._reader = threading.Thread(target=self._read, name="nearedge-ingest", daemon=True)
+
+    def _loop(self, name: str, step: Callable[[], float | None]) -> Loop:
+        return Loop(name, step, on_error=lambda name: self.metrics.errors.labels(name).inc())
+
+    def start(self) -> None:
+        """Start the worker and the threads; take up what a dead service left."""
+        if orphans := self.ledger.requeue_orphans(attempts=self._attempts):
+            logger.warning("%d spectra of a service that died are taken up again", orphans)
+        self.worker.start()
+        self._dispatcher.start()
+        self._writer.start()
+        self._reader.start()
+
+    def drain(self, timeout_s: float | None = None) -> bool:
+        """Wait until the source has ended and all that it brought has; return whether it did."""
+        deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
+        with self._changed:
+            while not self._is_drained():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                self._changed.wait(min(left, LOOK_S))  # another service may end some of them
+            return True
+
+    def stop(self, *, finish_s: float = FINISH_S) -> None:
+        """Stop taking documents, finish the work at hand, hand the rest back to the ledger."""
+        began = time.monotonic()
+        self._stopping = True
+        self._source.stop()
+        self._dispatch.stop()
+        self._dispatcher.stop()
+        if not self._dispatcher.join(finish_s):
+            logger.warning("the worker is still busy: its spectra are handed back")
+        self.worker.close()
+        self._dispatcher.join(1.0)
+        self._writer.stop()
+        self._reader.join(max(0.5, finish_s - (time.monotonic() - began)))
+        if not self._writer.join(max(0.5, finish_s - (time.monotonic() - began))):
+            logger.warning("the catalog is slow: what is not written stays in the ledger")
+
+    def __enter__(self) -> "Service":
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        try:
+            for name, doc in self._source.documents():
+                self._intake.feed(name, doc)
+            if not self._stopping:  # else the runs that are open may still go on without us
+                self._intake.end()
+        except Exception:  # a source that broke: what it brought is still finished
+            logger.exception("the source of documents broke")
+            self.metrics.errors.labels("ingest").inc()
+        with self._changed:
+            self._source_ended = True
+            self._changed.notify_all()
+
+    def _is_drained(self) -> bool:
+        if not self._source_ended:
+            return False
+        jobs = [self.ledger.get(key) for key in self._open]
+        self._open = {job.key for job in jobs if job is not None and job.state in OPEN}
+        return not self._open
+
+    def _on_submit(self, key: str, new: bool) -> None:
+        with self._changed:
+            if new:
+                self._open.add(key)
+        self._dispatcher.ring()
+        self._writer.ring()  # for a rejection
+
+    def _on_failed(self, job: Job, error: str) -> None:
+        self._publish(row_of(job, status=State.FAILED, error=error))
+
+    def _publish(self, row: Row) -> None:
+        self.metrics.count(row)
+        for listener in self._listeners:
+            try:
+                listener(row)
+            except Exception:  # who watches must not harm the work
+                logger.exception("a listener raised")
+        with self._changed:
+            self._open.discard(row.key)
+            self._changed.notify_all()
