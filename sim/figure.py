@@ -89,4 +89,5 @@ def label_axes(spectra: Axes, rdf: Axes, sample: Sample) -> None:
     )
     rdf.set(xlabel="r / Å", ylabel="atoms per Å", title="neighbours", xlim=(1.0, 4.0), ylim=0)
     for axes in (spectra, rdf):
-        axes.legend(frameon=False, fontsize="small")
+        if axes.has_data():
+            axes.legend(frameon=False, fontsize="small")

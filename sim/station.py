@@ -21,7 +21,6 @@ from nearedge.sim.hutch import Hutch
 from nearedge.sim.silica import Sample, silica
 from nearedge.streaming.profile import Profile, Simulator
 
-
 Detectors = tuple[StandardReadable | StandardDetector, ...]
 
 

@@ -1,15 +1,40 @@
 """IPython startup of a simulated beamline session: devices, plans, a RunEngine and its publisher.
 
-Use it as a file::
+Copy it into the ``startup`` folder of an IPython profile, or start a session with it::
 
     ipython -i -m nearedge.profiles.startup.nearedge_startup
 
-or copy it into the ``startup`` folder of an IPython profile. ``NEAREDGE_STARTUP_PROFILE`` names the
-profile to simulate (``sim`` by default). Then, for example::
+``NEAREDGE_STARTUP_PROFILE`` names the profile to simulate, a shipped one or a file; ``sim`` if it
+is not set. Start the proxy first (``bluesky-0MQ-proxy``). Then, for example::
 
     RE(xanes_scan(station, points=120))
     RE(pressure_ramp(station, [0, 20, 40], measure))
 
-A real beamline session needs only the last paragraph of this file: its own RunEngine subscribes the
-publisher, and nothing of nearedge.
+A real beamline session needs only a RunEngine that subscribes ``bluesky.callbacks.zmq.Publisher``,
+and nothing of nearedge.
 """
+
+import os
+import tempfile
+from pathlib import Path
+
+from bluesky import RunEngine
+
+from nearedge.sim.beamline import connect_publisher, measurement
+from nearedge.sim.plans import dark_run, eels_acquire, pressure_ramp, xanes_scan
+from nearedge.sim.station import build_station
+from nearedge.streaming.configuration import load_profile
+
+__all__ = ["RE", "dark_run", "eels_acquire", "measure", "pressure_ramp", "station", "xanes_scan"]
+
+profile = load_profile((os.environ.get("NEAREDGE_STARTUP_PROFILE", "sim"),), environ=os.environ)
+roots = profile.instrument.readable_roots
+directory = Path(roots[0]) if roots else Path(tempfile.mkdtemp(prefix="nearedge-"))
+
+RE = RunEngine({})  # before the devices: it owns the loop that connects them
+station = build_station(profile, directory=directory)
+mono, press, shutter = station.mono, station.press, station.shutter
+measure = measurement(profile)
+
+publisher = connect_publisher(profile.simulator)
+RE.subscribe(publisher)

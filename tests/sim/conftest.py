@@ -4,12 +4,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from bluesky import RunEngine
 
+from nearedge.callbacks.measurement import Measurement, Run
+from nearedge.models import (
+    Estimates,
+    Interval,
+    Inversion,
+    NormalisedSpectrum,
+    Quality,
+    Samples,
+    Technique,
+)
 from nearedge.sim.beamline import run_engine
+from nearedge.sim.silica import silica
 from nearedge.sim.station import Station, build_station
+from nearedge.streaming.job import State
 from nearedge.streaming.profile import Profile
+from nearedge.streaming.row import Row
 
 
 @dataclass
@@ -61,3 +75,93 @@ def documents(engine: RunEngine) -> list[tuple[str, dict[str, Any]]]:
     docs: list[tuple[str, dict[str, Any]]] = []
     engine.subscribe(lambda name, doc: docs.append((name, doc)))
     return docs
+
+
+@pytest.fixture
+def result() -> Callable[..., Row]:
+    """Build the row of one simulated spectrum at a pressure."""
+    sample = silica("Si")
+
+    def build(
+        pressure: float,
+        *,
+        cn_mean: float = 4.0,
+        cn_set: tuple[int, ...] = (4,),
+        bond: tuple[float, float, float] | None = (1.61, 1.60, 1.62),
+        status: State = State.COMPLETE,
+        latency_s: float = 1.0,
+        simulated: bool = True,
+    ) -> Row:
+        truth = {"truth": sample.truth(pressure).metadata()}
+        start = {"uid": f"run-{pressure}", "time": pressure}
+        run = Run(
+            uid=f"run-{pressure}",
+            scan_id=1,
+            time=pressure,
+            start=start | ({"simulation": truth} if simulated else {}),
+        )
+        energy = sample.edge_energy + np.arange(-20.0, 60.0)
+        mu = sample.mu(energy, pressure=pressure)
+        spectrum = NormalisedSpectrum(
+            energy=energy,
+            mu=mu,
+            norm=mu,
+            flat=mu,
+            e0=sample.edge_energy,
+            edge_step=1.0,
+            technique=Technique.XANES,
+            absorber="Si",
+            edge="K",
+        )
+        estimates = Estimates(
+            cn_prob=np.eye(8)[round(cn_mean)],
+            cn_mean=cn_mean,
+            cn_map=round(cn_mean),
+            cn_set=cn_set,
+            bond=None if bond is None else Interval(mean=bond[0], lo=bond[1], hi=bond[2]),
+            angle=None,
+            bridge=None,
+            sample_cn=np.array([round(cn_mean)]),
+            sample_bond=np.array([1.61]),
+            sample_angle=np.array([109.5]),
+            rdf_r=np.linspace(0, 4, 201),
+            rdf=sample.rdf(np.linspace(0, 4, 201), pressure=pressure),
+        )
+        inversion = Inversion(
+            absorber="Si",
+            edge="K",
+            samples=Samples(
+                species=np.array([["O"]]),
+                positions=np.zeros((1, 1, 3), np.float32),
+                weights=np.ones(1),
+            ),
+            estimates=estimates,
+            grid=np.arange(3.0),
+            condition=np.zeros(3),
+            ood_score=0.0,
+            ood_flag=False,
+            misfit=None,
+            model="0" * 16,
+            seed=0,
+            quality=Quality.FAST,
+            seconds=0.1,
+        )
+        return Row(
+            key=f"key-{pressure}",
+            status=status,
+            measurement=Measurement(
+                run=run,
+                stream="primary",
+                spectrum="0",
+                columns={},
+                complete=True,
+                final=True,
+                time=pressure,
+            ),
+            outcome=spectrum,
+            inversion=inversion if status is State.COMPLETE else None,
+            error=None,
+            stages={"wait": latency_s},
+        )
+
+    return build
