@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nearedge.models.edges import nearest_edge
+from nearedge.models.edges import edge_energy, nearest_edge
+from nearedge.models.energies import CleanSpectrum, check_axis, clean
 from nearedge.models.pre_edge import PreEdge, Ranges
 from nearedge.models.spectrum import Array, Reason, Rejected
 
@@ -15,6 +16,7 @@ NEAR, MIN_POINTS_NEAR = 10.0, 5  # eV around e0, and energies that must lie ther
 MIN_SIGNIFICANCE = 6.0  # jump at e0 over its standard deviation
 MIN_JUMP = 0.2  # part of the edge step that the jump must make up
 MIN_STEP_SIGNIFICANCE = 3.0  # edge step over its standard deviation
+NOISY = 0.05  # error of the edge step, as part of it, from which a spectrum counts as noisy
 PINNED_RUN = 5  # equal largest values in a row
 
 
@@ -29,6 +31,26 @@ class Expected:
 
     def __str__(self) -> str:
         return f"{self.absorber} {self.edge} edge ({self.energy:.6g} eV)"
+
+
+def expect(absorber: str, edge: str, *, tolerance: float) -> Expected | Rejected:
+    """Look the expected edge up in the table, or refuse one that is not in it."""
+    try:
+        energy = edge_energy(absorber, edge)
+    except KeyError as error:
+        return Rejected(reason=Reason.UNSUPPORTED, detail=str(error.args[0]))
+    return Expected(absorber=absorber, edge=edge, energy=energy, tolerance=tolerance)
+
+
+def clean_signal(energy: Array, mu: Array, expected: Expected) -> CleanSpectrum | Rejected:
+    """Clean one signal and refuse what no edge can be looked for in."""
+    cleaned = clean(energy, mu)
+    if isinstance(cleaned, Rejected):
+        return cleaned
+    refusal = check_axis(
+        cleaned.energy, expected=expected.energy, tolerance=expected.tolerance
+    ) or check_signal(cleaned.columns[:, 0])
+    return refusal or cleaned
 
 
 def noise(energy: Array, mu: Array) -> float:

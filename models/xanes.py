@@ -6,8 +6,8 @@ from typing import Literal
 import numpy as np
 
 from nearedge.models import evidence
-from nearedge.models.edges import XANES_TOLERANCE, edge_energy
-from nearedge.models.energies import CleanSpectrum, check_axis, clean
+from nearedge.models.edges import XANES_TOLERANCE
+from nearedge.models.energies import CleanSpectrum
 from nearedge.models.evidence import Expected
 from nearedge.models.pre_edge import PreEdge, pre_edge
 from nearedge.models.spectrum import Array, NormalisedSpectrum, Reason, Rejected, Spectrum
@@ -16,8 +16,6 @@ from nearedge.models.windows import SHORT_POST, Windows, choose_windows, is_full
 
 #: Noise of one point, as part of the whole signal, up to which Larch's e0 is steady.
 QUIET = 0.003
-#: Error of the edge step, as part of the step, from which the spectrum counts as noisy.
-NOISY = 0.05
 
 __all__ = ["find_e0", "find_threshold", "normalise_xanes", "pre_edge"]
 
@@ -53,13 +51,13 @@ def normalise_xanes(
     reference_edge
         Edge of the foil, such as ``"Si K"``; None: the edge of the spectrum itself.
     """
-    expected = _expected(spectrum.absorber, spectrum.edge)
+    expected = evidence.expect(spectrum.absorber, spectrum.edge, tolerance=XANES_TOLERANCE)
     if isinstance(expected, Rejected):
         return expected
     shift = _shift(spectrum, energy_shift, reference_edge)
     if isinstance(shift, Rejected):
         return shift
-    cleaned = _cleaned(spectrum.energy + shift, spectrum.mu, expected)
+    cleaned = evidence.clean_signal(spectrum.energy + shift, spectrum.mu, expected)
     if isinstance(cleaned, Rejected):
         return cleaned
     wanted = Windows(pre1=pre1, pre2=pre2, norm1=norm1, norm2=norm2, nnorm=nnorm, nvict=nvict)
@@ -68,24 +66,6 @@ def normalise_xanes(
     if isinstance(fit, Rejected):
         return fit
     return _normalised(spectrum, cleaned, fit, shift=shift)
-
-
-def _expected(absorber: str, edge: str) -> Expected | Rejected:
-    try:
-        energy = edge_energy(absorber, edge)
-    except KeyError as error:
-        return Rejected(reason=Reason.UNSUPPORTED, detail=str(error.args[0]))
-    return Expected(absorber=absorber, edge=edge, energy=energy, tolerance=XANES_TOLERANCE)
-
-
-def _cleaned(energy: Array, mu: Array, expected: Expected) -> CleanSpectrum | Rejected:
-    cleaned = clean(energy, mu)
-    if isinstance(cleaned, Rejected):
-        return cleaned
-    refusal = check_axis(
-        cleaned.energy, expected=expected.energy, tolerance=expected.tolerance
-    ) or evidence.check_signal(cleaned.columns[:, 0])
-    return refusal or cleaned
 
 
 def _fit(
@@ -159,7 +139,7 @@ def _shift(
             "name its data key (role ir) in the profile, or set energy_shift to a number",
         )
     absorber, _, edge = (reference_edge or f"{spectrum.absorber} {spectrum.edge}").partition(" ")
-    expected = _expected(absorber, edge)
+    expected = evidence.expect(absorber, edge, tolerance=XANES_TOLERANCE)
     if isinstance(expected, Rejected):
         return expected
     found = _reference_e0(spectrum.energy, spectrum.reference, expected)
@@ -167,7 +147,7 @@ def _shift(
 
 
 def _reference_e0(energy: Array, reference: Array, expected: Expected) -> float | Rejected:
-    cleaned = _cleaned(energy, reference, expected)
+    cleaned = evidence.clean_signal(energy, reference, expected)
     if isinstance(cleaned, CleanSpectrum):
         mu = cleaned.columns[:, 0]
         fit = _fit(cleaned.energy, mu, expected, e0=None, step=None, wanted=Windows())
@@ -186,7 +166,7 @@ def _normalised(
     if cleaned.energy[-1] - fit.e0 < SHORT_POST:
         flags.append("short-post-edge")
     error = evidence.edge_step_error(cleaned.energy, cleaned.columns[:, 0], fit)
-    if error > NOISY * fit.edge_step:
+    if error > evidence.NOISY * fit.edge_step:
         flags.append("noisy")
     return NormalisedSpectrum(
         energy=cleaned.energy,
