@@ -7,10 +7,10 @@ from typing import Protocol
 from nearedge.models import Inversion, NormalisedSpectrum
 from nearedge.streaming import profile
 from nearedge.streaming.job import Job
+from nearedge.streaming.key import seed_of
 from nearedge.streaming.ledger import Ledger
 from nearedge.streaming.metrics import Metrics
 from nearedge.streaming.packing import pack, unpack
-from nearedge.streaming.key import seed_of
 from nearedge.streaming.worker import WorkerDied, WorkerUnavailable
 
 logger = logging.getLogger(__name__)
@@ -96,7 +96,10 @@ class Dispatch:
         text = f"{type(error).__name__}: {error}"
         self._metrics.retries.labels("invert").inc()
         for job in jobs:
-            logger.warning("inverting failed: %s", text, extra={"run_uid": job.place.run_uid})
+            run_uid = job.place.run_uid
+            logger.warning(
+                "run %s: inverting failed: %s", run_uid, text, extra={"run_uid": run_uid}
+            )
         if len(jobs) > 1:
             self._ledger.split(jobs, text)
         else:

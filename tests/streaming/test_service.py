@@ -42,8 +42,8 @@ def scan(*, edge: bool = True, scan_id: int = 1) -> list[tuple[str, dict]]:
     return [*docs, ("stop", run.compose_stop())]
 
 
-def uid_of(docs) -> str:
-    return docs[0][1]["uid"]
+def key_of(docs) -> str:
+    return docs[0][1]["uid"].replace("-", "")
 
 
 class ListSource:
@@ -165,7 +165,7 @@ def build(ledger):
             source=ListSource(documents, stays=kwargs.pop("stays", False)),
             ledger=ledger,
             worker=worker or ScriptedWorker(),
-            key=lambda measurement: measurement.run.uid,
+            key=lambda measurement: measurement.run.uid.replace("-", ""),
             supports=supports,
             put=(catalog or Catalog()).put,
             listeners=[rows.append, *kwargs.pop("listeners", ())],
@@ -177,20 +177,19 @@ def build(ledger):
     return build
 
 
-def value(service, name: str, **labels) -> float:
+def value(service, name: str, /, **labels) -> float:
     return service.metrics.registry.get_sample_value(f"nearedge_{name}", labels or None)
 
 
 def test_every_scan_gets_its_result(build):
     catalog = Catalog()
     scans = [scan(scan_id=n) for n in range(3)]
-    with build(sum(scans, []), catalog=catalog) as service:
+    with build([doc for docs in scans for doc in docs], catalog=catalog) as service:
         assert service.drain(20)
-    assert catalog.puts == Counter(uid_of(docs) for docs in scans)
+    assert catalog.puts == Counter(key_of(docs) for docs in scans)
     assert {row.status for row in service.rows} == {State.COMPLETE}
     row = service.rows[0]
     assert row.inversion.absorber == "Si"
-    assert row.measurement.run.uid == row.key
     assert set(row.stages) == {"arrive", "wait", "invert", "write"}
     assert value(service, "documents_total", name="stop") == 3
     assert value(service, "spectra_total", status="complete") == 3
@@ -248,10 +247,10 @@ def test_a_poison_spectrum_takes_no_batch_mate_with_it(build, ledger):
     from nearedge.streaming.key import seed_of
 
     scans = [scan(scan_id=n) for n in range(4)]
-    poison = uid_of(scans[1])
+    poison = key_of(scans[1])
     worker = ScriptedWorker(poison=seed_of(poison))
     # all four wait before the service starts, so that they come as one batch
-    waiting = build(sum(scans, []), worker=worker)
+    waiting = build([doc for docs in scans for doc in docs], worker=worker)
     waiting._read()
     waiting.start()
     assert waiting.drain(20)
@@ -259,11 +258,11 @@ def test_a_poison_spectrum_takes_no_batch_mate_with_it(build, ledger):
     assert worker.batches[0] == 4
     assert set(worker.batches[1:]) == {1}
     states = {row.key: row.status for row in waiting.rows}
-    assert states == {uid_of(d): State.COMPLETE for d in scans} | {poison: State.FAILED}
+    assert states == {key_of(d): State.COMPLETE for d in scans} | {poison: State.FAILED}
     job = ledger.get(poison)
     assert job.attempts == PROFILE.worker.attempts
     assert "signal 11" in job.error
-    assert all(ledger.get(uid_of(d)).attempts == 0 for d in scans if uid_of(d) != poison)
+    assert all(ledger.get(key_of(d)).attempts == 0 for d in scans if key_of(d) != poison)
 
 
 def test_failed_spectra_can_be_brought_back(build, ledger):
