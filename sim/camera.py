@@ -166,7 +166,8 @@ class FrameWriter:
     def open(self, path: Path) -> None:
         """Start a file with an empty dataset for each resource."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = h5py.File(path, "w", libver="latest")
+        # unlocked: readers follow the file while it grows, in this process or another
+        self._file = h5py.File(path, "w", libver="latest", locking=False)
         for name in RESOURCES:
             self._file.create_dataset(
                 name, (0, CHANNELS), np.float64, maxshape=(None, CHANNELS), chunks=(1, CHANNELS)
