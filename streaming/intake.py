@@ -10,17 +10,14 @@ import stamina
 from nearedge.callbacks.assemble import Assembler
 from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.measurement import Gap, Measurement
-from nearedge.callbacks.normalise import normalise
-from nearedge.callbacks.reduce import reduce
-from nearedge.models import NormalisedSpectrum, Reason, Rejected
+from nearedge.models import NormalisedSpectrum, Rejected
 from nearedge.streaming.job import Place
 from nearedge.streaming.ledger import Ledger
 from nearedge.streaming.metrics import Metrics
 from nearedge.streaming.packing import pack
+from nearedge.streaming.prepare import Supports, prepare
 
 logger = logging.getLogger(__name__)
-
-Supports = Callable[[str, str], bool]
 
 
 class Intake:
@@ -91,7 +88,7 @@ class Intake:
 
     def _submit(self, measurement: Measurement) -> None:
         key = self._key(measurement)
-        outcome = outcome_of(measurement, self._instrument, supports=self._supports)
+        outcome = prepare(measurement, self._instrument, supports=self._supports)
         rejected = isinstance(outcome, Rejected)
         put = self._ledger.reject if rejected else self._ledger.submit
         payload = pack({"measurement": measurement, "outcome": outcome})
@@ -125,32 +122,6 @@ class Intake:
                 *(run.uid, run.scan_id, measurement.spectrum, measurement.stream),
                 extra=extra,
             )
-
-
-def outcome_of(
-    measurement: Measurement, instrument: Instrument, *, supports: Supports
-) -> NormalisedSpectrum | Rejected:
-    """Return the spectrum to invert, or why there is none."""
-    try:
-        spectrum = reduce(measurement, instrument)
-        if isinstance(spectrum, Rejected):
-            return spectrum
-        if not supports(spectrum.absorber, spectrum.edge):
-            return unsupported(spectrum.absorber, spectrum.edge)
-        return normalise(spectrum, instrument.normalise)
-    except Exception as e:  # a bug of ours must cost no measurement: it is recorded with its reason
-        logger.exception("run %s: reading it raised", measurement.run.uid)
-        detail = f"nearedge itself failed on it, please report: {type(e).__name__}: {e}"
-        return Rejected(reason=Reason.UNREADABLE, detail=detail)
-
-
-def unsupported(absorber: str, edge: str) -> Rejected:
-    """Return the rejection of an edge that the model does not know."""
-    detail = (
-        f"the model knows no {absorber} {edge} edge: set absorber and edge in the profile, "
-        "or name another model in worker.model"
-    )
-    return Rejected(reason=Reason.UNSUPPORTED, detail=detail)
 
 
 def place_of(measurement: Measurement) -> Place:

@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 
 from nearedge.callbacks.measurement import Measurement
 from nearedge.streaming.dispatch import Dispatch
-from nearedge.streaming.intake import Intake, Supports
+from nearedge.streaming.intake import Intake
 from nearedge.streaming.job import OPEN, Job, State
 from nearedge.streaming.ledger import Ledger
 from nearedge.streaming.loop import Loop
 from nearedge.streaming.metrics import Metrics
+from nearedge.streaming.prepare import Supports
 from nearedge.streaming.profile import Profile
 from nearedge.streaming.row import Row
 from nearedge.streaming.source import Source
