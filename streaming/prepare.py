@@ -1,4 +1,4 @@
-"""Make a spectrum ready for the model, or say why it is not: the same for live, replay and files."""
+"""Make a spectrum ready for the model, or say why it is not: for live, replay and files alike."""
 
 import logging
 from collections.abc import Callable
