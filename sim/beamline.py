@@ -19,7 +19,7 @@ from event_model import sanitize_doc
 
 from nearedge.models.spectrum import Technique
 from nearedge.sim.plans import dark_run, eels_acquire, pressure_ramp, xanes_scan
-from nearedge.sim.silica import Sample
+from nearedge.sim.silica import Specimen
 from nearedge.sim.station import Station, build_station
 from nearedge.streaming.profile import Profile, Simulator
 
@@ -180,7 +180,7 @@ def run_engine(callbacks: list[Callback]) -> Iterator[RunEngine]:
 def run_beamline(
     profile: Profile,
     *,
-    sample: Sample | None = None,
+    specimen: Specimen | None = None,
     directory: Path | None = None,
     store: RawStore | None = None,
     watch: Callback | None = None,
@@ -189,7 +189,7 @@ def run_beamline(
 
     Parameters
     ----------
-    sample
+    specimen
         None: silica at the profile's edge.
     directory
         Of the camera's files.
@@ -203,7 +203,7 @@ def run_beamline(
         stack.callback(publisher.close)
         callbacks = [c for c in (store, publisher, watch) if c is not None]
         RE = stack.enter_context(run_engine(callbacks))
-        station = build_station(profile, sample=sample, directory=directory)
+        station = build_station(profile, specimen=specimen, directory=directory)
         uids: list[str] = RE(ramp_plan(profile, station)).plan_result  # type: ignore[union-attr]
         time.sleep(SETTLE_S)  # a socket that closes drops what it has not sent
         return uids

@@ -58,7 +58,7 @@ class Optics:
     def __init__(self, hutch: Hutch, *, dwell_s: float) -> None:
         self.hutch = hutch
         self.dwell_s = dwell_s
-        self.offset = hutch.sample.edge_energy - BEFORE_EDGE
+        self.offset = hutch.specimen.edge_energy - BEFORE_EDGE
         self.low_loss_offset = -BEFORE_ZERO_LOSS
         self._rng = hutch.noise(3)
 
@@ -98,9 +98,9 @@ def core_electrons(hutch: Hutch, energy: Array) -> Array:
     energy
         (1024,) true energy of each channel, eV.
     """
-    edge = hutch.sample.mu(energy, pressure=hutch.pressure, fwhm=hutch.resolution_ev)
+    edge = hutch.specimen.mu(energy, pressure=hutch.pressure, fwhm=hutch.resolution_ev)
     twice = scattered_twice(edge, step=DISPERSION, plasmon=PLASMON_EV, t_over_lambda=T_OVER_LAMBDA)
-    background = power_law(energy, exponent=EXPONENT, at=hutch.sample.edge_energy)
+    background = power_law(energy, exponent=EXPONENT, at=hutch.specimen.edge_energy)
     return EDGE_SHARE * DISPERSION * (BACKGROUND * background + twice)
 
 

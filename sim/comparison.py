@@ -22,7 +22,7 @@ class Comparison:
     row
         The result, complete or not.
     truth
-        What the simulated sample was.
+        What the simulated specimen was.
     """
 
     row: Row
@@ -35,7 +35,7 @@ class Comparison:
 
     @property
     def share_in_set(self) -> float | None:
-        """Share of the sample's sites whose coordination number lies in the 90 % set."""
+        """Share of the specimen's sites whose coordination number lies in the 90 % set."""
         if self.estimates is None:
             return None
         found = self.estimates.cn_set
@@ -50,7 +50,7 @@ class Comparison:
 
     @property
     def trained_on(self) -> bool:
-        """Whether the shipped model was trained on any site of the sample."""
+        """Whether the shipped model was trained on any site of the specimen."""
         return any(split == "train" for _, _, split, _ in self.truth.sites)
 
 
@@ -126,7 +126,7 @@ def verdict(comparisons: Sequence[Comparison], *, expected: int) -> list[str]:
 
 
 def split_note(comparisons: Sequence[Comparison]) -> str:
-    """Return which splits the sample's sites are of: what makes the comparison honest."""
+    """Return which splits the specimen's sites are of: what makes the comparison honest."""
     sites = {(id_, split) for c in comparisons for id_, _, split, _ in c.truth.sites}
     count = {split: sum(s == split for _, s in sites) for split in sorted({s for _, s in sites})}
     listed = ", ".join(f"{number} of {split}" for split, number in count.items())

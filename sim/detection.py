@@ -7,7 +7,7 @@ from nearedge.sim.silica import broaden
 
 
 def thickness(edge: Array | float, energy: Array | float, *, edge_energy: float) -> Array | float:
-    """Return the optical thickness of a sample: an edge of height 1 on the other electrons' slope.
+    """Return the optical thickness of a specimen: an edge of height 1 on the other electrons' slope.
 
     The slope falls as the third power of the energy (Victoreen).
     """

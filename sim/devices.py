@@ -8,7 +8,7 @@ from ophyd_async.core import StandardReadableFormat as Format
 from nearedge.sim.detection import counted, foil, thickness
 from nearedge.sim.hutch import Hutch
 
-I0_SHARE = 0.1  # of the photons, absorbed in the chamber before the sample
+I0_SHARE = 0.1  # of the photons, absorbed in the chamber before the specimen
 DARK_RATE = 5e4  # counts per second with the shutter closed
 ELEMENTS = 4
 DEAD_TIME_S = 2e-7
@@ -38,7 +38,7 @@ class Mono(StandardReadable, Movable[float]):
 
 
 class Press(StandardReadable, Movable[float]):
-    """A press that squeezes the sample, GPa."""
+    """A press that squeezes the specimen, GPa."""
 
     def __init__(self, hutch: Hutch, *, name: str = "") -> None:
         self._hutch = hutch
@@ -50,13 +50,13 @@ class Press(StandardReadable, Movable[float]):
 
     @AsyncStatus.wrap
     async def set(self, value: float) -> None:
-        """Bring the sample to a pressure, GPa."""
+        """Bring the specimen to a pressure, GPa."""
         self._hutch.pressure = value
         self._set_pressure(value)
 
 
 class Shutter(StandardReadable, Movable[bool]):
-    """The shutter before the sample: True is open."""
+    """The shutter before the specimen: True is open."""
 
     def __init__(self, hutch: Hutch, *, name: str = "") -> None:
         self._hutch = hutch
@@ -72,7 +72,7 @@ class Shutter(StandardReadable, Movable[bool]):
 
 
 class IonChambers(StandardReadable, Triggerable):
-    """Three ion chambers: before the sample, after it, and after a reference foil behind it.
+    """Three ion chambers: before the specimen, after it, and after a reference foil behind it.
 
     Their counts are Poisson-distributed around the current, with a dark current on top that stays
     when the shutter is closed.
@@ -102,7 +102,7 @@ class IonChambers(StandardReadable, Triggerable):
 def chamber_means(hutch: Hutch, *, seconds: float) -> tuple[float, float, float]:
     """Return the counts that the three chambers expect, by Beer and Lambert."""
     photons = hutch.particles(seconds)
-    edge_energy = hutch.sample.edge_energy
+    edge_energy = hutch.specimen.edge_energy
     behind = (1 - I0_SHARE) * photons
     it = behind * np.exp(-thickness(hutch.absorption(), hutch.energy, edge_energy=edge_energy))
     ir = it * np.exp(-foil(hutch.energy, edge_energy=edge_energy))
@@ -147,7 +147,7 @@ class FluorescenceDetector(StandardReadable, Triggerable):
 def fluorescence(
     photons: float, edge: float, *, seconds: float, rng: np.random.Generator
 ) -> dict[str, float]:
-    """Return what one element reports of a thin sample.
+    """Return what one element reports of a thin specimen.
 
     Parameters
     ----------

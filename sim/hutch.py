@@ -1,4 +1,4 @@
-"""What the simulated devices share: the beam, the sample in it, and the clock."""
+"""What the simulated devices share: the beam, the specimen in it, and the clock."""
 
 import asyncio
 import math
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nearedge.models.spectrum import Array
-from nearedge.sim.silica import Sample
+from nearedge.sim.silica import Specimen
 
 DRIFT = 0.03  # part of the flux
 DRIFT_PERIOD_S = 300.0
@@ -33,11 +33,11 @@ class Hutch:
     clock, sleep
         Seconds, and the coroutine that lets them pass: exchanged in tests.
     pressure, shutter_open, energy
-        GPa, whether the beam reaches the sample, and the true photon energy in eV (at first that of
+        GPa, whether the beam reaches the specimen, and the true photon energy in eV (at first that of
         the edge).
     """
 
-    sample: Sample
+    specimen: Specimen
     flux: float = 1e8
     resolution_ev: float = 0.4
     energy_offset_ev: float = 0.3
@@ -50,7 +50,7 @@ class Hutch:
     _curve: tuple[float, Array, Array] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        self.energy = self.energy or self.sample.edge_energy
+        self.energy = self.energy or self.specimen.edge_energy
 
     def noise(self, device: int) -> np.random.Generator:
         """Return the generator of one device."""
@@ -62,13 +62,13 @@ class Hutch:
         return self.flux * drift * seconds if self.shutter_open else 0.0
 
     def absorption(self) -> float:
-        """Edge of the sample at the present energy and pressure, in units of the edge step."""
+        """Edge of the specimen at the present energy and pressure, in units of the edge step."""
         grid, mu = self._present_curve()
         return float(np.interp(self.energy, grid, mu))
 
     def _present_curve(self) -> tuple[Array, Array]:
         if self._curve is None or self._curve[0] != self.pressure:
-            grid = self.sample.edge_energy + np.arange(-100.0, 200.0, 0.1)
-            mu = self.sample.mu(grid, pressure=self.pressure, fwhm=self.resolution_ev)
+            grid = self.specimen.edge_energy + np.arange(-100.0, 200.0, 0.1)
+            mu = self.specimen.mu(grid, pressure=self.pressure, fwhm=self.resolution_ev)
             self._curve = (self.pressure, grid, mu)
         return self._curve[1], self._curve[2]

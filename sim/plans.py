@@ -33,21 +33,21 @@ def metadata(station: Station, technique: Technique) -> dict[str, Any]:
     """
     hutch = station.hutch
     return {
-        "sample_name": hutch.sample.name,
+        "sample_name": hutch.specimen.name,
         "technique": str(technique),
-        "absorber": hutch.sample.absorber,
-        "edge": hutch.sample.edge,
+        "absorber": hutch.specimen.absorber,
+        "edge": hutch.specimen.edge,
         "simulation": {
-            "truth": hutch.sample.truth(hutch.pressure).metadata(),
+            "truth": hutch.specimen.truth(hutch.pressure).metadata(),
             "energy_offset_ev": hutch.energy_offset_ev,
-            "edge_shift_ev": hutch.sample.shift,
+            "edge_shift_ev": hutch.specimen.shift,
         },
     }
 
 
 def xanes_scan(station: Station, *, points: int) -> MsgGenerator[str]:
     """Step through the edge: one run, one event for each energy."""
-    energies = scan_energies(station.hutch.sample.edge_energy, points=points)
+    energies = scan_energies(station.hutch.specimen.edge_energy, points=points)
     return (
         yield from bp.list_scan(
             [*station.detectors, station.press],

@@ -1,4 +1,4 @@
-"""Samples whose structure is known: sites with FEFF spectra, mixed as the pressure rises."""
+"""Specimens whose structure is known: sites with FEFF spectra, mixed as the pressure rises."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Phase:
     Attributes
     ----------
     amount
-        Parts of this phase at a pressure in GPa; the amounts of a sample need not sum to 1.
+        Parts of this phase at a pressure in GPa; the amounts of a specimen need not sum to 1.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Truth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Sample:
+class Specimen:
     """Phases of one material, seen at one edge.
 
     Attributes
@@ -201,7 +201,7 @@ def mean_bond(shares: Iterable[tuple[Site, float]]) -> float:
 
 
 def placed_at(absorber: str, edge: str) -> float:
-    """Return where a sample's edge is put, eV: its table energy, or that of the oxides."""
+    """Return where a specimen's edge is put, eV: its table energy, or that of the oxides."""
     return OXIDE_EDGE.get((absorber, edge)) or edge_energy(absorber, edge)
 
 
@@ -238,7 +238,7 @@ def rising(start: float, end: float) -> Callable[[float], float]:
     return share
 
 
-def silica(absorber: str = "Si", edge: str = "K") -> Sample:
+def silica(absorber: str = "Si", edge: str = "K") -> Specimen:
     """Return silica whose coordination rises between 10 and 50 GPa.
 
     Four-fold silicon (coesite) turns five-fold from 10 GPa and six-fold (post-quartz phase and a
@@ -258,7 +258,7 @@ def silica(absorber: str = "Si", edge: str = "K") -> Sample:
             f"no shipped spectra of the {absorber} {edge} edge, only of Si K and O K: "
             "set instrument.absorber and instrument.edge, or give a structure with --cif"
         )
-    return Sample(
+    return Specimen(
         name="silica",
         absorber=absorber,
         edge=edge,
@@ -278,10 +278,10 @@ def ramp(phases: int) -> tuple[Callable[[float], float], ...]:
     return lambda p: 1 - second(p), lambda p: second(p) * (1 - third(p)), third
 
 
-def single_site(site: Site) -> Sample:
-    """Return a sample of one site only, whatever the pressure."""
+def single_site(site: Site) -> Specimen:
+    """Return a specimen of one site only, whatever the pressure."""
     phase = Phase(name=site.structure, sites=(site,), amount=lambda pressure: 1.0)
-    return Sample(
+    return Specimen(
         name=site.structure,
         absorber=site.absorber,
         edge=site.edge,

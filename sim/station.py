@@ -18,7 +18,7 @@ from nearedge.callbacks.instrument import Instrument
 from nearedge.sim.camera import EelsCamera, EelsFileCamera, Optics
 from nearedge.sim.devices import FluorescenceDetector, IonChambers, Mono, Press, Shutter
 from nearedge.sim.hutch import Hutch
-from nearedge.sim.silica import Sample, silica
+from nearedge.sim.silica import Specimen, silica
 from nearedge.streaming.profile import Profile, Simulator
 
 Detectors = tuple[StandardReadable | StandardDetector, ...]
@@ -44,7 +44,7 @@ class Station:
 def build_station(
     profile: Profile,
     *,
-    sample: Sample | None = None,
+    specimen: Specimen | None = None,
     directory: Path | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -55,7 +55,7 @@ def build_station(
 
     Parameters
     ----------
-    sample
+    specimen
         None: silica at the profile's edge.
     directory
         For the files of the camera (mode ``eels-files``).
@@ -66,7 +66,7 @@ def build_station(
         For an edge without shipped spectra, or a camera that writes files without a directory.
     """
     settings = profile.simulator
-    hutch = build_hutch(profile.instrument, settings, sample=sample, clock=clock, sleep=sleep)
+    hutch = build_hutch(profile.instrument, settings, specimen=specimen, clock=clock, sleep=sleep)
     with init_devices():
         mono, press, shutter = Mono(hutch), Press(hutch), Shutter(hutch)
         detectors = DETECTORS[settings.mode](hutch, settings, directory)
@@ -79,13 +79,13 @@ def build_hutch(
     instrument: Instrument,
     settings: Simulator,
     *,
-    sample: Sample | None,
+    specimen: Specimen | None,
     clock: Callable[[], float],
     sleep: Callable[[float], Awaitable[None]],
 ) -> Hutch:
-    """Return the hutch with its sample."""
+    """Return the hutch with its specimen."""
     return Hutch(
-        sample=sample or silica(instrument.absorber, instrument.edge),
+        specimen=specimen or silica(instrument.absorber, instrument.edge),
         flux=settings.flux,
         resolution_ev=settings.resolution_ev,
         energy_offset_ev=settings.energy_offset_ev,

@@ -80,7 +80,7 @@ def documents(engine: RunEngine) -> list[tuple[str, dict[str, Any]]]:
 @pytest.fixture
 def result() -> Callable[..., Row]:
     """Build the row of one simulated spectrum at a pressure."""
-    sample = silica("Si")
+    specimen = silica("Si")
 
     def build(
         pressure: float,
@@ -92,7 +92,7 @@ def result() -> Callable[..., Row]:
         latency_s: float = 1.0,
         simulated: bool = True,
     ) -> Row:
-        truth = {"truth": sample.truth(pressure).metadata()}
+        truth = {"truth": specimen.truth(pressure).metadata()}
         start = {"uid": f"run-{pressure}", "time": pressure}
         run = Run(
             uid=f"run-{pressure}",
@@ -100,14 +100,14 @@ def result() -> Callable[..., Row]:
             time=pressure,
             start=start | ({"simulation": truth} if simulated else {}),
         )
-        energy = sample.edge_energy + np.arange(-20.0, 60.0)
-        mu = sample.mu(energy, pressure=pressure)
+        energy = specimen.edge_energy + np.arange(-20.0, 60.0)
+        mu = specimen.mu(energy, pressure=pressure)
         spectrum = NormalisedSpectrum(
             energy=energy,
             mu=mu,
             norm=mu,
             flat=mu,
-            e0=sample.edge_energy,
+            e0=specimen.edge_energy,
             edge_step=1.0,
             technique=Technique.XANES,
             absorber="Si",
@@ -125,7 +125,7 @@ def result() -> Callable[..., Row]:
             sample_bond=np.array([1.61]),
             sample_angle=np.array([109.5]),
             rdf_r=np.linspace(0, 4, 201),
-            rdf=sample.rdf(np.linspace(0, 4, 201), pressure=pressure),
+            rdf=specimen.rdf(np.linspace(0, 4, 201), pressure=pressure),
         )
         inversion = Inversion(
             absorber="Si",

@@ -27,9 +27,9 @@ def test_beer_and_lambert_give_the_sample_back(
     i0, it = column(documents, "chambers-i0"), column(documents, "chambers-it")
     true_energy = column(documents, "mono-energy") - 0.7
     measured = np.log(i0 * (1 - I0_SHARE) / I0_SHARE / it)
-    sample = built.hutch.sample
-    edge = sample.mu(true_energy, pressure=0.0, fwhm=0.4)
-    background = 0.6 * (sample.edge_energy / true_energy) ** 3
+    specimen = built.hutch.specimen
+    edge = specimen.mu(true_energy, pressure=0.0, fwhm=0.4)
+    background = 0.6 * (specimen.edge_energy / true_energy) ** 3
     assert measured == pytest.approx(edge + background, abs=2e-3)
 
 
@@ -41,7 +41,7 @@ def test_reference_foil_has_its_edge_at_the_table_energy(
     foil = np.log(column(documents, "chambers-it") / column(documents, "chambers-ir"))
     energy = column(documents, "mono-energy")
     steepest = energy[np.gradient(foil, energy).argmax()]
-    assert steepest - 1.5 == pytest.approx(built.hutch.sample.edge_energy, abs=0.5)
+    assert steepest - 1.5 == pytest.approx(built.hutch.specimen.edge_energy, abs=0.5)
 
 
 def test_same_seed_same_counts(engine: RunEngine, station: Callable, documents: Documents) -> None:
@@ -97,7 +97,7 @@ def test_dead_time_correction_recovers_the_true_counts(
         for n in range(1, 5)
     )
     energy = column(documents, "mono-energy") - 0.3
-    edge = built.hutch.sample.mu(energy, pressure=0.0, fwhm=0.4)
+    edge = built.hutch.specimen.mu(energy, pressure=0.0, fwhm=0.4)
     past = edge > 0.5
     i0 = column(documents, "chambers-i0") - DARK_RATE * 0.01
     ratio = (corrected / i0 / edge)[past]
@@ -120,7 +120,7 @@ def test_no_photons_no_counts() -> None:
 
 def test_pressure_changes_the_absorption(engine: RunEngine, station: Callable) -> None:
     built = station()
-    built.hutch.energy = built.hutch.sample.edge_energy + 3.0
+    built.hutch.energy = built.hutch.specimen.edge_energy + 3.0
     before = built.hutch.absorption()
 
     async def squeeze() -> None:
