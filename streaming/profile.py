@@ -95,7 +95,11 @@ class Simulator(Section):
     points: int = Field(120, ge=20, description="energies of a step scan")
     dwell_s: float = Field(0.01, ge=0, description="time per energy or per frame, s")
     frames: int = Field(4, ge=1, description="EELS frames per run")
-    flux: float = Field(1e8, gt=0, description="incident photons or electrons per second")
+    flux: float | None = Field(
+        None,
+        gt=0,
+        description="incident photons or electrons per second; null: 1e8 photons or 1e11 electrons",
+    )
     resolution_ev: float = Field(
         0.4, ge=0, description="Gaussian energy resolution, full width at half maximum, eV"
     )
