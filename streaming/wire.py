@@ -68,7 +68,7 @@ def decode(
     name, payload = _split(frame, prefix)
     kind = _recognise(payload) if serializer == "auto" else serializer
     try:
-        doc = _LOADERS[kind](payload, limits)
+        doc = _LOADERS[kind](payload, limits=limits)
     except WireError as e:
         raise type(e)(f"{name} document ({kind}): {e}") from e
     if type(doc) is not dict or not all(type(key) is str for key in doc):
@@ -103,7 +103,16 @@ def _recognise(payload: bytes) -> str:
     raise MalformedError(f"payload beginning {payload[:16]!r} is no map in msgpack, JSON or pickle")
 
 
-def _load_json(payload: bytes, limits: Limits) -> Any:
+def decode_json(payload: bytes, *, limits: Limits) -> Any:
+    """Return what JSON text holds; NaN and Infinity are numbers, as for Python's own json.
+
+    Raises
+    ------
+    TooLargeError, MalformedError
+        If it is beyond the limits, or no JSON.
+    """
+    if len(payload) > limits.max_bytes:
+        raise TooLargeError(f"JSON of {len(payload)} bytes, {limits.max_bytes} are allowed")
     try:
         tree = orjson.loads(payload)
     except orjson.JSONDecodeError as e:
@@ -122,7 +131,15 @@ def _load_lax_json(payload: bytes, error: Exception) -> Any:
         raise MalformedError(f"not JSON: {e}") from e
 
 
-def _load_msgpack(payload: bytes, limits: Limits) -> Any:
+def decode_msgpack(payload: bytes, *, limits: Limits) -> Any:
+    """Return what msgpack holds; the maps that msgpack_numpy writes become arrays.
+
+    Raises
+    ------
+    TooLargeError, UnsafeError, MalformedError
+        If it is beyond the limits, holds Python objects, or is damaged.
+    """
+
     def restore(item: dict) -> Any:
         return _restore_numpy(item, limits)
 
@@ -167,12 +184,8 @@ def _refuse_extension(code: int, data: bytes) -> Any:
     )
 
 
-def _load_pickle(payload: bytes, limits: Limits) -> Any:
-    return unpickle.loads(payload, limits=limits)
-
-
 def _check(tree: Any, limits: Limits) -> None:
-    if type(tree) is dict:
+    if type(tree) in (dict, list):
         check_nesting(tree, limits=limits)
 
 
@@ -180,8 +193,8 @@ def _show(item: object) -> str:
     return f"{type(item).__name__} {item!r:.60}"
 
 
-_LOADERS: dict[str, Callable[[bytes, Limits], Any]] = {
-    "json": _load_json,
-    "msgpack": _load_msgpack,
-    "pickle": _load_pickle,
+_LOADERS: dict[str, Callable[..., Any]] = {
+    "json": decode_json,
+    "msgpack": decode_msgpack,
+    "pickle": unpickle.loads,
 }
