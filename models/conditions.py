@@ -80,10 +80,13 @@ INSTRUMENT = Instrument()
 
 
 def half_height(spectrum: Spectrum) -> float:
-    """Energy where a calculated spectrum first rises past 0.5, eV: its scan is laid around it."""
-    k = max(1, int((spectrum.mu > 0.5).argmax()))
-    share = (0.5 - spectrum.mu[k - 1]) / (spectrum.mu[k] - spectrum.mu[k - 1])
-    return float(spectrum.energy[k - 1] + share * (spectrum.energy[k] - spectrum.energy[k - 1]))
+    """Energy where a calculated spectrum is half way up, eV: its scan is laid around it."""
+    energy, mu = spectrum.energy, spectrum.mu
+    level = (mu[0] + mu[-(len(mu) // 4) :].mean()) / 2
+    k = max(1, int((mu > level).argmax()))
+    rise = mu[k] - mu[k - 1]
+    share = np.clip((level - mu[k - 1]) / rise, 0.0, 1.0) if rise > 0 else 0.0
+    return float(energy[k - 1] + share * (energy[k] - energy[k - 1]))
 
 
 def scan_points(*, start: float, end: float, spacing: float) -> Array:
@@ -104,9 +107,10 @@ def absorption(spectrum: Spectrum, energy: Array) -> Array:
     last point the last value stays.
     """
     inside = np.interp(energy, spectrum.energy, spectrum.mu)
-    first, edge = spectrum.energy[0], half_height(spectrum)
-    reach = np.maximum(edge - energy, edge - first)
-    return np.where(energy < first, spectrum.mu[0] * (edge - first) / reach, inside)
+    first = spectrum.energy[0]
+    below = max(half_height(spectrum) - first, 1.0)
+    tail = spectrum.mu[0] * below / (below + np.maximum(first - energy, 0.0))
+    return np.where(energy < first, tail, inside)
 
 
 def average(spectra: Sequence[Spectrum]) -> Spectrum:
@@ -197,10 +201,12 @@ def _noise(sites: Sequence[Site], condition: InputCondition, seed: int) -> np.ra
     return np.random.default_rng([seed, crc32(name.encode())])
 
 
-def _apply(sites: Sequence[Site], condition: InputCondition, seed: int) -> Spectrum:
+def _apply(
+    sites: Sequence[Site], condition: InputCondition, seed: int, instrument: Instrument
+) -> Spectrum:
     calculated = average([site.spectrum for site in sites])
     if condition is InputCondition.MEASURED:
-        return measure(calculated, rng=_noise(sites, condition, seed))
+        return measure(calculated, rng=_noise(sites, condition, seed), instrument=instrument)
     if condition.share < 1:
         return cut(scan(calculated, RISING_SCAN), share=condition.share)
     return calculated
@@ -219,6 +225,7 @@ def cases(
     *,
     condition: InputCondition,
     seed: int = 0,
+    instrument: Instrument = INSTRUMENT,
     normalise: Normaliser = normalise_xanes,
 ) -> Iterator[Case]:
     """Put the sites under a condition, one at a time.
@@ -231,10 +238,12 @@ def cases(
         How the spectra come about.
     seed
         Of the noise; a row's noise does not depend on the other rows.
+    instrument
+        From which `InputCondition.MEASURED` draws.
     normalise
         What every measurement goes through.
     """
     groups = companions(sites) if condition is InputCondition.MEAN else [(s,) for s in sites]
     for group in groups:
-        spectrum = normalise(_apply(group, condition, seed))
+        spectrum = normalise(_apply(group, condition, seed, instrument))
         yield Case(sites=group, condition=condition, spectrum=spectrum)

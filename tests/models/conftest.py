@@ -31,3 +31,30 @@ def _site(**changes):
 def make_site():
     """A function that makes a Site: a silicon tetrahedron unless told otherwise."""
     return _site
+
+
+ENERGY = 1840 + np.concatenate([np.arange(-9, 12, 0.4), np.arange(12, 62, 1.5)])
+TETRAHEDRON = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / 3**0.5
+OCTAHEDRON = np.vstack([np.eye(3), -np.eye(3)])
+
+
+def _ringing(key, shell, bond):
+    x, wave = ENERGY - 1840, np.sqrt(np.maximum(ENERGY - 1840, 0)) * 0.51
+    rings = len(shell) / 8 * np.sin(2 * bond * wave) * np.exp(-(wave**2) / 12)
+    return _site(
+        id=key,
+        structure=f"s{int(key) // 2}",
+        split="train" if int(key) < 30 else "test",
+        species=["O"] * len(shell),
+        positions=shell * bond,
+        energy=ENERGY,
+        mu=0.5 + np.arctan(x / 0.3) / np.pi + rings,
+    )
+
+
+@pytest.fixture(scope="session")
+def ringing_sites():
+    """Octahedra and tetrahedra whose spectra ring with the bond length, as real ones do."""
+    rng = np.random.default_rng(0)
+    shells = [TETRAHEDRON if k % 2 else OCTAHEDRON for k in range(40)]
+    return [_ringing(str(k), shell, rng.uniform(1.55, 1.85)) for k, shell in enumerate(shells)]

@@ -7,34 +7,10 @@ from nearedge.models import metrics
 from nearedge.models.baselines import fit_templates, fit_trees, samples_of
 from nearedge.models.conditions import InputCondition, cases
 
-ENERGY = 1840 + np.concatenate([np.arange(-9, 12, 0.4), np.arange(12, 62, 1.5)])
-TETRAHEDRON = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / 3**0.5
-OCTAHEDRON = np.vstack([np.eye(3), -np.eye(3)])
-
 
 @pytest.fixture(scope="module")
-def sites(make_site):
-    """Octahedra and tetrahedra whose spectra ring with the bond length, as real ones do."""
-
-    def one(key, shell, bond):
-        x, wave = ENERGY - 1840, np.sqrt(np.maximum(ENERGY - 1840, 0)) * 0.51
-        ringing = len(shell) / 8 * np.sin(2 * bond * wave) * np.exp(-(wave**2) / 12)
-        return make_site(
-            id=key,
-            species=["O"] * len(shell),
-            positions=shell * bond,
-            energy=ENERGY,
-            mu=0.5 + np.arctan(x / 0.3) / np.pi + ringing,
-        )
-
-    rng = np.random.default_rng(0)
-    shells = [TETRAHEDRON if k % 2 else OCTAHEDRON for k in range(40)]
-    return [one(str(k), s, rng.uniform(1.55, 1.85)) for k, s in enumerate(shells)]
-
-
-@pytest.fixture(scope="module")
-def clean(sites):
-    return list(cases(sites, condition=InputCondition.CLEAN))
+def clean(ringing_sites):
+    return list(cases(ringing_sites, condition=InputCondition.CLEAN))
 
 
 @pytest.mark.parametrize("fit", [fit_templates, lambda c: fit_trees(c, trees=20)])
