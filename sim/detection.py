@@ -7,9 +7,9 @@ from nearedge.sim.silica import broaden
 
 
 def thickness(edge: Array | float, energy: Array | float, *, edge_energy: float) -> Array | float:
-    """Return the optical thickness of a specimen: an edge of height 1 on the other electrons' slope.
+    """Return the optical thickness of a specimen: an edge of height 1 on a slope.
 
-    The slope falls as the third power of the energy (Victoreen).
+    The slope, of the other electrons, falls as the third power of the energy (Victoreen).
     """
     return edge + 0.6 * (edge_energy / np.asarray(energy)) ** 3
 

@@ -33,8 +33,8 @@ class Hutch:
     clock, sleep
         Seconds, and the coroutine that lets them pass: exchanged in tests.
     pressure, shutter_open, energy
-        GPa, whether the beam reaches the specimen, and the true photon energy in eV (at first that of
-        the edge).
+        GPa, whether the beam reaches the specimen, and the true photon energy in eV (at first
+        that of the edge).
     """
 
     specimen: Specimen

@@ -21,6 +21,8 @@ from nearedge.sim.hutch import Hutch
 from nearedge.sim.silica import Specimen, silica
 from nearedge.streaming.profile import Profile, Simulator
 
+PHOTONS, ELECTRONS = 1e8, 1e11  # per second
+
 Detectors = tuple[StandardReadable | StandardDetector, ...]
 
 
@@ -86,7 +88,7 @@ def build_hutch(
     """Return the hutch with its specimen."""
     return Hutch(
         specimen=specimen or silica(instrument.absorber, instrument.edge),
-        flux=settings.flux,
+        flux=settings.flux or (ELECTRONS if settings.mode.startswith("eels") else PHOTONS),
         resolution_ev=settings.resolution_ev,
         energy_offset_ev=settings.energy_offset_ev,
         seed=settings.seed,

@@ -59,9 +59,8 @@ def station(engine: RunEngine, clock: FakeClock, tmp_path: Path) -> Callable[...
 
     def build(mode: str = "transmission", **settings: Any) -> Station:
         absorber = "O" if mode.startswith("eels") else "Si"
-        flux = {"flux": 1e10} if mode.startswith("eels") else {}
         profile = Profile.model_validate(
-            {"instrument": {"absorber": absorber}, "simulator": {"mode": mode} | flux | settings}
+            {"instrument": {"absorber": absorber}, "simulator": {"mode": mode} | settings}
         )
         clock.now = 0.0
         return build_station(profile, directory=tmp_path, clock=clock.clock, sleep=clock.sleep)
