@@ -34,7 +34,9 @@ class Condition:
 
     def known(self) -> Array:
         """Give the values as a reader wants them: NaN where nothing was measured."""
-        return np.where(self.mask > 0, self.values, np.nan).astype(np.float64)
+        out: Array = self.values.astype(np.float64)
+        out[self.mask == 0] = np.nan
+        return out
 
 
 def grid_of(span: Sequence[float]) -> Array:
@@ -57,7 +59,9 @@ def _bin_mean(x: Array, y: Array, *, grid: Array) -> Array:
     return np.where(count > 2, total / np.maximum(count, 1), np.interp(grid, x, y))
 
 
-def condition(spectrum: NormalisedSpectrum, *, span: Sequence[float] = GRID) -> Condition:
+def condition(
+    spectrum: NormalisedSpectrum, *, span: Sequence[float] = GRID, shift: float = 0.0
+) -> Condition:
     """Read a normalised spectrum on the model's grid.
 
     Points outside the measured range are masked, never extrapolated; a gap of the scan is
@@ -69,6 +73,8 @@ def condition(spectrum: NormalisedSpectrum, *, span: Sequence[float] = GRID) -> 
         As `normalise_xanes` or `normalise_eels` give it.
     span
         First, last and step of the grid, eV from e0.
+    shift
+        eV added to the energies: the error of e0 that training imitates.
 
     Raises
     ------
@@ -76,7 +82,7 @@ def condition(spectrum: NormalisedSpectrum, *, span: Sequence[float] = GRID) -> 
         If none of the grid was measured.
     """
     grid = grid_of(span)
-    relative = spectrum.energy - spectrum.e0
+    relative = spectrum.energy - spectrum.e0 + shift
     good = np.isfinite(spectrum.flat) & np.isfinite(relative)
     relative, flat = relative[good], spectrum.flat[good]
     if not relative.size or relative[0] > grid[-1] or relative[-1] < grid[0]:

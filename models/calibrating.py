@@ -1,0 +1,113 @@
+"""What a trained model still needs before it can be believed: numbers from held-out families."""
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations_with_replacement
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nearedge.models.conditions import Case, InputCondition, cases
+from nearedge.models.dataset import Site
+from nearedge.models.descriptors import Expectation, join
+from nearedge.models.diffusion import KIND_SCALE
+from nearedge.models.estimate import fit_calibration
+from nearedge.models.inversion import Inversion
+from nearedge.models.inverter import Inverter, head_probabilities
+from nearedge.models.metrics import answer_of, score, summarise, truth_of
+from nearedge.models.spectrum import NormalisedSpectrum, Rejected
+
+#: What uncertainty is calibrated on.
+CONDITIONS = (InputCondition.CLEAN, InputCondition.MEASURED)
+#: Share of familiar spectra, of families never seen, that may be called outliers.
+FALSE_ALARMS = 0.02
+#: How much closer than the closest of a thousand training clusters atoms may come.
+CLOSER = 0.95
+
+Question = tuple[NormalisedSpectrum, Case]
+
+
+def cn_temperature(expected: Sequence[Expectation], cn: NDArray[np.int64]) -> float:
+    """Temperature that gives the true coordination numbers the highest likelihood.
+
+    Parameters
+    ----------
+    expected
+        For each view what blind members expect of all sites.
+    cn
+        (sites,) true classes.
+    """
+    logits = join(expected).cn
+    truth = torch.from_numpy(np.tile(cn, len(expected)))
+    trials = np.geomspace(0.5, 3.0, 26)
+    losses = [float(torch.nn.functional.cross_entropy(logits / t, truth)) for t in trials]
+    return float(trials[int(np.argmin(losses))])
+
+
+def nearest_distances(atoms: Tensor, species: Sequence[str]) -> dict[str, float]:
+    """Least distance that atoms of each pair of species keep, Å, a little lowered.
+
+    Parameters
+    ----------
+    atoms
+        (n, atoms, 3 + species) of the training clusters.
+    species
+        Vocabulary.
+    """
+    positions, kinds = atoms[..., :3], atoms[..., 3:] > KIND_SCALE / 2
+    apart = torch.cdist(positions, positions)
+    apart.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+    out = {}
+    for a, b in combinations_with_replacement(range(len(species)), 2):
+        pair = kinds[:, :, None, a] & kinds[:, None, :, b]
+        closest = torch.where(pair, apart, torch.inf).amin((1, 2))
+        name = "-".join(sorted((species[a], species[b])))
+        out[name] = round(CLOSER * float(closest.quantile(0.001)), 3)
+    return out
+
+
+def outlier_threshold(scores: Sequence[float]) -> float:
+    """Score that few spectra of held-out families exceed."""
+    return float(np.quantile(scores, 1 - FALSE_ALARMS)) * 1.1
+
+
+def questions(
+    sites: Sequence[Site], conditions: Sequence[InputCondition], *, seed: int
+) -> Iterator[Question]:
+    """Spectra under each condition that normalisation lets pass."""
+    for kind in conditions:
+        for case in cases(sites, condition=kind, seed=seed):
+            if not isinstance(case.spectrum, Rejected):
+                yield case.spectrum, case
+
+
+def ask(inverter: Inverter, asked: Sequence[Question], *, samples: int) -> list[Inversion]:
+    """Answers to the questions, each with the seed of its place."""
+    spectra = [spectrum for spectrum, _ in asked]
+    return inverter.invert(spectra, seeds=range(len(spectra)), samples=samples)
+
+
+def calibrate(inverter: Inverter, asked: Sequence[Question], *, samples: int) -> dict[str, Any]:
+    """Fit the calibration of the estimates, as plain numbers for the card."""
+    answers = ask(inverter, asked, samples=samples)
+    heads = [head_probabilities(e) for e in inverter.expect([s for s, _ in asked])]
+    fitted = fit_calibration(
+        [a.samples for a in answers], [case.sites[0] for _, case in asked], heads=list(heads)
+    )
+    return fitted.to_dict()
+
+
+def figures(inverter: Inverter, asked: Sequence[Question], *, samples: int) -> dict[str, Any]:
+    """Accuracy by input condition."""
+    answers = ask(inverter, asked, samples=samples)
+    out: dict[str, Any] = {}
+    for kind in dict.fromkeys(case.condition for _, case in asked):
+        scores = [
+            score(answer_of(a.samples, a.estimates, absorber=a.absorber), truth_of(case.sites))
+            for a, (_, case) in zip(answers, asked, strict=True)
+            if case.condition is kind
+        ]
+        out[str(kind.value)] = summarise(scores)
+    return out

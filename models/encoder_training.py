@@ -1,0 +1,225 @@
+"""Train the ensemble that reads spectra, each member blind to a part of the families."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nearedge.models import descriptors, encoder
+from nearedge.models.augment import Bank
+from nearedge.models.dataset import Site
+from nearedge.models.descriptors import Expectation
+from nearedge.models.encoder import Encoder, EncoderSize, Ensemble
+from nearedge.models.recipe import EncoderRecipe
+from nearedge.models.spectrum import Array
+
+Progress = Callable[[int], None]
+
+#: Least spread of a grid point over the training spectra: what never varies must not be blown up.
+LEAST_SPREAD = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Targets:
+    """What the encoder should answer for each site.
+
+    Attributes
+    ----------
+    described
+        (sites, d) descriptors; NaN where undefined.
+    cn
+        (sites,) coordination class.
+    edge
+        (sites,) index of the (absorber, edge) pair.
+    """
+
+    described: Array
+    cn: NDArray[np.int64]
+    edge: NDArray[np.int64]
+
+
+def targets(
+    sites: Sequence[Site], *, vocabulary: Sequence[str], edges: Sequence[tuple[str, str]]
+) -> Targets:
+    """Describe the sites' true clusters."""
+    index = {pair: k for k, pair in enumerate(edges)}
+    described = [
+        descriptors.describe(s.absorber, s.species, s.positions, vocabulary=vocabulary)
+        for s in sites
+    ]
+    top = descriptors.CN_CLASSES - 1
+    return Targets(
+        described=np.array(described),
+        cn=np.array([min(s.cn, top) for s in sites]),
+        edge=np.array([index[s.absorber, s.edge] for s in sites]),
+    )
+
+
+def by_edge(values: Array, edge: NDArray[np.int64], edges: int) -> tuple[Array, Array]:
+    """Mean and standard deviation of the rows of each edge, (edges, columns), NaN left out."""
+    rows = [values[edge == k] for k in range(edges)]
+    return (
+        np.array([np.nanmean(part, 0) for part in rows]),
+        np.array([np.maximum(np.nanstd(part, 0), 1e-3) for part in rows]),
+    )
+
+
+def partition(sites: Sequence[Site], *, folds: int, rounds: int, seed: int) -> NDArray[np.int64]:
+    """Fold of every site's family in each round: (rounds, sites), even over the families."""
+    families = sorted({s.family for s in sites})
+    out = np.empty((rounds, len(sites)), np.int64)
+    for row, number in zip(out, range(rounds), strict=True):
+        order = np.random.default_rng([seed, number]).permutation(len(families))
+        fold = {family: int(order[i] % folds) for i, family in enumerate(families)}
+        row[:] = [fold[s.family] for s in sites]
+    return out
+
+
+def blind_weights(folds: NDArray[np.int64], *, parts: int) -> Array:
+    """For each site the weights (sites, members) that admit only members that never saw it."""
+    rounds, sites = folds.shape
+    blind = np.zeros((sites, rounds * parts))
+    for number, row in enumerate(folds):
+        blind[np.arange(sites), number * parts + row] = 1 / rounds
+    return blind
+
+
+def _disturbed(values: Tensor, mask: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+    tilt = torch.randn(len(values), 1, generator=generator)
+    slope = torch.linspace(-1, 1, values.shape[1])
+    grain = torch.randn(values.shape, generator=generator)
+    return (values + noise * (tilt * slope + 0.3 * grain)) * mask
+
+
+def _train_member(
+    member: Encoder,
+    bank: Bank,
+    standard: Tensor,
+    known: Targets,
+    rows: NDArray[np.int64],
+    *,
+    recipe: EncoderRecipe,
+    seed: int,
+) -> None:
+    rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.AdamW(member.parameters(), recipe.rate, weight_decay=recipe.decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.steps)
+    cn, edge = torch.from_numpy(known.cn), torch.from_numpy(known.edge)
+    member.train()
+    for _ in range(recipe.steps):
+        chosen = rng.choice(rows, recipe.batch)
+        view = rng.integers(0, len(bank.values), recipe.batch)
+        mask = torch.from_numpy(bank.mask[view, chosen])
+        values = torch.from_numpy(bank.values[view, chosen])
+        values = _disturbed(values, mask, recipe.noise, generator)
+        answer = member(values, mask, edge[chosen])
+        loss = encoder.loss(answer, standard[chosen], cn[chosen])
+        optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        optimiser.step()
+        schedule.step()
+    member.eval()
+
+
+def _standardise(ensemble: Ensemble, bank: Bank, known: Targets) -> Tensor:
+    """Set the ensemble's centres and scales, and return the standardised targets."""
+    edges = ensemble.size.edges
+    centre, scale = by_edge(known.described, known.edge, edges)
+    _fill(ensemble, centre, scale)
+    level, spread = _masked_by_edge(bank, known.edge, edges)
+    for member in ensemble.members:
+        _fill(member, level, np.maximum(spread, LEAST_SPREAD))
+    standard = (known.described - centre[known.edge]) / scale[known.edge]
+    return torch.from_numpy(standard).float()
+
+
+def _masked_by_edge(bank: Bank, edge: NDArray[np.int64], edges: int) -> tuple[Array, Array]:
+    values, mask = bank.values[0].astype(float), bank.mask[0].astype(float)
+    means, spreads = [], []
+    for k in range(edges):
+        m, v = mask[edge == k], values[edge == k]
+        total = np.maximum(m.sum(0), 1)
+        mean = (v * m).sum(0) / total
+        means.append(mean)
+        spreads.append(np.sqrt((m * (v - mean) ** 2).sum(0) / total))
+    return np.array(means), np.array(spreads)
+
+
+def _fill(module: torch.nn.Module, centre: Array, scale: Array) -> None:
+    module.get_buffer("centre").copy_(torch.from_numpy(centre))
+    module.get_buffer("scale").copy_(torch.from_numpy(scale))
+
+
+def train_ensemble(
+    sites: Sequence[Site],
+    bank: Bank,
+    known: Targets,
+    *,
+    recipe: EncoderRecipe,
+    edges: int,
+    seed: int,
+    progress: Progress = lambda member: None,
+) -> tuple[Ensemble, Array]:
+    """Train all members.
+
+    Parameters
+    ----------
+    sites, bank, known
+        The training sites, their spectra in several views, and what is to be answered.
+    recipe
+        Sizes and steps.
+    edges
+        How many (absorber, edge) pairs there are.
+    seed
+        Of weights, batches and partitions.
+    progress
+        Called with the number of members done.
+
+    Returns
+    -------
+        The ensemble in evaluation mode, and for each site the weights (sites, members) under
+        which it answers without having seen the site's family.
+    """
+    torch.manual_seed(seed)
+    size = EncoderSize(
+        grid=bank.values.shape[2],
+        edges=edges,
+        descriptors=known.described.shape[1],
+        width=recipe.width,
+        dropout=recipe.dropout,
+    )
+    ensemble = Ensemble(size, members=recipe.folds * recipe.rounds)
+    standard = _standardise(ensemble, bank, known)
+    folds = partition(sites, folds=recipe.folds, rounds=recipe.rounds, seed=seed)
+    for number, member in enumerate(ensemble.encoders()):
+        rows = np.flatnonzero(folds[number // recipe.folds] != number % recipe.folds)
+        _train_member(member, bank, standard, known, rows, recipe=recipe, seed=seed + number)
+        progress(number + 1)
+    ensemble.eval()
+    return ensemble, blind_weights(folds, parts=recipe.folds)
+
+
+@torch.inference_mode()
+def expect(
+    ensemble: Ensemble, bank: Bank, edge: NDArray[np.int64], *, weights: Array | None = None
+) -> list[Expectation]:
+    """Give what the ensemble expects of every site, view by view.
+
+    Parameters
+    ----------
+    ensemble
+        Trained.
+    bank, edge
+        Spectra (views, sites, grid) and (sites,) their edges.
+    weights
+        (sites, members) of `blind_weights`, for sites that were trained on.
+    """
+    w = None if weights is None else torch.from_numpy(weights).float()
+    kinds = torch.from_numpy(edge)
+    return [
+        ensemble(torch.from_numpy(v), torch.from_numpy(m), kinds, weights=w)
+        for v, m in zip(bank.values, bank.mask, strict=True)
+    ]

@@ -1,0 +1,89 @@
+"""How far a spectrum lies from those that the model learned from.
+
+The training spectra of an edge are taken as one Gaussian on the model's grid. The score is the
+Mahalanobis distance of the measured part, per measured point: near 1 for spectra like those of
+training, whatever part of the scan is there.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearedge.models.spectrum import Array, freeze_arrays
+
+#: Share of the covariance that is replaced by its diagonal, for few spectra and many points.
+SHRINKAGE = 0.02
+#: Variance that every point may have on top, (edge steps)²: a measurement is never exact.
+GRAIN = 0.02**2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Familiar:
+    """What is familiar: mean (edges, g) and covariance (edges, g, g) of training spectra."""
+
+    mean: Array
+    covariance: Array
+
+    def __post_init__(self) -> None:
+        freeze_arrays(self)
+
+    def score(
+        self, values: NDArray[np.floating], mask: NDArray[np.floating], *, edge: int
+    ) -> float:
+        """Root of the Mahalanobis distance squared per measured point.
+
+        Parameters
+        ----------
+        values, mask
+            (g,) as in `nearedge.models.condition.Condition`.
+        edge
+            Index of the (absorber, edge) pair.
+        """
+        seen = mask > 0
+        apart = np.asarray(values, np.float64)[seen] - self.mean[edge][seen]
+        covariance = self.covariance[edge][np.ix_(seen, seen)]
+        return float(np.sqrt(apart @ np.linalg.solve(covariance, apart) / max(seen.sum(), 1)))
+
+
+def _moments(values: Array, mask: Array) -> tuple[Array, Array]:
+    """Mean and covariance of rows with gaps, each pair of points over the rows that have both."""
+    count = np.maximum(mask.T @ mask, 1)
+    mean = (values * mask).sum(0) / np.maximum(mask.sum(0), 1)
+    apart = (values - mean) * mask
+    return mean, apart.T @ apart / count
+
+
+def _regular(covariance: Array) -> Array:
+    """Shrink towards the diagonal, add grain, and lift what gaps have made negative."""
+    mixed = (1 - SHRINKAGE) * covariance + SHRINKAGE * np.diag(np.diag(covariance))
+    levels, vectors = np.linalg.eigh(mixed + GRAIN * np.eye(len(mixed)))
+    return np.asarray((vectors * np.maximum(levels, GRAIN)) @ vectors.T)
+
+
+def familiarise(
+    values: NDArray[np.floating],
+    mask: NDArray[np.floating],
+    edge: NDArray[np.int64],
+    *,
+    edges: int,
+) -> Familiar:
+    """Learn what is familiar.
+
+    Parameters
+    ----------
+    values, mask
+        (n, g) training spectra in all their views.
+    edge
+        (n,) index of each spectrum's (absorber, edge) pair.
+    edges
+        How many pairs there are.
+    """
+    parts = [
+        _moments(values[edge == k].astype(np.float64), mask[edge == k].astype(np.float64))
+        for k in range(edges)
+    ]
+    return Familiar(
+        mean=np.array([mean for mean, _ in parts]),
+        covariance=np.array([_regular(covariance) for _, covariance in parts]),
+    )

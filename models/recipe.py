@@ -1,0 +1,99 @@
+"""The recipe of a model: everything that its training was told, as YAML."""
+
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A part of a recipe: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MixtureRecipe(Section):
+    """Shares of the kinds of training spectra; what is left of 1 is clean."""
+
+    measured: float = Field(default=0.45, ge=0, le=1, description="seen by a random instrument")
+    partial: float = Field(default=0.25, ge=0, lt=1, description="the first part of a scan")
+    mean: float = Field(default=0.1, ge=0, le=1, description="averaged over sites of one structure")
+    least: float = Field(
+        default=0.3, gt=0, le=1, description="smallest share that a partial scan keeps"
+    )
+    jitter: float = Field(default=0.2, ge=0, description="extra error of e0, eV")
+
+
+class EncoderRecipe(Section):
+    """The ensemble that reads spectra."""
+
+    width: int = Field(default=128, ge=8, description="of the hidden layers")
+    dropout: float = Field(default=0.2, ge=0, lt=1, description="share of hidden numbers dropped")
+    folds: int = Field(
+        default=4, ge=2, description="parts of the families; each member leaves out one"
+    )
+    rounds: int = Field(
+        default=2, ge=1, description="partitions into folds; members = folds x rounds"
+    )
+    steps: int = Field(default=1500, ge=1, description="of each member")
+    batch: int = Field(default=64, ge=1, description="spectra per step")
+    rate: float = Field(default=2e-3, gt=0, description="highest learning rate")
+    decay: float = Field(default=0.1, ge=0, description="weight decay")
+    noise: float = Field(default=0.02, ge=0, description="extra noise and slope on the values")
+
+
+class DenoiserRecipe(Section):
+    """The diffusion model."""
+
+    channels: int = Field(default=32, ge=4, description="width")
+    layers: int = Field(default=3, ge=1, description="rounds of messages")
+    radial: int = Field(default=12, ge=4, description="radial functions")
+    degree: int = Field(
+        default=2, ge=1, le=3, description="highest degree of the spherical harmonics"
+    )
+    pool: int = Field(default=24000, ge=1, description="rattled clusters without a spectrum")
+    labelled: float = Field(
+        default=0.35, ge=0, le=1, description="share of clusters with a real spectrum"
+    )
+    dropped: float = Field(default=0.05, ge=0, le=1, description="share that is told nothing")
+    donors: int = Field(
+        default=6, ge=1, description="like sites whose error of expectation is borrowed"
+    )
+    steps: int = Field(default=8000, ge=1, description="of training")
+    batch: int = Field(default=64, ge=1, description="clusters per step")
+    rate: float = Field(default=2e-3, gt=0, description="highest learning rate")
+    decay: float = Field(default=0.01, ge=0, description="weight decay")
+    ema: float = Field(default=0.998, gt=0, lt=1, description="of the averaged weights")
+    log_mean: float = Field(default=-0.6, description="mean of ln(noise / Å)")
+    log_spread: float = Field(default=1.4, gt=0, description="standard deviation of ln(noise / Å)")
+
+
+class Recipe(Section):
+    """How to train a model."""
+
+    seed: int = Field(default=0, ge=0, description="of everything random")
+    species: tuple[str, ...] = Field(default=("O", "Si"), description="neighbours' vocabulary")
+    atoms: int = Field(default=24, ge=1, description="neighbours per cluster")
+    grid: tuple[float, float, float] = Field(
+        default=(-10.0, 60.0, 0.5), description="energies that the model reads, eV from e0"
+    )
+    views: int = Field(
+        default=33, ge=1, description="views of each spectrum, the clean one included"
+    )
+    mixture: MixtureRecipe = MixtureRecipe()
+    encoder: EncoderRecipe = EncoderRecipe()
+    denoiser: DenoiserRecipe = DenoiserRecipe()
+    report_every: int = Field(
+        default=500, ge=1, description="steps between checkpoints and log lines"
+    )
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """Read a recipe.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If a key is unknown or a value out of range.
+    """
+    return Recipe.model_validate(yaml.safe_load(Path(path).read_text()) or {})

@@ -1,0 +1,324 @@
+"""Train a model from a recipe and data: encoder, denoiser, calibration, weights and card."""
+
+import csv
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from nearedge.models import calibrating, diffusion
+from nearedge.models import denoiser_training as atoms_side
+from nearedge.models import encoder_training as spectrum_side
+from nearedge.models.augment import Bank, Mixture, make_bank, usable
+from nearedge.models.card import Card, write_card
+from nearedge.models.dataset import Site, describe, read_dataset
+from nearedge.models.denoiser_training import DenoiserTraining
+from nearedge.models.descriptors import Expectation
+from nearedge.models.diffusion import Diffusion, Noise
+from nearedge.models.encoder import Ensemble
+from nearedge.models.encoder_training import Targets
+from nearedge.models.estimate import Calibration
+from nearedge.models.inverter import Inverter, choose_device
+from nearedge.models.outlier import Familiar, familiarise
+from nearedge.models.rattle import Rattling
+from nearedge.models.recipe import Recipe
+from nearedge.models.spectrum import Array
+
+#: Called with what is being done, how much is done, how much there is, and the newest figures.
+Progress = Callable[[str, int, int, dict[str, float]], None]
+
+LIMITS = (
+    "Trained on calculated (FEFF10) spectra only.",
+    "Structures of the elements in `species` only; a spectrum of others is flagged at best.",
+    "Handedness is not determined: a spectrum of unoriented matter cannot fix it.",
+)
+
+
+def _silent(stage: str, done: int, total: int, figures: dict[str, float]) -> None:
+    """Progress for callers that show none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sites:
+    """The data of a training.
+
+    Attributes
+    ----------
+    train, held_out
+        Sites with a spectrum that passes normalisation, of ``train`` and ``val`` families.
+    bare
+        Sites of ``train`` families that may lack a spectrum: clusters to rattle.
+    edges
+        The (absorber, edge) pairs.
+    """
+
+    train: list[Site]
+    held_out: list[Site]
+    bare: list[Site]
+    edges: tuple[tuple[str, str], ...]
+
+
+def load_sites(data: Sequence[Path], *, span: Sequence[float]) -> Sites:
+    """Read training and held-out sites; no other split is ever read.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to train or to calibrate on.
+    """
+    sites = read_dataset(data)
+    train = usable([s for s in sites if s.split == "train" and len(s.energy)], span=span)
+    held_out = usable([s for s in sites if s.split == "val" and len(s.energy)], span=span)
+    if not train or not held_out:
+        raise ValueError(
+            f"found {len(train)} sites of split train and {len(held_out)} of val with a usable "
+            "spectrum; training needs both: see `nearedge dataset describe`"
+        )
+    bare = [s for s in sites if s.split == "train" and s.rattle == 0]
+    edges = tuple(sorted({(s.absorber, s.edge) for s in train}))
+    return Sites(train=train, held_out=held_out, bare=bare, edges=edges)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Read:
+    """What the spectrum side made of the data.
+
+    Attributes
+    ----------
+    ensemble
+        Trained encoders.
+    bank, known
+        Views of the training spectra, and what is to be answered.
+    expected
+        For each view what members that never saw a site's family expect of it.
+    """
+
+    ensemble: Ensemble
+    bank: Bank
+    known: Targets
+    expected: list[Expectation]
+
+
+def read_spectra(sites: Sites, recipe: Recipe, *, progress: Progress) -> Read:
+    """Train the encoders, and let them answer blindly for their own training data."""
+    bank = make_bank(
+        sites.train,
+        views=recipe.views,
+        seed=recipe.seed,
+        mix=Mixture(**recipe.mixture.model_dump()),
+        span=recipe.grid,
+    )
+    known = spectrum_side.targets(sites.train, vocabulary=recipe.species, edges=sites.edges)
+    total = recipe.encoder.folds * recipe.encoder.rounds
+    ensemble, blind = spectrum_side.train_ensemble(
+        sites.train,
+        bank,
+        known,
+        recipe=recipe.encoder,
+        edges=len(sites.edges),
+        seed=recipe.seed,
+        progress=lambda done: progress("encoder", done, total, {}),
+    )
+    expected = spectrum_side.expect(ensemble, bank, known.edge, weights=blind)
+    return Read(ensemble=ensemble, bank=bank, known=known, expected=expected)
+
+
+def start_denoiser(
+    sites: Sites, read: Read, recipe: Recipe, *, device: torch.device
+) -> DenoiserTraining:
+    """Draw the clusters and begin the denoiser's training at step 0."""
+    rng = np.random.default_rng([recipe.seed, 1])
+    pool = atoms_side.draw_pool(
+        sites.bare, recipe.denoiser.pool, rng=rng, edges=sites.edges, rattling=Rattling()
+    )
+    scale = read.ensemble.get_buffer("scale")
+    lesson = atoms_side.make_lesson(
+        sites.train,
+        pool,
+        read.expected,
+        read.known,
+        atoms=recipe.atoms,
+        vocabulary=recipe.species,
+        edges=sites.edges,
+        scale=scale,
+        donors=recipe.denoiser.donors,
+    )
+    torch.manual_seed(recipe.seed)
+    size = recipe.denoiser.model_dump(include={"channels", "layers", "radial", "degree"})
+    model = diffusion.build(
+        species=len(recipe.species),
+        edges=len(sites.edges),
+        atoms=recipe.atoms,
+        noise=Noise(),
+        **size,
+    )
+    model.get_buffer("centre").copy_(read.ensemble.get_buffer("centre"))
+    model.get_buffer("scale").copy_(scale)
+    return DenoiserTraining.start(
+        model, lesson, recipe=recipe.denoiser, seed=recipe.seed, device=device
+    )
+
+
+def run_denoiser(
+    training: DenoiserTraining, *, out: Path, report_every: int, progress: Progress
+) -> Diffusion:
+    """Train to the end, with a checkpoint and a line in the log every so many steps."""
+    total, window = training.recipe.steps, []
+    while training.step < total:
+        window.append(training.advance())
+        if training.step % report_every == 0 or training.step == total:
+            loss = float(np.mean(window))
+            _log(out / "log.csv", {"step": training.step, "loss": round(loss, 5)})
+            torch.save(training.state(), out / "checkpoint.pt")
+            progress("denoiser", training.step, total, {"loss": loss})
+            window = []
+    return training.average()
+
+
+def _log(path: Path, row: dict[str, float]) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def restore(training: DenoiserTraining, out: Path) -> None:
+    """Take up a checkpoint if there is one."""
+    path = out / "checkpoint.pt"
+    if path.exists():
+        training.restore(torch.load(path, map_location="cpu", weights_only=True))
+
+
+def _tensors(read: Read, model: Diffusion, familiar: Familiar) -> dict[str, Tensor]:
+    parts = {"encoder.": read.ensemble.state_dict(), "diffusion.": model.cpu().state_dict()}
+    tensors = {p + name: value for p, state in parts.items() for name, value in state.items()}
+    tensors["outlier.mean"] = torch.from_numpy(familiar.mean).float()
+    tensors["outlier.covariance"] = torch.from_numpy(familiar.covariance).float()
+    return {name: value.detach().contiguous() for name, value in tensors.items()}
+
+
+def _familiar(bank: Bank, edge: Array, edges: int) -> Familiar:
+    views, sites, size = bank.values.shape
+    flat = bank.values.reshape(views * sites, size), bank.mask.reshape(views * sites, size)
+    return familiarise(*flat, np.tile(edge, views).astype(np.int64), edges=edges)
+
+
+def data_entry(sites: Sites) -> dict[str, Any]:
+    """Say what a model was trained on: a digest of the rows, and their make-up."""
+    rows = [*sites.train, *sites.held_out, *sites.bare]
+    digest = hashlib.sha256("\n".join(sorted(site.id for site in rows)).encode()).hexdigest()
+    made_of = describe([*sites.train, *sites.held_out])
+    return {"digest": digest, "bare_sites": len(sites.bare), **made_of}
+
+
+def release(
+    sites: Sites, read: Read, model: Diffusion, recipe: Recipe, *, path: Path, samples: int = 32
+) -> Card:
+    """Write weights and card, calibrated on the held-out families.
+
+    Parameters
+    ----------
+    sites, read, model
+        Data and trained networks.
+    recipe
+        What they were trained by.
+    path
+        The ``.safetensors`` file to write; its card goes beside it.
+    samples
+        Clusters per spectrum in calibration and figures.
+    """
+    edges = len(sites.edges)
+    familiar = _familiar(read.bank, read.known.edge.astype(np.float64), edges)
+    save_file(_tensors(read, model, familiar), path)
+    bare = atoms_side.as_clusters(
+        sites.train, atoms=recipe.atoms, vocabulary=recipe.species, edges=sites.edges
+    )
+    calibration: dict[str, Any] = {
+        "cn_temperature": calibrating.cn_temperature(read.expected, read.known.cn),
+        "nearest": calibrating.nearest_distances(bare.atoms, recipe.species),
+        "estimates": Calibration().to_dict(),
+    }
+    asked = list(
+        calibrating.questions(sites.held_out, calibrating.CONDITIONS, seed=recipe.seed + 1)
+    )
+    entries: dict[str, Any] = {
+        "edges": sites.edges,
+        "species": recipe.species,
+        "atoms": recipe.atoms,
+        "grid": recipe.grid,
+        "network": recipe.denoiser.model_dump(include={"channels", "layers", "radial", "degree"}),
+        "encoder": asdict(read.ensemble.size),
+        "surrogate": {},
+        "diffusion": asdict(model.noise),
+        "members": len(read.ensemble.members),
+        "outlier": {"threshold": 0.0},
+        "data": data_entry(sites),
+        "recipe": recipe.model_dump(mode="json"),
+        "limits": LIMITS,
+    }
+    write_card(path, **entries, calibration=calibration)
+    raw = Inverter.load(str(path), device="cpu")
+    scores = [a.ood_score for a in calibrating.ask(raw, asked, samples=1)]
+    entries["outlier"] = {"threshold": calibrating.outlier_threshold(scores)}
+    calibration["estimates"] = calibrating.calibrate(raw, asked, samples=samples)
+    write_card(path, **entries, calibration=calibration)
+    done = Inverter.load(str(path), device="cpu")
+    entries["figures"] = {"val": calibrating.figures(done, asked, samples=samples)}
+    return write_card(path, **entries, calibration=calibration)
+
+
+def train(
+    recipe: Recipe,
+    *,
+    data: Sequence[Path],
+    out: Path,
+    name: str = "model",
+    device: str = "auto",
+    resume: bool = False,
+    progress: Progress = _silent,
+) -> Card:
+    """Train a model and write its weights, card and log.
+
+    The same recipe, data and machine give the same weights; so does a training that was cut off
+    and resumed.
+
+    Parameters
+    ----------
+    recipe
+        What to train.
+    data
+        Parquet files in the form of `nearedge.models.dataset`; rows without a spectrum serve as
+        clusters.
+    out
+        Folder for ``<name>.safetensors``, ``<name>.json``, ``log.csv`` and ``checkpoint.pt``.
+    name
+        Of the weights.
+    device
+        Where the denoiser trains: ``auto``, ``cpu``, ``cuda``.
+    resume
+        Go on from the checkpoint in ``out``, if there is one.
+    progress
+        Called as things get done.
+
+    Raises
+    ------
+    ValueError
+        If the data hold nothing to train or to calibrate on.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    sites = load_sites(data, span=recipe.grid)
+    read = read_spectra(sites, recipe, progress=progress)
+    training = start_denoiser(sites, read, recipe, device=choose_device(device))
+    if resume:
+        restore(training, out)
+    model = run_denoiser(training, out=out, report_every=recipe.report_every, progress=progress)
+    progress("calibration", 0, 1, {})
+    return release(sites, read, model, recipe, path=out / f"{name}.safetensors")
