@@ -1,1 +1,29 @@
-"""streaming."""
+"""The edge of nearedge: sources of documents, the service, the catalog and the command line.
+
+Names are imported when they are first used, so that importing this package costs nothing.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_MODULES = {
+    "ConfigError": "configuration",
+    "load_profile": "configuration",
+    "Ledger": "ledger",
+    "State": "job",
+    "Profile": "profile",
+    "Row": "row",
+    "Service": "service",
+    "Worker": "worker",
+    "connected": "opening",
+    "ledger_for": "opening",
+    "serving": "opening",
+}
+
+__all__ = sorted(_MODULES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -56,8 +56,8 @@ RELEASED = "owner = NULL, token = NULL, held_since = NULL, held_until = NULL"
 NEXT_TURN = "(SELECT COALESCE(MAX(turn), 0) + 1 FROM spectra)"
 
 
-class LedgerError(RuntimeError):
-    """A ledger that cannot be opened."""
+class LedgerError(ValueError):
+    """A file that cannot be used as a ledger."""
 
 
 class Ledger:

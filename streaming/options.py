@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
@@ -45,9 +44,3 @@ def profile_of(
         update={name: value for name, value in changes.items() if value is not None}
     )
     return profile.model_copy(update={"worker": worker})
-
-
-def state_folder() -> Path:
-    """Return where programs of this user keep their state (XDG base directory specification)."""
-    folder = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(folder) / "nearedge"

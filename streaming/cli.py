@@ -1,0 +1,96 @@
+"""The command line: ``nearedge COMMAND``, the same as ``python -m nearedge.streaming``.
+
+Nothing heavy is imported before a command runs, so that ``nearedge --help`` answers at once.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points, version
+from typing import Annotated
+
+import typer
+
+from nearedge.streaming import commands, offline
+
+logger = logging.getLogger(__name__)
+
+GROUP = "nearedge.commands"
+LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
+
+
+class StderrHandler(logging.Handler):
+    """Writes to whatever standard error is now: a live table puts itself in between."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        sys.stderr.write(self.format(record) + "\n")
+
+
+def start_logging(level: int) -> None:
+    """Log nearedge's messages of that level and above to standard error."""
+    handler = StderrHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    ours = logging.getLogger("nearedge")
+    ours.handlers = [handler]
+    ours.setLevel(level)
+    ours.propagate = False
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nearedge {version('nearedge')}")
+        raise typer.Exit
+
+
+def common(
+    verbose: Annotated[
+        int, typer.Option("-v", "--verbose", count=True, help="Log more; -vv everything.")
+    ] = 0,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Log errors only.")] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="And exit.")
+    ] = False,
+) -> None:
+    """Structure around the absorber from near-edge spectra, while they are measured."""
+    start_logging(LEVELS[0] if quiet else LEVELS[min(1 + verbose, 3)])
+
+
+def build() -> typer.Typer:
+    """Return the command line with all commands, those of other parts of nearedge included."""
+    app = typer.Typer(
+        name="nearedge",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(common)
+    for command in (*commands.COMMANDS, *offline.COMMANDS):
+        app.command()(command)
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        _add(app, point)
+    return app
+
+
+def _add(app: typer.Typer, point: EntryPoint) -> None:
+    """Add a command of an entry point: a function, or a Typer with commands of its own."""
+    try:
+        command = point.load()
+    except Exception as e:  # a broken part must not take the other commands with it
+        logger.warning("the command %r cannot be loaded: %s: %s", point.name, type(e).__name__, e)
+        return
+    if isinstance(command, typer.Typer):
+        app.add_typer(command, name=point.name)
+    else:
+        app.command(point.name)(command)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line; exit with 0, 1 when work failed, or 2 when it was asked wrongly."""
+    start_logging(logging.WARNING)
+    try:
+        build()(args=args, prog_name="nearedge")
+    except Exception as e:
+        logger.info("what happened:", exc_info=e)
+        typer.echo(f"error: {str(e) or type(e).__name__}", err=True)
+        sys.exit(2 if isinstance(e, ValueError | FileNotFoundError) else 1)

@@ -1,0 +1,153 @@
+"""The commands of the service: run, replay, check, config, status, retry."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nearedge.streaming.options import Configs, Device, Samples, profile_of
+
+if TYPE_CHECKING:  # a command imports what it needs when it runs
+    from nearedge.streaming.ledger import Ledger
+    from nearedge.streaming.profile import Profile
+
+
+def run(config: Configs = None, device: Device = None, samples: Samples = None) -> None:
+    """Invert spectra while they are measured, until Ctrl-C or SIGTERM."""
+    from rich.console import Console
+
+    from nearedge.streaming.configuration import describe
+    from nearedge.streaming.opening import connected, ledger_for, results_of, serving
+    from nearedge.streaming.stopping import stop_signals
+    from nearedge.streaming.table import showing
+    from nearedge.streaming.zmq_source import ZmqSource
+
+    profile = profile_of(config, device=device, samples=samples)
+    typer.echo(describe(profile), err=True)
+    with (
+        stop_signals() as stopped,
+        connected(profile) as server,
+        ledger_for(profile, server) as ledger,
+        showing(Console(), counts=ledger.counts) as show,
+        serving(
+            profile,
+            source=ZmqSource(profile.source),
+            ledger=ledger,
+            put=results_of(profile, server).put,
+            listeners=[show],
+        ),
+    ):
+        stopped.wait()
+
+
+def replay(
+    config: Configs = None,
+    uid: Annotated[
+        list[str] | None, typer.Option(help="Only this raw run; may be repeated.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only runs from then on: 2026-11-22 or 2026-11-22T10:30.")
+    ] = None,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option(help="Documents of a JSON-lines file instead of the catalog's."),
+    ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option(help="Write nothing: invert again and compare exactly with what is stored."),
+    ] = False,
+    device: Device = None,
+    samples: Samples = None,
+) -> None:
+    """Invert stored runs that have no result yet, with the answers that live would have given."""
+    from nearedge.streaming.replaying import replay_runs, verify_runs
+
+    profile = profile_of(config, device=device, samples=samples)
+    again = verify_runs if verify else replay_runs
+    outcome = again(profile, uids=tuple(uid or ()), since=since, files=tuple(file or ()))
+    typer.echo(outcome.text())
+    raise typer.Exit(0 if outcome.good else 1)
+
+
+def check(config: Configs = None) -> None:
+    """Check a profile, and say what a service with it would do."""
+    from nearedge.models.card import read_card
+    from nearedge.streaming.configuration import describe
+
+    profile = profile_of(config)
+    typer.echo(describe(profile))
+    card = read_card(profile.worker.model)
+    known = ", ".join(" ".join(pair) for pair in card.edges)
+    typer.echo(f"the model has the digest {card.digest[:16]} and knows {known}")
+    instrument = profile.instrument
+    if not card.supports(instrument.absorber, instrument.edge):
+        typer.echo(
+            f"error: not {instrument.absorber} {instrument.edge}: every spectrum would be "
+            "rejected as unsupported",
+            err=True,
+        )
+        raise typer.Exit(2)
+
+
+def config(
+    config: Configs = None,
+    schema: Annotated[bool, typer.Option(help="Print the JSON schema of profiles.")] = False,
+) -> None:
+    """Print the merged profile as YAML, or the schema of all profiles."""
+    import json
+
+    import yaml
+
+    from nearedge.streaming import configuration
+
+    if schema:
+        typer.echo(json.dumps(configuration.schema(), indent=2))
+        return
+    settings = profile_of(config).model_dump(mode="json")
+    typer.echo(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).rstrip())
+
+
+def status(config: Configs = None) -> None:
+    """Show how many spectra the ledger has in each state, and what failed."""
+    from nearedge.streaming.job import State
+
+    ledger = _existing_ledger(profile_of(config))
+    for state, n in ledger.counts().items():
+        typer.echo(f"{state:10} {n}")
+    age = ledger.oldest_age_s()
+    if age is not None:
+        typer.echo(f"the oldest open spectrum has waited {age:.0f} s")
+    for state in (State.WRITING, State.RUNNING, State.QUEUED, State.FAILED):
+        for job in ledger.rows(state, limit=20):
+            if job.error:
+                place = f"run {job.place.run_uid} spectrum {job.place.spectrum}"
+                typer.echo(f"{state} after {job.attempts} tries: {place}: {job.error}")
+    ledger.close()
+
+
+def retry(
+    key: Annotated[
+        list[str] | None, typer.Argument(help="Keys of results; none: all that failed.")
+    ] = None,
+    config: Configs = None,
+) -> None:
+    """Queue failed spectra again; a running service takes them up."""
+    ledger = _existing_ledger(profile_of(config))
+    typer.echo(f"{ledger.retry(key or None)} spectra are queued again")
+    ledger.close()
+
+
+def _existing_ledger(profile: "Profile") -> "Ledger":
+    from nearedge.streaming.ledger import Ledger, LedgerError
+    from nearedge.streaming.opening import ledger_path
+
+    path = ledger_path(profile)
+    if path is None or not path.is_file():
+        raise LedgerError(
+            f"found no ledger at {path}: nothing was run yet with this profile; set "
+            "service.ledger, or give the -c of the service"
+        )
+    return Ledger(path)
+
+
+COMMANDS = (run, replay, check, config, status, retry)

@@ -1,0 +1,154 @@
+"""The commands that need no service: invert, train, evaluate."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nearedge.streaming.options import Configs, Device, Samples, profile_of
+
+if TYPE_CHECKING:  # a command imports what it needs when it runs
+    from rich.progress import Progress
+
+
+def invert(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="XDI, two-column text or CSV, EMSA/MSPEC .msa, or Parquet.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", help="A .parquet or .json file, or a folder for extended XYZ."),
+    ],
+    config: Configs = None,
+    samples: Samples = None,
+    seed: Annotated[int, typer.Option(help="Another seed draws other clusters.")] = 0,
+    device: Device = None,
+) -> None:
+    """Invert spectra of files; one that cannot be inverted is written with its reason."""
+    from nearedge.models.inverter import Inverter
+    from nearedge.streaming import invert as inverting
+    from nearedge.streaming.files import read_spectra
+
+    profile = profile_of(config, device=device, samples=samples)
+    worker = profile.worker
+    write = inverting.writer_for(out)
+    asked = [one for file in files for one in read_spectra(file, profile.instrument)]
+    inverter = Inverter.load(worker.model, device=worker.device, threads=worker.threads)
+    effort = inverting.Effort(samples=worker.samples, quality=worker.quality, seed=seed)
+    with progress() as bar:
+        answers = list(
+            bar.track(
+                inverting.invert(
+                    asked,
+                    profile.instrument,
+                    inverter=inverter,
+                    supports=inverter.supports,
+                    effort=effort,
+                ),
+                total=len(asked),
+                description="inverting",
+            )
+        )
+    write(out, answers)
+    typer.echo(f"{inverting.tally(answers)}: {out}")
+
+
+def train(
+    data: Annotated[list[Path], typer.Argument(help="Parquet files of sites.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the weights and the log.")],
+    recipe: Annotated[Path | None, typer.Option(help="YAML recipe; none: the default one.")] = None,
+    name: Annotated[str, typer.Option(help="Of the weights.")] = "model",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint in OUT.")] = False,
+) -> None:
+    """Train a model; the same recipe, data and machine give the same weights."""
+    from nearedge.models.recipe import Recipe, read_recipe
+    from nearedge.models.training import train as train_model
+
+    chosen = Recipe() if recipe is None else read_recipe(recipe)
+    with progress() as bar:
+        card = train_model(
+            chosen,
+            data=data,
+            out=out,
+            name=name,
+            device=device,
+            resume=resume,
+            progress=_stages(bar),
+        )
+    typer.echo(f"{card.path}: digest {card.digest[:16]}")
+
+
+def evaluate(
+    data: Annotated[Path, typer.Argument(help="Parquet file of sites.")],
+    model: Annotated[str, typer.Option(help="Shipped name or .safetensors file.")] = "siox",
+    split: Annotated[
+        list[str] | None, typer.Option(help="Splits to evaluate on; default test and glass.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Clusters per spectrum.")] = 32,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: all.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Every figure as JSON.")] = False,
+) -> None:
+    """Score a model and the baselines on held-out families."""
+    from nearedge.models.dataset import read_dataset
+    from nearedge.models.evaluate import Plan
+    from nearedge.models.evaluate import evaluate as evaluate_model
+    from nearedge.models.inverter import Inverter
+
+    inverter = Inverter.load(model, device=device, threads=threads)
+    plan = Plan(samples=samples, splits=tuple(split or ("test", "glass")))
+    with progress() as bar:
+        told = _stages(bar)
+        report = evaluate_model(
+            inverter,
+            read_dataset(data),
+            plan=plan,
+            progress=lambda stage, done, total: told(stage, done, total, {}),
+        )
+    typer.echo(report.to_json() if as_json else report.to_markdown())
+
+
+@contextmanager
+def progress() -> "Iterator[Progress]":
+    """Yield progress bars on standard error, shown on a terminal only."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        yield bar
+
+
+def _stages(bar: "Progress") -> Callable[[str, int, int, dict[str, float]], None]:
+    """Return what shows each stage of a long job as a bar of its own, with its newest figures."""
+    tasks: dict[str, int] = {}
+
+    def show(stage: str, done: int, total: int, figures: dict[str, float]) -> None:
+        if stage not in tasks:
+            tasks[stage] = bar.add_task(stage, total=total)
+        text = " ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        bar.update(tasks[stage], completed=done, total=total, description=f"{stage} {text}")
+
+    return show
+
+
+COMMANDS = (invert, train, evaluate)

@@ -1,0 +1,144 @@
+"""Open everything that a service needs, as a profile says, and close it again."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nearedge.callbacks.measurement import Measurement
+from nearedge.models.card import Card, read_card
+from nearedge.streaming.embedded import embedded_server
+from nearedge.streaming.key import result_key
+from nearedge.streaming.ledger import Ledger
+from nearedge.streaming.profile import Profile
+from nearedge.streaming.service import Listener, Service
+from nearedge.streaming.source import Source
+from nearedge.streaming.worker import Worker
+from nearedge.streaming.writing import Put
+
+LEDGER = "ledger.sqlite"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A Tiled server that can be reached.
+
+    Attributes
+    ----------
+    uri, api_key
+        Address and key; no key for a server that wants none.
+    directory
+        Of an embedded server's files; None for one that others run.
+    """
+
+    uri: str
+    api_key: str | None = field(repr=False)
+    directory: Path | None = None
+
+
+@contextmanager
+def connected(profile: Profile) -> Iterator[Server]:
+    """Yield the profile's Tiled server; an embedded one runs until the end of the block.
+
+    Raises
+    ------
+    RuntimeError
+        If the embedded server does not start.
+    """
+    catalog = profile.catalog
+    if catalog.uri is not None:
+        yield Server(uri=catalog.uri, api_key=os.environ.get(catalog.api_key_env))
+        return
+    with embedded_server(catalog.directory, readable=catalog.readable) as own:
+        yield Server(uri=own.uri, api_key=own.api_key, directory=own.directory)
+
+
+def ledger_path(profile: Profile, *, directory: Path | None = None) -> Path | None:
+    """Return where the ledger is: one for each catalog of results.
+
+    Parameters
+    ----------
+    profile
+        Names the file, or the catalog.
+    directory
+        Of an embedded server that the profile does not give one; without it the path is None then.
+    """
+    catalog = profile.catalog
+    if profile.service.ledger is not None:
+        return Path(profile.service.ledger).expanduser()
+    if catalog.uri is not None:
+        name = hashlib.sha256(f"{catalog.uri} {catalog.results}".encode()).hexdigest()[:16]
+        return state_folder() / f"{name}.sqlite"
+    folder = directory if catalog.directory is None else Path(catalog.directory).expanduser()
+    return None if folder is None else folder / LEDGER
+
+
+def state_folder() -> Path:
+    """Return where programs of this user keep their state (XDG base directory specification)."""
+    folder = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(folder) / "nearedge"
+
+
+@contextmanager
+def ledger_for(profile: Profile, server: Server) -> Iterator[Ledger]:
+    """Yield the ledger of a profile's catalog; it is closed at the end of the block."""
+    path = ledger_path(profile, directory=server.directory)
+    with closing(Ledger(path if path is not None else ":memory:")) as ledger:
+        yield ledger
+
+
+@contextmanager
+def serving(
+    profile: Profile,
+    *,
+    source: Source,
+    ledger: Ledger,
+    put: Put,
+    live: bool = True,
+    listeners: Sequence[Listener] = (),
+) -> Iterator[Service]:
+    """Yield a running service; it stops at the end of the block.
+
+    Parameters
+    ----------
+    profile
+        The instrument, the worker and the model.
+    source, ledger, put
+        Where documents come from, where the work is kept, and what writes a row.
+    live
+        Whether the source tells of measurements as they end.
+    listeners
+        Called with every row that has come to an end.
+
+    Raises
+    ------
+    nearedge.models.card.CardError
+        If the model's weights or card are missing.
+    """
+    card = read_card(profile.worker.model)
+    service = Service(
+        profile=profile,
+        source=source,
+        ledger=ledger,
+        worker=Worker(profile.worker),
+        key=lambda measurement: key_of(measurement, profile=profile, card=card),
+        supports=card.supports,
+        put=put,
+        live=live,
+        listeners=listeners,
+    )
+    with service:
+        yield service
+
+
+def key_of(measurement: Measurement, *, profile: Profile, card: Card) -> str:
+    """Return the name of a measurement's result with this model and these settings."""
+    return result_key(
+        measurement.run.uid,
+        measurement.stream,
+        measurement.spectrum,
+        model_digest=card.digest,
+        config_digest=profile.digest(),
+    )
