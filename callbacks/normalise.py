@@ -18,9 +18,9 @@ def normalise(
     """
     if spectrum.technique is Technique.EELS:
         eels = normalisation if isinstance(normalisation, EelsNormalisation) else None
-        return normalise_eels(spectrum, **_settings(eels or EelsNormalisation()))
+        return normalise_eels(spectrum, **_settings(eels or EelsNormalisation.model_validate({})))
     xanes = normalisation if isinstance(normalisation, XanesNormalisation) else None
-    return normalise_xanes(spectrum, **_settings(xanes or XanesNormalisation()))
+    return normalise_xanes(spectrum, **_settings(xanes or XanesNormalisation.model_validate({})))
 
 
 def _settings(section: XanesNormalisation | EelsNormalisation) -> dict[str, Any]:

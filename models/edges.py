@@ -42,7 +42,7 @@ def edge_energy(absorber: str, edge: str) -> float:
 
 
 def nearest_edge(e0: float) -> tuple[str, str]:
-    """Element and edge whose table energy is nearest to ``e0`` in eV.
+    """Element and edge, K or L, whose table energy is nearest to ``e0`` in eV.
 
     Examples
     --------
@@ -53,6 +53,7 @@ def nearest_edge(e0: float) -> tuple[str, str]:
         (abs(energy - e0), absorber, edge)
         for absorber, edges in edge_table().items()
         for edge, energy in edges.items()
+        if edge[0] in "KL"
     )
     _, absorber, edge = min(named)
     return absorber, edge

@@ -10,7 +10,7 @@ from nearedge.models.energies import CleanSpectrum, check_axis, clean
 from nearedge.models.pre_edge import PreEdge, Ranges
 from nearedge.models.spectrum import Array, Reason, Rejected
 
-MIN_BEFORE, MIN_AFTER = 3.0, 10.0  # eV that must be covered on either side of e0
+MIN_BEFORE, MIN_AFTER = 5.0, 10.0  # eV that must be covered on either side of e0
 MIN_POINTS_BEFORE = 3
 NEAR, MIN_POINTS_NEAR = 10.0, 5  # eV around e0, and energies that must lie there
 MIN_SIGNIFICANCE = 6.0  # jump at e0 over its standard deviation
