@@ -76,6 +76,7 @@ def dark_run(station: Station, *, technique: Technique) -> MsgGenerator[str]:
         readables.append(station.mono)
     yield from bps.mv(station.shutter, False)
     md = metadata(station, technique) | {"dark_frame": True, "scan_type": "dark"}
+    del md["simulation"]  # there is no truth about a dark
     uid = yield from bp.count(readables, num=DARK_POINTS, md=md)
     yield from bps.mv(station.shutter, True)
     return uid

@@ -1,0 +1,120 @@
+"""The commands of the simulator: demo, simulate and dataset."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nearedge.streaming.options import Configs, Device, Samples, profile_of
+
+if TYPE_CHECKING:  # a command imports what it needs when it runs
+    from nearedge.sim.silica import Specimen
+    from nearedge.streaming.profile import Profile
+
+Scans = Annotated[
+    int | None, typer.Option(min=1, help="Scans along the pressure ramp instead of the profile's.")
+]
+Keep = Annotated[
+    Path | None,
+    typer.Option(help="Keep catalog, ledger, a profile for replay and a picture in this folder."),
+]
+
+
+def demo(
+    config: Configs = None,
+    keep: Keep = None,
+    scans: Scans = None,
+    samples: Samples = None,
+    device: Device = None,
+) -> None:
+    """Simulate a beamline and invert its spectra while they are measured; compare with the truth.
+
+    Exits with 0 only if every spectrum got a complete result.
+    """
+    import tempfile
+
+    profile = simulated(config, scans=scans, samples=samples, device=device)
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        good = run_and_report(profile, keep.resolve(), kept=True)
+    else:
+        with tempfile.TemporaryDirectory(prefix="nearedge-", ignore_cleanup_errors=True) as folder:
+            good = run_and_report(profile, Path(folder), kept=False)
+    raise typer.Exit(0 if good else 1)
+
+
+def run_and_report(profile: "Profile", directory: Path, *, kept: bool) -> bool:
+    """Run a demo, print its summary, and return whether it was good."""
+    from rich.console import Console
+
+    from nearedge.sim.demo import keep_files, print_report, run_demo
+
+    console = Console()
+    report = run_demo(profile, directory, console)
+    print_report(report, console)
+    if kept:
+        keep_files(report, directory)
+        console.print(f"kept in {directory}; to replay: ", end="", highlight=False)
+        console.print(f"nearedge replay -c {directory / 'profile.yaml'}", soft_wrap=True)
+    return report.good
+
+
+def simulate(
+    config: Configs = None,
+    scans: Scans = None,
+    cif: Annotated[
+        Path | None,
+        typer.Option(help="Measure this structure (CIF) instead of silica; needs nearedge[feff]."),
+    ] = None,
+    site: Annotated[
+        int, typer.Option(min=0, help="Which of its absorbing atoms, counted from 0 (with --cif).")
+    ] = 0,
+) -> None:
+    """Run the simulated beamline alone, publishing to the profile's simulator.publish."""
+    from nearedge.sim.beamline import run_beamline
+
+    profile = simulated(config, scans=scans)
+    specimen = None if cif is None else calculated(cif, profile, site=site)
+    uids = run_beamline(
+        profile,
+        specimen=specimen,
+        directory=frames_folder(profile),
+        watch=tell,
+    )
+    typer.echo(f"{len(uids)} runs measured")
+
+
+def simulated(
+    config: list[str] | None,
+    *,
+    scans: int | None = None,
+    samples: int | None = None,
+    device: str | None = None,
+) -> "Profile":
+    """Return the profile to simulate: the shipped ``sim`` where none is named."""
+    profile = profile_of(config or ["sim"], samples=samples, device=device)
+    if scans is None:
+        return profile
+    simulator = profile.simulator.model_copy(update={"scans": scans})
+    return profile.model_copy(update={"simulator": simulator})
+
+
+def calculated(cif: Path, profile: "Profile", *, site: int) -> "Specimen":
+    """Return the specimen of a structure file, told what goes on meanwhile."""
+    from nearedge.sim.structure import specimen_of_cif
+
+    instrument = profile.instrument
+    typer.echo(f"calculating the {instrument.absorber} {instrument.edge} spectrum with FEFF10 …")
+    return specimen_of_cif(cif, absorber=instrument.absorber, edge=instrument.edge, number=site)
+
+
+def frames_folder(profile: "Profile") -> Path | None:
+    """Return where a camera writes its files: the first folder that the service may read."""
+    roots = profile.instrument.readable_roots
+    return Path(roots[0]) if roots else None
+
+
+def tell(name: str, doc: dict[str, Any]) -> None:
+    """Print a line when a run ends."""
+    if name == "stop":
+        typer.echo(f"run {doc['run_start'][:8]}  {doc['exit_status']}  {doc['num_events']}")
