@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from nearedge.models.dataset import Site
-from nearedge.sim.feff import calculate, feff_input
+from nearedge.sim.feff import FeffError, calculate, feff_input
 from nearedge.sim.silica import Specimen, single_site
 
 REACH = 6.6  # Å, of the neighbours that FEFF and the truth are given
@@ -28,10 +28,12 @@ def specimen_of_cif(path: Path, *, absorber: str, edge: str, number: int = 0) ->
     ValueError
         For a structure without that atom, or with partly occupied sites.
     nearedge.sim.feff.FeffError
-        When FEFF is not installed, or gives no spectrum.
+        When FEFF is not installed, gives no spectrum, or does not converge.
     """
     species, positions = neighbours(path, absorber=absorber, number=number)
     calculated = calculate(feff_input(absorber, species, positions, edge=edge))
+    if not calculated.converged:
+        raise FeffError(f"{path}: FEFF's potentials did not become self-consistent")
     site = Site(
         id=f"{path.stem}-{number}",
         split="unknown",
