@@ -8,6 +8,7 @@ from nearedge.sim.feff import Calculation, FeffError
 from nearedge.sim.structure import neighbours, specimen_of_cif
 
 STISHOVITE = """data_stishovite
+_chemical_formula_sum 'Si2 O4'
 _cell_length_a 4.1773
 _cell_length_b 4.1773
 _cell_length_c 2.6655
@@ -45,7 +46,7 @@ def test_neighbours_are_those_of_the_crystal(cif: Path) -> None:
     distance = np.linalg.norm(positions, axis=1)
     assert species[:6] == ["O"] * 6
     assert distance[:6] == pytest.approx([1.7572] * 4 + [1.8083] * 2, abs=2e-3)
-    assert np.all(np.diff(distance) >= 0)
+    assert np.all(np.diff(distance) > -1e-9)
     assert distance[-1] <= 6.6
 
 
@@ -56,7 +57,8 @@ def test_absorber_that_is_not_there(cif: Path) -> None:
 
 def test_partly_occupied_sites_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "partial.cif"
-    path.write_text(STISHOVITE.format(occupancy=0.5))
+    formula = "Si1.5 O4"
+    path.write_text(STISHOVITE.format(occupancy=0.5).replace("Si2 O4", formula))
     with pytest.raises(ValueError, match="partly occupied"):
         neighbours(path, absorber="Si", number=0)
 
@@ -74,7 +76,7 @@ def test_calculation_without_convergence_is_refused(
 def test_specimen_has_the_calculated_spectrum_and_the_true_geometry(
     cif: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    energy = np.linspace(1833.0, 1901.0, 80)
+    energy = np.linspace(1833.0, 1901.0, 681)
     rise = 0.5 + np.arctan(energy - 1840.0) / np.pi
     asked: list[str] = []
 

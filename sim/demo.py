@@ -1,0 +1,220 @@
+"""The whole system on one machine: proxy, Tiled, service and beamline, none of them mocked."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+
+from nearedge.sim.beamline_process import BeamlineProcess, Outcome, Storage, running_beamline
+from nearedge.sim.comparison import compare, summary_table, verdict
+from nearedge.sim.proxy import ProxyAddress, running_proxy
+from nearedge.streaming.job import State
+from nearedge.streaming.opening import Server, connected, ledger_for, results_of, serving
+from nearedge.streaming.profile import Profile
+from nearedge.streaming.row import Row
+from nearedge.streaming.stopping import stop_signals
+from nearedge.streaming.table import showing
+from nearedge.streaming.zmq_source import ZmqSource
+
+LOOK_S = 0.25
+PATIENCE_S = 180.0  # without any new result, after the beamline has ended
+READY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """How a demo ended.
+
+    Attributes
+    ----------
+    profile
+        With the addresses and folders that it used.
+    rows
+        Every result, in the order in which they came.
+    expected
+        How many spectra were measured.
+    outcome
+        How the beamline ended; None when it was interrupted.
+    """
+
+    profile: Profile
+    rows: tuple[Row, ...]
+    expected: int
+    outcome: Outcome | None
+
+    @property
+    def good(self) -> bool:
+        """Whether every spectrum has its complete result, and every raw run was stored."""
+        complete = sum(row.status is State.COMPLETE for row in self.rows)
+        ended = self.outcome is not None and self.outcome.error is None
+        return ended and self.outcome.not_stored == 0 and complete == self.expected > 0
+
+
+class Results:
+    """Rows of measured specimens, as the service's threads bring them."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rows: list[Row] = []
+        self._clock = clock
+        self._lock = threading.Lock()
+        self.newest_at = clock()
+
+    def add(self, row: Row) -> None:
+        """Take one row; darks, which are never inverted, do not count."""
+        if "simulation" in row.measurement.run.start:
+            with self._lock:
+                self._rows.append(row)
+                self.newest_at = self._clock()
+
+    def rows(self) -> tuple[Row, ...]:
+        """Return those that have come so far."""
+        with self._lock:
+            return tuple(self._rows)
+
+
+def run_demo(profile: Profile, directory: Path, console: Console) -> Report:
+    """Run everything until each simulated spectrum has its result.
+
+    Parameters
+    ----------
+    profile
+        What is simulated; its addresses and folders are replaced.
+    directory
+        Of the catalog, the ledger and the camera's files.
+    """
+    results = Results()
+    with ExitStack() as stack:
+        stopped = stack.enter_context(stop_signals())
+        console.print("starting a 0MQ proxy, a Tiled server and the worker …")
+        proxy = stack.enter_context(running_proxy())
+        profile = placed(profile, directory, proxy)
+        server = stack.enter_context(connected(profile))
+        stack.enter_context(serving_demo(profile, server, console, results))
+        beamline = stack.enter_context(
+            running_beamline(profile, storage(profile, server, directory))
+        )
+        outcome = await_end(beamline, results, profile, stopped)
+    return Report(
+        profile=profile,
+        rows=results.rows(),
+        expected=expected_spectra(profile),
+        outcome=outcome,
+    )
+
+
+def placed(profile: Profile, directory: Path, proxy: ProxyAddress) -> Profile:
+    """Return the profile with the demo's own addresses and folders."""
+    frames = str(directory / "frames")
+    prefix = profile.simulator.prefix
+    changes = {
+        "source": {"address": proxy.outward, "prefix": prefix},
+        "simulator": {"publish": proxy.inward},
+        "catalog": {
+            "uri": None,
+            "directory": str(directory / "catalog"),
+            "readable": (frames,),
+        },
+        "service": {"ledger": str(directory / "ledger.sqlite")},
+        "instrument": {"readable_roots": (frames,)},
+    }
+    return profile.model_copy(
+        update={
+            name: getattr(profile, name).model_copy(update=update)
+            for name, update in changes.items()
+        }
+    )
+
+
+@contextmanager
+def serving_demo(
+    profile: Profile, server: Server, console: Console, results: Results
+) -> Iterator[None]:
+    """Run the service, as `nearedge run` does."""
+    source = ZmqSource(profile.source)
+    with (
+        ledger_for(profile, server) as ledger,
+        showing(console, counts=ledger.counts) as show,
+        serving(
+            profile,
+            source=source,
+            ledger=ledger,
+            put=results_of(profile, server).put,
+            listeners=[results.add, show],
+        ),
+    ):
+        if not source.ready.wait(READY_S):
+            raise RuntimeError(f"no connection to the 0MQ proxy at {profile.source.address}")
+        yield
+
+
+def storage(profile: Profile, server: Server, directory: Path) -> Storage:
+    """Return where the beamline stores its raw runs."""
+    return Storage(
+        uri=server.uri,
+        key=server.api_key,
+        container=profile.catalog.raw,
+        backup=directory / "raw-backup",
+        files=directory / "frames",
+    )
+
+
+def expected_spectra(profile: Profile) -> int:
+    """Return how many spectra the simulated runs hold."""
+    settings, finish = profile.simulator, profile.instrument.finish
+    events = settings.frames if settings.mode.startswith("eels") else settings.points
+    if finish.when in ("stop", "stream"):
+        return settings.scans
+    return settings.scans * -(-events // (finish.n if finish.when == "events" else 1))
+
+
+def await_end(
+    beamline: BeamlineProcess, results: Results, profile: Profile, stopped: threading.Event
+) -> Outcome | None:
+    """Wait until the beamline has ended and its results are there, or nothing comes any more."""
+    expected = expected_spectra(profile)
+    outcome = None
+    while outcome is None and not stopped.is_set():
+        outcome = beamline.outcome(wait_s=LOOK_S)
+    ended_at = time.monotonic()
+    while outcome is not None and len(results.rows()) < expected and not stopped.wait(LOOK_S):
+        if outcome.error or time.monotonic() - max(ended_at, results.newest_at) > PATIENCE_S:
+            break
+    return None if stopped.is_set() else outcome
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Print the comparison with the truth."""
+    comparisons = compare(report.rows)
+    console.print(summary_table(comparisons))
+    for line in verdict(comparisons, expected=report.expected):
+        console.print(line, highlight=False)
+    for line in troubles(report):
+        console.print(f"[red]{line}")
+
+
+def troubles(report: Report) -> Iterator[str]:
+    """Yield what else went wrong."""
+    if report.outcome is None:
+        yield "interrupted before the end"
+        return
+    if report.outcome.error:
+        yield f"the beamline ended early: {report.outcome.error}"
+    if report.outcome.not_stored:
+        yield f"{report.outcome.not_stored} raw documents were not stored in Tiled"
+
+
+def keep_files(report: Report, directory: Path) -> None:
+    """Write a profile that replays the demo, and its picture."""
+    from nearedge.sim.figure import draw
+    from nearedge.sim.silica import silica
+
+    settings = report.profile.model_dump(mode="json")
+    (directory / "profile.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    instrument = report.profile.instrument
+    specimen = silica(instrument.absorber, instrument.edge)
+    draw(compare(report.rows), specimen, directory / "demo.png")
