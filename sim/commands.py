@@ -67,7 +67,7 @@ def simulate(
         typer.Option(help="Measure this structure (CIF) instead of silica; needs nearedge[feff]."),
     ] = None,
     site: Annotated[
-        int, typer.Option(min=0, help="Which of its absorbing atoms, counted from 0 (with --cif).")
+        int, typer.Option(min=0, help="Which of its inequivalent absorbing atoms, from 0.")
     ] = 0,
 ) -> None:
     """Run the simulated beamline alone, publishing to the profile's simulator.publish."""
@@ -101,11 +101,11 @@ def simulated(
 
 def calculated(cif: Path, profile: "Profile", *, site: int) -> "Specimen":
     """Return the specimen of a structure file, told what goes on meanwhile."""
-    from nearedge.sim.structure import specimen_of_cif
+    from nearedge.sim.crystal import specimen_of_file
 
     instrument = profile.instrument
     typer.echo(f"calculating the {instrument.absorber} {instrument.edge} spectrum with FEFF10 …")
-    return specimen_of_cif(cif, absorber=instrument.absorber, edge=instrument.edge, number=site)
+    return specimen_of_file(cif, absorber=instrument.absorber, edge=instrument.edge, number=site)
 
 
 def frames_folder(profile: "Profile") -> Path | None:

@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nearedge.sim import structure
+from nearedge.sim import crystal
 from nearedge.sim.feff import Calculation, FeffError
-from nearedge.sim.structure import neighbours, specimen_of_cif
+from nearedge.sim.crystal import cluster_of_file, specimen_of_file
 
 STISHOVITE = """data_stishovite
 _chemical_formula_sum 'Si2 O4'
@@ -42,17 +42,17 @@ def cif(tmp_path: Path) -> Path:
 
 
 def test_neighbours_are_those_of_the_crystal(cif: Path) -> None:
-    species, positions = neighbours(cif, absorber="Si", number=0)
-    distance = np.linalg.norm(positions, axis=1)
-    assert species[:6] == ["O"] * 6
+    cluster = cluster_of_file(cif, absorber="Si", number=0)
+    distance = np.linalg.norm(cluster.positions, axis=1)
+    assert cluster.species[:6] == ["O"] * 6
     assert distance[:6] == pytest.approx([1.7572] * 4 + [1.8083] * 2, abs=2e-3)
-    assert np.all(np.diff(distance) > -1e-9)
+    assert np.all(np.diff(distance) > -1e-3)
     assert distance[-1] <= 6.6
 
 
 def test_absorber_that_is_not_there(cif: Path) -> None:
-    with pytest.raises(ValueError, match="found 2 Si atoms, no number 2"):
-        neighbours(cif, absorber="Si", number=2)
+    with pytest.raises(ValueError, match="found 1 kinds of Si, no number 1"):
+        cluster_of_file(cif, absorber="Si", number=1)
 
 
 def test_partly_occupied_sites_are_refused(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_partly_occupied_sites_are_refused(tmp_path: Path) -> None:
     formula = "Si1.5 O4"
     path.write_text(STISHOVITE.format(occupancy=0.5).replace("Si2 O4", formula))
     with pytest.raises(ValueError, match="partly occupied"):
-        neighbours(path, absorber="Si", number=0)
+        cluster_of_file(path, absorber="Si", number=0)
 
 
 def test_calculation_without_convergence_is_refused(
@@ -68,9 +68,9 @@ def test_calculation_without_convergence_is_refused(
 ) -> None:
     one = np.ones(3)
     failed = Calculation(energy=one, mu=one, mu0=one, e_fermi=0.0, converged=False)
-    monkeypatch.setattr(structure, "calculate", lambda text: failed)
+    monkeypatch.setattr(crystal, "calculate", lambda text: failed)
     with pytest.raises(FeffError, match="self-consistent"):
-        specimen_of_cif(cif, absorber="Si", edge="K")
+        specimen_of_file(cif, absorber="Si", edge="K")
 
 
 def test_specimen_has_the_calculated_spectrum_and_the_true_geometry(
@@ -84,8 +84,8 @@ def test_specimen_has_the_calculated_spectrum_and_the_true_geometry(
         asked.append(text)
         return Calculation(energy=energy, mu=rise, mu0=rise, e_fermi=-5.0, converged=True)
 
-    monkeypatch.setattr(structure, "calculate", calculate)
-    specimen = specimen_of_cif(cif, absorber="Si", edge="K")
+    monkeypatch.setattr(crystal, "calculate", calculate)
+    specimen = specimen_of_file(cif, absorber="Si", edge="K")
     assert "EDGE K" in asked[0]
     truth = specimen.truth(0.0)
     assert truth.cn_prob == {6: 1.0}
