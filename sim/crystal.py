@@ -7,7 +7,7 @@ import numpy as np
 from nearedge.models.dataset import Site
 from nearedge.sim.feff import FeffError, calculate, feff_input
 from nearedge.sim.silica import Specimen, single_site
-from nearedge.sim.structures import Cluster, cluster_around, read_structures, unique_sites
+from nearedge.sim.sites import Cluster, cluster_around, read_structures, unique_sites
 
 
 def specimen_of_file(path: Path, *, absorber: str, edge: str, number: int = 0) -> Specimen:

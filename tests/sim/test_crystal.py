@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from nearedge.sim import crystal
-from nearedge.sim.feff import Calculation, FeffError
 from nearedge.sim.crystal import cluster_of_file, specimen_of_file
+from nearedge.sim.feff import Calculation, FeffError
 
 STISHOVITE = """data_stishovite
 _chemical_formula_sum 'Si2 O4'
