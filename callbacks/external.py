@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,12 +127,12 @@ def _permitted(path: Path, roots: Sequence[str]) -> Path:
 
 
 def _opened(path: Path) -> h5py.File:
-    # a file that a detector still writes is open for single writer, multiple readers, or cannot
-    # be locked: try the first, then read without a lock
-    try:
-        return h5py.File(path, "r", swmr=True, locking=False)
-    except (OSError, ValueError):
-        return h5py.File(path, "r", locking=False)
+    # a file that a detector still writes is open for single writer, multiple readers, or cannot be
+    # locked; a file that this very process writes can only be opened with the same lock
+    for settings in ({"swmr": True, "locking": False}, {"locking": False}, {"swmr": True}):
+        with suppress(OSError, ValueError):
+            return h5py.File(path, "r", **settings)
+    return h5py.File(path, "r")
 
 
 def _read(

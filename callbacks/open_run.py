@@ -1,7 +1,7 @@
 """A run that has begun and not ended: its readings, and the spectra that they finish."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from typing import Any
@@ -67,6 +67,12 @@ class Part:
     def stream(self) -> str:
         """The first of its streams."""
         return next(iter(self.seqs), "")
+
+    def lacks(self, unlocated: Collection[tuple[str, int]]) -> bool:
+        """Tell whether readings are missing, or lie in files nobody knows where."""
+        members = [(name, seq) for name, seqs in self.seqs.items() for seq in seqs]
+        too_few = self.expected is not None and len(members) < self.expected
+        return too_few or any(member in unlocated for member in members)
 
 
 def group_of(seq: int, finish: Finish) -> int:
@@ -227,12 +233,12 @@ class OpenRun:
         """Yield what is left when the run ends; of a dark run, keep the means."""
         if self.run is None:
             return
-        flags = self._troubles(ending)
+        flags, unlocated = self._troubles(ending), self._unlocated()
         parts = self._remaining()
         while block := list(islice(parts, MAX_BLOCK)):
             points = self._points(block)
             for part in block:
-                lacking = self._lacks(part) or (not self._is_grouped and flags)
+                lacking = part.lacks(unlocated) or (flags and not self._is_grouped)
                 found = {"partial", *flags} if lacking else set()
                 measurement = self._measurement(
                     part, points[part.name, part.stream], flags=found, ended=ending.time
@@ -310,13 +316,14 @@ class OpenRun:
         points = self.run.start.get("num_points") if self.run and len(waiting) == 1 else None
         return points if isinstance(points, int) else None
 
-    def _lacks(self, part: Part) -> bool:
-        count = sum(len(seqs) for seqs in part.seqs.values())
-        return (part.expected is not None and count < part.expected) or any(
-            set(seqs).intersection(*self._streams[name].lacking(self._files).values())
-            for name, seqs in part.seqs.items()
-            if self._streams[name].has_files
-        )
+    def _unlocated(self) -> set[tuple[str, int]]:
+        """Return the readings, by stream and ``seq_num``, whose place in a file never came."""
+        return {
+            (stream.name, seq)
+            for stream in self._listed()
+            for seqs in stream.lacking(self._files).values()
+            for seq in seqs
+        }
 
     def _points(self, parts: Sequence[Part]) -> dict[tuple[str, str], list[Point]]:
         """Return the readings of several spectra; what lies together in a file is read at once."""
