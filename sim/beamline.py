@@ -129,17 +129,6 @@ def run_of(doc: dict[str, Any]) -> str:
     return str(doc.get("run_start") or doc.get("descriptor") or doc.get("uid"))
 
 
-def raw_container(uri: str, *, key: str | None, name: str) -> Any:
-    """Return the container of raw runs on a Tiled server, made where it is missing."""
-    from tiled.client import from_uri
-    from tiled.structures.core import Spec
-
-    root = from_uri(uri, api_key=key)
-    if name in root:
-        return root[name]
-    return root.create_container(name, specs=[Spec("CatalogOfBlueskyRuns", version="3.0")])
-
-
 def measurement(profile: Profile) -> Callable[[Station], MsgGenerator[str]]:
     """Return the plan that makes one run of the profile's kind."""
     settings = profile.simulator

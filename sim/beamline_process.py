@@ -69,9 +69,10 @@ def serve(connection: Connection, profile: Profile, storage: Storage) -> None:
 
 def measure(profile: Profile, storage: Storage) -> Outcome:
     """Run the beamline, its raw documents stored as well as published."""
-    from nearedge.sim.beamline import RawStore, raw_container, run_beamline
+    from nearedge.sim.beamline import RawStore, run_beamline
+    from nearedge.streaming.catalog import connect, raw_container
 
-    container = raw_container(storage.uri, key=storage.key, name=storage.container)
+    container = raw_container(connect(storage.uri, api_key=storage.key), storage.container)
     store = RawStore(container, backup=storage.backup)
     try:
         uids = run_beamline(profile, directory=storage.files, store=store)

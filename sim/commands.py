@@ -1,4 +1,4 @@
-"""The commands of the simulator: demo, simulate and dataset."""
+"""The commands of the simulator: demo and simulate."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any

@@ -7,6 +7,9 @@ from nearedge.sim import crystal
 from nearedge.sim.crystal import cluster_of_file, specimen_of_file
 from nearedge.sim.feff import Calculation, FeffError
 
+# spglib by way of pymatgen
+pytestmark = pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")
+
 STISHOVITE = """data_stishovite
 _chemical_formula_sum 'Si2 O4'
 _cell_length_a 4.1773
