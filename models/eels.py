@@ -124,7 +124,7 @@ def _subtract(
 ) -> _Signal | Rejected:
     """Subtract the background, its window ended before the onset wherever that really is."""
     onset = _onset(energy, counts, expected, window) if e0 is None else e0
-    refusal = evidence.check_cover(energy, onset)
+    refusal = evidence.check_cover(energy, onset, expected)
     if refusal is not None:
         return refusal
     first = expected.energy + window[0]
@@ -184,7 +184,7 @@ def _fit(
 ) -> PreEdge | Rejected:
     """Divide by the step and test it, as the edge of a XANES spectrum is tested."""
     found = _threshold(energy, signal.counts, expected) if e0 is None else e0
-    refusal = evidence.check_cover(energy, found)
+    refusal = evidence.check_cover(energy, found, expected)
     if refusal is not None:
         return refusal
     after = float(energy[-1] - found)

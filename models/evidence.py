@@ -87,12 +87,14 @@ def _longest_run(marked: np.ndarray) -> int:
     return int((np.flatnonzero(edges == -1) - np.flatnonzero(edges == 1)).max(initial=0))
 
 
-def check_cover(energy: Array, e0: float) -> Rejected | None:
+def check_cover(energy: Array, e0: float, expected: Expected) -> Rejected | None:
     """Reject a scan that covers too little before or after ``e0`` to be normalised."""
     before, after = e0 - energy[0], energy[-1] - e0
     points = int((energy < e0).sum())
     if before >= MIN_BEFORE and points >= MIN_POINTS_BEFORE and after >= MIN_AFTER:
         return _check_sampling(energy, e0)
+    if abs(e0 - expected.energy) > expected.tolerance:  # the steepest place is just an end
+        return no_edge(energy, expected)
     return Rejected(
         reason=Reason.TOO_SHORT,
         detail=f"the scan covers {before:.1f} eV ({points} points) before and {after:.1f} eV after "

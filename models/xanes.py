@@ -101,7 +101,7 @@ def _fit_upright(
     wanted: Windows,
 ) -> PreEdge | Rejected:
     found = choose_e0(energy, mu, expected) if e0 is None else e0
-    refusal = evidence.check_cover(energy, found)
+    refusal = evidence.check_cover(energy, found, expected)
     if refusal is not None:
         return refusal
     windows = choose_windows(energy, found, wanted)

@@ -49,9 +49,9 @@ def zero_loss_fwhm(energy: Array, counts: Array) -> float:
 
 def elastic_threshold(energy: Array, counts: Array) -> float:
     """Energy in eV of the first minimum past the zero-loss peak, where elastic scattering ends."""
-    top = _highest(counts)
-    rising = np.flatnonzero(np.diff(counts[top:]) > 0)
-    return float(energy[top + rising[0]] if len(rising) else energy[-1])
+    _, past = _half_maximum(counts, _highest(counts))
+    rising = np.flatnonzero(np.diff(counts[past:]) > 0)
+    return float(energy[past + rising[0]] if len(rising) else energy[-1])
 
 
 def _highest(counts: Array) -> int:
