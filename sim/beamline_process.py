@@ -13,6 +13,9 @@ from pathlib import Path
 from nearedge.streaming.profile import Profile
 
 
+END_S = 15.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
     """Where the beamline stores its raw runs.
@@ -106,10 +109,12 @@ def running_beamline(profile: Profile, storage: Storage) -> Iterator[BeamlinePro
     process = context.Process(target=serve, args=(there, profile, storage), daemon=True)
     process.start()
     there.close()  # so that a child that dies ends the wait
+    beamline = BeamlineProcess(here)
     try:
-        yield BeamlineProcess(here)
+        yield beamline
     finally:
-        process.join(2.0)
+        # once it has told its outcome it ends by itself; killed, it would leave things behind
+        process.join(END_S if beamline.outcome(wait_s=0) else 0)
         process.kill()
         process.join()
         here.close()

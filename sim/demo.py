@@ -21,6 +21,7 @@ from nearedge.streaming.stopping import stop_signals
 from nearedge.streaming.table import showing
 from nearedge.streaming.zmq_source import ZmqSource
 
+BACKUP = "raw-backup"  # documents that Tiled did not take
 LOOK_S = 0.25
 PATIENCE_S = 180.0  # without any new result, after the beamline has ended
 READY_S = 60.0
@@ -158,7 +159,7 @@ def storage(profile: Profile, server: Server, directory: Path) -> Storage:
         uri=server.uri,
         key=server.api_key,
         container=profile.catalog.raw,
-        backup=directory / "raw-backup",
+        backup=directory / BACKUP,
         files=directory / "frames",
     )
 
@@ -218,3 +219,6 @@ def keep_files(report: Report, directory: Path) -> None:
     instrument = report.profile.instrument
     specimen = silica(instrument.absorber, instrument.edge)
     draw(compare(report.rows), specimen, directory / "demo.png")
+    backup = directory / BACKUP
+    if backup.is_dir() and not any(backup.iterdir()):
+        backup.rmdir()
