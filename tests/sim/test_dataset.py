@@ -96,7 +96,9 @@ def test_failed_sites_are_recorded_and_not_fatal(folder, tmp_path):
         progress=lambda *step: told.append(step),
     )
     assert (built.rows, built.failed) == (3, 2)
-    errors = [r["error"] for r in map(json.loads, built.lines.open()) if "error" in r]
+    errors = [
+        r["error"] for r in map(json.loads, built.lines.read_text().splitlines()) if "error" in r
+    ]
     assert any("code 1" in error for error in errors)
     assert any("broken.cif cannot be read" in error for error in errors)
     assert told[-1] == (5, 2, 5)

@@ -1,0 +1,116 @@
+"""The commands ``nearedge dataset build`` and ``nearedge dataset describe``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+dataset = typer.Typer(no_args_is_help=True, help="Make data sets of calculated spectra.")
+
+
+@dataset.command()
+def build(
+    structures: Annotated[
+        list[Path], typer.Argument(help="CIF, POSCAR or extended XYZ files, or folders of such.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The Parquet file to write.")],
+    absorber: Annotated[
+        list[str], typer.Option(help="Element whose sites become rows; repeat for several.")
+    ],
+    edge: Annotated[str, typer.Option(help="K, L3 …")] = "K",
+    rattle: Annotated[
+        list[float],
+        typer.Option(help="Displacement in Å of one copy of every site; repeat for several."),
+    ] = [0.0, 0.05, 0.1],  # noqa: B006
+    strain: Annotated[float, typer.Option(help="Random strain of rattled copies.")] = 0.012,
+    split: Annotated[
+        str | None, typer.Option(help="Split of every row instead of one by family.")
+    ] = None,
+    reserved: Annotated[
+        Path | None,
+        typer.Option(help="File of lines 'SPLIT FAMILY'; the split 'reserved' is left out."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="FEFF processes at a time.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of displacements and strains.")] = 0,
+) -> None:
+    """Calculate the spectra of structures' sites with FEFF10; goes on where it was stopped."""
+    from nearedge.sim.dataset import Recipe
+    from nearedge.sim.dataset import build as run
+    from nearedge.sim.feff import require_feff
+
+    require_feff()
+    recipe = Recipe(
+        absorbers=tuple(absorber),
+        edge=edge,
+        rattles=tuple(rattle),
+        strain=strain,
+        seed=seed,
+        split=split,
+    )
+    with _Bar() as bar:
+        built = run(
+            structures,
+            out,
+            recipe=recipe,
+            reserved=reserved,
+            workers=workers,
+            progress=bar.tell,
+        )
+    typer.echo(f"{built.rows} rows in {built.dataset}; {built.failed} sites failed")
+    if built.failed:
+        typer.echo(f"their errors are in {built.lines}")
+
+
+@dataset.command()
+def describe(
+    paths: Annotated[list[Path], typer.Argument(help="Parquet files of calculated spectra.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what a data set holds: sites, families and coordination numbers by split."""
+    import json
+
+    from nearedge.models.dataset import describe as describe_sites
+    from nearedge.models.dataset import read_dataset
+
+    found = describe_sites(read_dataset(paths))
+    typer.echo(json.dumps(found, indent=1) if as_json else _text(found))
+
+
+def _text(found: dict[str, dict[str, object]]) -> str:
+    lines = []
+    for split, entries in found.items():
+        lines.append(split)
+        lines += [f"  {name:12} {_words(value)}" for name, value in entries.items()]
+    return "\n".join(lines)
+
+
+def _words(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {number}" for name, number in value.items())
+    return str(value)
+
+
+class _Bar:
+    """A progress bar on standard error, off where that is no terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._task = self._progress.add_task("sites", total=None)
+
+    def __enter__(self) -> "_Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: Sequence[object]) -> None:
+        self._progress.stop()
+
+    def tell(self, done: int, failed: int, total: int) -> None:
+        """Show how many sites are done, how many of them failed, and how many there are."""
+        label = f"sites ({failed} failed)" if failed else "sites"
+        self._progress.update(self._task, completed=done, total=total, description=label)
