@@ -20,7 +20,7 @@ _MODULES = {
     "serving": "opening",
 }
 
-__all__ = sorted(_MODULES)  # noqa: PLE0605
+__all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str) -> Any:

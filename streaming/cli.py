@@ -4,6 +4,7 @@ Nothing heavy is imported before a command runs, so that ``nearedge --help`` ans
 """
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points, version
@@ -87,6 +88,9 @@ def _add(app: typer.Typer, point: EntryPoint) -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; exit with 0, 1 when work failed, or 2 when it was asked wrongly."""
+    # Tiled's own 10 tries and 45 s hold a thread for a minute: the ledger waits better than that
+    os.environ.setdefault("TILED_RETRY_ATTEMPTS", "2")
+    os.environ.setdefault("TILED_RETRY_TIMEOUT", "5")
     start_logging(logging.WARNING)
     try:
         build()(args=args, prog_name="nearedge")

@@ -60,13 +60,22 @@ def replay(
     samples: Samples = None,
 ) -> None:
     """Invert stored runs that have no result yet, with the answers that live would have given."""
-    from nearedge.streaming.replaying import replay_runs, verify_runs
+    from rich.console import Console
+
+    from nearedge.streaming.replaying import Selection, moment
+    from nearedge.streaming.replaying import replay as replay_runs
+    from nearedge.streaming.replaying import verify as verify_runs
 
     profile = profile_of(config, device=device, samples=samples)
+    selection = Selection(
+        uids=tuple(uid or ()),
+        since=None if since is None else moment(since),
+        files=tuple(file or ()),
+    )
     again = verify_runs if verify else replay_runs
-    outcome = again(profile, uids=tuple(uid or ()), since=since, files=tuple(file or ()))
-    typer.echo(outcome.text())
-    raise typer.Exit(0 if outcome.good else 1)
+    replayed = again(profile, selection, console=Console())
+    typer.echo(replayed.text())
+    raise typer.Exit(0 if replayed.good else 1)
 
 
 def check(config: Configs = None) -> None:

@@ -4,16 +4,19 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from nearedge.models import Inversion, NormalisedSpectrum
+from nearedge.callbacks.measurement import Measurement
+from nearedge.models import Inversion, NormalisedSpectrum, Quality
 from nearedge.streaming import profile
 from nearedge.streaming.job import Job
 from nearedge.streaming.key import seed_of
 from nearedge.streaming.ledger import Ledger
 from nearedge.streaming.metrics import Metrics
 from nearedge.streaming.packing import pack, unpack
-from nearedge.streaming.worker import WorkerDied, WorkerUnavailable
+from nearedge.streaming.worker import WorkerDied, WorkerError, WorkerUnavailable
 
 logger = logging.getLogger(__name__)
+
+OnPartial = Callable[[Measurement, NormalisedSpectrum, Inversion], None]
 
 LOOK_S = 2.0  # another process may have queued or retried something
 UNAVAILABLE_S = 5.0
@@ -24,7 +27,11 @@ class Worker(Protocol):
     """What dispatching needs of the worker."""
 
     def invert(
-        self, spectra: Sequence[NormalisedSpectrum], *, seeds: Sequence[int]
+        self,
+        spectra: Sequence[NormalisedSpectrum],
+        *,
+        seeds: Sequence[int],
+        quality: Quality | None = None,
     ) -> list[Inversion]:
         """Return one inversion per spectrum; errors as in `nearedge.streaming.worker.Worker`."""
 
@@ -40,6 +47,8 @@ class Dispatch:
         Called when an answer is ready to be written.
     on_failed
         Called with each job that has failed for good, and its error.
+    on_partial
+        Called with the quick answer to a spectrum that still grows.
     """
 
     def __init__(
@@ -51,9 +60,11 @@ class Dispatch:
         metrics: Metrics,
         on_answer: Callable[[], None],
         on_failed: Callable[[Job, str], None],
+        on_partial: OnPartial = lambda measurement, spectrum, inversion: None,
     ) -> None:
         self._ledger, self._worker, self._settings = ledger, worker, settings
         self._metrics, self._on_answer, self._on_failed = metrics, on_answer, on_failed
+        self._on_partial = on_partial
         self._stopping = False
 
     def stop(self) -> None:
@@ -67,7 +78,24 @@ class Dispatch:
         jobs = self._ledger.claim(
             self._settings.batch, lease_s=self._settings.timeout_s + LEASE_MARGIN_S
         )
-        return self._invert(jobs) if jobs else LOOK_S
+        if jobs:
+            return self._invert(jobs)
+        partial = self._ledger.take_partial()
+        return LOOK_S if partial is None else self._answer_partial(partial)
+
+    def _answer_partial(self, payload: bytes) -> float:
+        """Give a quick answer to a spectrum that still grows; one that fails is dropped."""
+        partial = unpack(payload)
+        measurement, spectrum = partial["measurement"], partial["outcome"]
+        try:
+            (answer,) = self._worker.invert([spectrum], seeds=[0], quality=Quality.FAST)
+        except WorkerError as e:
+            run = measurement.run.uid
+            logger.warning("run %s: no partial answer: %s", run, e, extra={"run_uid": run})
+            self._metrics.retries.labels("partial").inc()
+            return UNAVAILABLE_S if isinstance(e, WorkerUnavailable) else 0
+        self._on_partial(measurement, spectrum, answer)
+        return 0
 
     def _invert(self, jobs: list[Job]) -> float:
         try:

@@ -19,6 +19,8 @@ from nearedge.streaming.prepare import Supports, prepare
 
 logger = logging.getLogger(__name__)
 
+OnPartial = Callable[[Measurement, NormalisedSpectrum | Rejected], None]
+
 
 class Intake:
     """Feeds one assembler and puts what it emits into the ledger.
@@ -37,6 +39,9 @@ class Intake:
         Whether measurements have just ended, so that their age counts as latency.
     on_submit
         Called with the key of every finished measurement, and whether it was new.
+    on_partial
+        Called with every measurement that still grows, and what it is so far; None: they are
+        dropped.
     """
 
     def __init__(
@@ -49,10 +54,11 @@ class Intake:
         supports: Supports,
         live: bool,
         on_submit: Callable[[str, bool], None],
+        on_partial: OnPartial | None = None,
     ) -> None:
         self._instrument, self._ledger, self._metrics = instrument, ledger, metrics
         self._key, self._supports, self._live = key, supports, live
-        self._on_submit = on_submit
+        self._on_submit, self._on_partial = on_submit, on_partial
         self._assembler = Assembler(
             instrument, emit=self.take, on_gap=self.note_gap, on_discard=self.note_discard
         )
@@ -82,9 +88,18 @@ class Intake:
         logger.warning("run %s: documents are missing: %s", gap.run_uid, gap.detail, extra=extra)
 
     def take(self, measurement: Measurement) -> None:
-        """Submit a finished measurement, or its rejection."""
+        """Submit a finished measurement, or its rejection; show one that still grows."""
         if measurement.final:
             self._submit(measurement)
+        elif self._on_partial is not None:
+            self._show(measurement, self._on_partial)
+
+    def _show(self, measurement: Measurement, on_partial: OnPartial) -> None:
+        outcome = prepare(measurement, self._instrument, supports=self._supports)
+        if not isinstance(outcome, Rejected):
+            payload = pack({"measurement": measurement, "outcome": outcome})
+            self._ledger.put_partial(place_of(measurement), payload)
+        on_partial(measurement, outcome)
 
     def _submit(self, measurement: Measurement) -> None:
         key = self._key(measurement)

@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from nearedge.callbacks.instrument import Instrument
 from nearedge.models import Inversion, NormalisedSpectrum, Quality, Rejected
+from nearedge.streaming.export import extended_xyz
 from nearedge.streaming.files import FileSpectrum
 from nearedge.streaming.key import seed_of
 from nearedge.streaming.prepare import Supports, prepare
-from nearedge.streaming.results import extended_xyz
 from nearedge.streaming.worker import Inverts
 
 BATCH = 8
 
-Answer = Inversion | Rejected
+Answer: TypeAlias = Inversion | Rejected
 
 
 class OutputError(ValueError):
@@ -185,7 +185,8 @@ def write_folder(out: Path, answers: Sequence[tuple[FileSpectrum, Answer]]) -> N
         row = row_of(one, answer)
         name = None if isinstance(answer, Rejected) else f"{number:04d}-{_as_name(one.id)}.xyz"
         if name is not None and not isinstance(answer, Rejected):
-            (out / name).write_text(extended_xyz(answer))
+            text = extended_xyz(answer.samples, absorber=answer.absorber, info={"id": one.id})
+            (out / name).write_text(text)
         figures = {k: v for k, v in row.items() if k not in ("species", "positions")}
         summary.append(_finite(figures | {"file": name}))
     (out / "summary.json").write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n")

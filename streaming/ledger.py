@@ -161,21 +161,19 @@ class Ledger:
             )
             return added.rowcount == 1
 
-    def adopt(self, keys: Iterable[tuple[str, Place, State]]) -> int:
+    def adopt(self, keys: Iterable[tuple[str, State]]) -> int:
         """Note results that the catalog already has, as complete or rejected; return how many.
 
         This is how a lost ledger is rebuilt. Rows that are open here stay as they are: writing
         them again finds the same key complete.
         """
-        rows = [
-            (key, *_columns(place), state, state, self._now(), self._now())
-            for key, place, state in keys
-        ]
+        now = self._now()
+        rows = [(key, state, state, now, now) for key, state in keys]
         with self._transaction() as db:
             before = db.total_changes
             db.executemany(
-                "INSERT INTO spectra (key, run_uid, scan_id, stream, spectrum, state, outcome, "
-                f"turn, queued, finished) VALUES (?, ?, ?, ?, ?, ?, ?, {NEXT_TURN}, ?, ?) "
+                "INSERT INTO spectra (key, run_uid, stream, spectrum, state, outcome, turn, "
+                f"queued, finished) VALUES (?, '', '', '', ?, ?, {NEXT_TURN}, ?, ?) "
                 "ON CONFLICT (key) DO NOTHING",
                 rows,
             )

@@ -10,7 +10,7 @@ import typer
 from nearedge.streaming.options import Configs, Device, Samples, profile_of
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 
 def invert(
@@ -140,7 +140,7 @@ def progress() -> "Iterator[Progress]":
 
 def _stages(bar: "Progress") -> Callable[[str, int, int, dict[str, float]], None]:
     """Return what shows each stage of a long job as a bar of its own, with its newest figures."""
-    tasks: dict[str, int] = {}
+    tasks: dict[str, TaskID] = {}
 
     def show(stage: str, done: int, total: int, figures: dict[str, float]) -> None:
         if stage not in tasks:

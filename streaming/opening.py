@@ -9,12 +9,14 @@ from pathlib import Path
 
 from nearedge.callbacks.measurement import Measurement
 from nearedge.models.card import Card, read_card
+from nearedge.streaming.catalog import Client, connect, results_container
 from nearedge.streaming.embedded import embedded_server
 from nearedge.streaming.key import result_key
 from nearedge.streaming.ledger import Ledger
 from nearedge.streaming.profile import Profile
-from nearedge.streaming.service import Listener, Service
+from nearedge.streaming.service import Listener, PartialListener, Service
 from nearedge.streaming.source import Source
+from nearedge.streaming.storing import Storing
 from nearedge.streaming.worker import Worker
 from nearedge.streaming.writing import Put
 
@@ -89,6 +91,16 @@ def ledger_for(profile: Profile, server: Server) -> Iterator[Ledger]:
         yield ledger
 
 
+def results_of(profile: Profile, server: Server) -> Storing:
+    """Return what writes rows to a server; it connects when there is the first."""
+
+    def container() -> Client:
+        client = connect(server.uri, api_key=server.api_key)
+        return results_container(client, profile.catalog.results)
+
+    return Storing(container, config=profile.digest())
+
+
 @contextmanager
 def serving(
     profile: Profile,
@@ -98,6 +110,7 @@ def serving(
     put: Put,
     live: bool = True,
     listeners: Sequence[Listener] = (),
+    partial_listeners: Sequence[PartialListener] = (),
 ) -> Iterator[Service]:
     """Yield a running service; it stops at the end of the block.
 
@@ -109,8 +122,8 @@ def serving(
         Where documents come from, where the work is kept, and what writes a row.
     live
         Whether the source tells of measurements as they end.
-    listeners
-        Called with every row that has come to an end.
+    listeners, partial_listeners
+        Called with every row that has come to an end, and every spectrum that still grows.
 
     Raises
     ------
@@ -128,6 +141,7 @@ def serving(
         put=put,
         live=live,
         listeners=listeners,
+        partial_listeners=partial_listeners,
     )
     with service:
         yield service

@@ -6,9 +6,10 @@ Live and replay are the same service with another source.
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from nearedge.callbacks.measurement import Measurement
+from nearedge.models import Inversion, NormalisedSpectrum, Rejected
 from nearedge.streaming.dispatch import Dispatch
 from nearedge.streaming.intake import Intake
 from nearedge.streaming.job import OPEN, Job, State
@@ -28,6 +29,7 @@ FINISH_S = 5.0  # of the ten seconds that a stop may take: time for the work at 
 LOOK_S = 1.0
 
 Listener = Callable[[Row], None]
+PartialListener = Callable[[Measurement, NormalisedSpectrum | Rejected, Inversion | None], None]
 
 
 class Service:
@@ -51,6 +53,18 @@ class Service:
         Whether the source tells of measurements as they end.
     listeners
         Called with every row that has come to an end, by the service's own threads.
+    partial_listeners
+        Called with every spectrum that still grows, and again with the quick answer to it. Nothing
+        partial is ever stored; without listeners there are no partial answers.
+
+    Attributes
+    ----------
+    metrics
+        What is counted.
+    known
+        Finished spectra that the ledger had already.
+    broken
+        The error that ended the source, or None.
     """
 
     def __init__(
@@ -65,11 +79,15 @@ class Service:
         put: Put,
         live: bool = True,
         listeners: Sequence[Listener] = (),
+        partial_listeners: Sequence[PartialListener] = (),
     ) -> None:
         self.ledger, self.worker = ledger, worker
         self.metrics = Metrics()
         self.metrics.watch(ledger)
-        self._source, self._listeners = source, tuple(listeners)
+        self.known = 0
+        self.broken: Exception | None = None
+        self._source = source
+        self._listeners, self._partial_listeners = tuple(listeners), tuple(partial_listeners)
         self._attempts = profile.worker.attempts
         self._changed = threading.Condition()
         self._open: set[str] = set()
@@ -82,6 +100,7 @@ class Service:
             supports=supports,
             live=live,
             on_submit=self._on_submit,
+            on_partial=self._on_partial if partial_listeners else None,
         )
         writing = Writing(ledger=ledger, metrics=self.metrics, put=put, on_row=self._publish)
         self._writer = self._loop("writer", writing.step)
@@ -92,6 +111,7 @@ class Service:
             metrics=self.metrics,
             on_answer=self._writer.ring,
             on_failed=self._on_failed,
+            on_partial=self._publish_partial,
         )
         self._dispatcher = self._loop("dispatch", self._dispatch.step)
         self._reader = threading.Thread(target=self._read, name="nearedge-ingest", daemon=True)
@@ -150,8 +170,9 @@ class Service:
                 self._intake.feed(name, doc)
             if not self._stopping:  # else the runs that are open may still go on without us
                 self._intake.end()
-        except Exception:  # a source that broke: what it brought is still finished
+        except Exception as e:  # a source that broke: what it brought is still finished
             logger.exception("the source of documents broke")
+            self.broken = e
             self.metrics.errors.labels("ingest").inc()
         with self._changed:
             self._source_ended = True
@@ -168,19 +189,37 @@ class Service:
         with self._changed:
             if new:
                 self._open.add(key)
+            else:
+                self.known += 1
         self._dispatcher.ring()
         self._writer.ring()  # for a rejection
+
+    def _on_partial(self, measurement: Measurement, outcome: NormalisedSpectrum | Rejected) -> None:
+        self._publish_partial(measurement, outcome, None)
+        self._dispatcher.ring()
+
+    def _publish_partial(
+        self,
+        measurement: Measurement,
+        outcome: NormalisedSpectrum | Rejected,
+        inversion: Inversion | None,
+    ) -> None:
+        _tell(self._partial_listeners, measurement, outcome, inversion)
 
     def _on_failed(self, job: Job, error: str) -> None:
         self._publish(row_of(job, status=State.FAILED, error=error))
 
     def _publish(self, row: Row) -> None:
         self.metrics.count(row)
-        for listener in self._listeners:
-            try:
-                listener(row)
-            except Exception:  # who watches must not harm the work
-                logger.exception("a listener raised")
+        _tell(self._listeners, row)
         with self._changed:
             self._open.discard(row.key)
             self._changed.notify_all()
+
+
+def _tell(listeners: Iterable[Callable[..., None]], *news: object) -> None:
+    for listener in listeners:
+        try:
+            listener(*news)
+        except Exception:  # who watches must not harm the work
+            logger.exception("a listener raised")
