@@ -59,6 +59,8 @@ class Plan:
         Whether to fit and score the baselines, on the split ``train``.
     noise
         Whether to measure the error against the counts.
+    trees
+        In each forest of the baseline.
     """
 
     splits: tuple[str, ...] = ("test", "glass")
@@ -69,6 +71,7 @@ class Plan:
     most: int | None = 80
     baselines: bool = True
     noise: bool = True
+    trees: int = 200
 
 
 def evaluate(
@@ -115,7 +118,7 @@ def _sampler_seed(case: Case, seed: int) -> int:
 
 
 def _fit_baselines(
-    train: Sequence[Site], condition: InputCondition, seed: int
+    train: Sequence[Site], condition: InputCondition, *, seed: int, trees: int
 ) -> Iterator[tuple[str, tuple[str, str], Baseline]]:
     """Fit both baselines for each edge to training sites under the condition."""
     for edge in sorted({(site.absorber, site.edge) for site in train}):
@@ -124,7 +127,7 @@ def _fit_baselines(
         if condition is InputCondition.MEAN:
             shown += cases(chosen, condition=InputCondition.CLEAN)
         yield "templates", edge, fit_templates(shown)
-        yield "trees", edge, fit_trees(shown)
+        yield "trees", edge, fit_trees(shown, trees=trees)
 
 
 def _curves(case: Case, found: Inversion) -> dict[str, Any]:
@@ -270,7 +273,8 @@ class _Evaluation:
 
     def _baseline_rows(self, asked: Sequence[Case], condition: InputCondition) -> Iterator[Row]:
         train = [site for site in self._sites if site.split == "train"]
-        for method, edge, fitted in _fit_baselines(train, condition, self._plan.seed):
+        seed, trees = self._plan.seed, self._plan.trees
+        for method, edge, fitted in _fit_baselines(train, condition, seed=seed, trees=trees):
             for case in asked:
                 first, spectrum = case.sites[0], case.spectrum
                 if isinstance(spectrum, Rejected) or (first.absorber, first.edge) != edge:

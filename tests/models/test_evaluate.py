@@ -2,11 +2,13 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
 from nearedge.models.conditions import InputCondition, half_height
 from nearedge.models.estimate import Calibration, estimate
 from nearedge.models.evaluate import Plan, evaluate
 from nearedge.models.inversion import Inversion, Quality, Samples
+from nearedge.models.plots import plot
 
 
 class Oracle:
@@ -68,7 +70,7 @@ def sites(ringing_sites, make_site):
 
 @pytest.fixture(scope="module")
 def report(sites, ringing_sites):
-    plan = Plan(splits=("test",), samples=4, quality=Quality.FAST, most=6)
+    plan = Plan(splits=("test",), samples=4, quality=Quality.FAST, most=6, trees=10)
     return evaluate(Oracle(ringing_sites), sites, plan=plan)
 
 
@@ -134,7 +136,7 @@ def test_rejected_spectra_are_counted(sites, make_site):
 
 
 def test_baselines_are_evaluated_without_a_model(sites):
-    plan = Plan(splits=("test",), conditions=(InputCondition.CLEAN,))
+    plan = Plan(splits=("test",), conditions=(InputCondition.CLEAN,), trees=10)
     report = evaluate(None, sites, plan=plan)
     assert set(report.figures()["clean"]) == {"templates", "trees"}
     assert report.cpu_s() is None
@@ -145,3 +147,23 @@ def test_progress_is_told(sites):
     plan = Plan(splits=("test",), conditions=(InputCondition.CLEAN,), samples=2, baselines=False)
     evaluate(Oracle(sites), sites, plan=plan, progress=lambda *step: told.append(step))
     assert ("clean", 10, 10) in told
+
+
+def test_plots_are_drawn(report, tmp_path):
+    written = plot(report, tmp_path / "figures")
+    assert [p.stem for p in written] == [
+        "cn-confusion",
+        "bond-parity",
+        "rdf",
+        "reliability",
+        "noise",
+        "partial",
+    ]
+    for path in written:
+        pixels = imread(path)
+        assert pixels.shape[0] > 300
+        assert pixels[..., :3].std() > 0.02
+
+
+def test_nothing_measured_draws_nothing(tmp_path):
+    assert plot(evaluate(None, [], plan=Plan(baselines=False)), tmp_path) == []
