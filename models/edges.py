@@ -4,9 +4,9 @@ import json
 from functools import cache
 from importlib.resources import files
 
-#: How far an edge may lie from its table value, eV, before it is taken for another edge. The table
-#: is of free atoms and elements: the O K edge of oxides lies 8 to 16 eV below it, oxidised 3d
-#: metals and sulphates up to 10 eV above.
+#: How far an edge may lie from its table value, eV, before it is taken for another edge. The O K
+#: edge of oxides lies 8 to 13 eV below it; of 27 measured scans of compounds the oxide of trivalent
+#: iron lies furthest above, by 14 eV. EELS adds the error of a spectrometer's offset.
 XANES_TOLERANCE = 25.0
 EELS_TOLERANCE = 40.0
 

@@ -1,22 +1,21 @@
 """Normalise a core-loss EELS spectrum, or say why it cannot be."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from nearedge.models import evidence
-from nearedge.models.background import MIN_POINTS, MIN_WIDTH, PowerLaw, fit_background
+from nearedge.models.core_loss import CoreLoss, find_onset, subtract_background
 from nearedge.models.deconvolution import fourier_ratio
 from nearedge.models.edges import EELS_TOLERANCE
-from nearedge.models.energies import CleanSpectrum, clean
+from nearedge.models.energies import MIN_POINTS, CleanSpectrum, clean
 from nearedge.models.evidence import NOISY, Expected
 from nearedge.models.pre_edge import PreEdge, Ranges
 from nearedge.models.spectrum import Array, NormalisedSpectrum, Reason, Rejected, Spectrum
-from nearedge.models.threshold import find_threshold
-from nearedge.models.windows import FOOT, SHORT_POST
+from nearedge.models.windows import SHORT_POST
 from nearedge.models.zero_loss import zero_loss_centre
 
-_CLEAR = -20.0  # eV; the table may place an edge this far above its real onset
+MIN_STEP_WIDTH = 5.0  # eV of the step window that must have been measured
 
 
 def energy_axis(offset: float, dispersion: float, n: int) -> Array:
@@ -37,15 +36,6 @@ def energy_axis(offset: float, dispersion: float, n: int) -> Array:
     return np.asarray(offset + dispersion * np.arange(n), dtype=float)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Signal:
-    """Background-free counts and what was subtracted."""
-
-    counts: Array
-    background: PowerLaw
-    window: tuple[float, float]
-
-
 def normalise_eels(
     spectrum: Spectrum,
     *,
@@ -64,7 +54,7 @@ def normalise_eels(
     spectrum
         Core-loss counts as measured, with the low loss where there is one.
     e0
-        Onset in eV on the shifted axis; None: found by `find_threshold`.
+        Onset in eV on the shifted axis; None: found by `find_onset`.
     background
         Window of the power law, eV from the edge's table energy; where the edge begins earlier
         than the table says, the window ends as far before its onset.
@@ -88,7 +78,7 @@ def normalise_eels(
     if isinstance(cleaned, Rejected):
         return cleaned
     energy, counts = cleaned.energy, cleaned.columns[:, 0]
-    signal = _subtract(energy, counts, expected, window=background, e0=e0)
+    signal = subtract_background(energy, counts, expected, window=background, e0=e0)
     if deconvolve and not isinstance(signal, Rejected):
         signal = _deconvolve(energy, signal, low_loss, fwhm=fwhm)
     if isinstance(signal, Rejected):
@@ -114,48 +104,13 @@ def _zero_loss(low_loss: CleanSpectrum | None) -> float | None:
     return zero_loss_centre(low_loss.energy, low_loss.columns[:, 0])
 
 
-def _subtract(
-    energy: Array,
-    counts: Array,
-    expected: Expected,
-    *,
-    window: tuple[float, float],
-    e0: float | None,
-) -> _Signal | Rejected:
-    """Subtract the background, its window ended before the onset wherever that really is."""
-    onset = _onset(energy, counts, expected, window) if e0 is None else e0
-    refusal = evidence.check_cover(energy, onset, expected)
-    if refusal is not None:
-        return refusal
-    first = expected.energy + window[0]
-    last = min(expected.energy, onset) + window[1]
-    if last - max(first, energy[0]) < MIN_WIDTH:  # the data begin too late for it
-        first, last = energy[0], onset - FOOT * (onset - energy[0])
-    first, last = float(max(first, energy[0])), float(last)
-    background = fit_background(energy, counts, window=(first, last))
-    return _Signal(counts=counts - background(energy), background=background, window=(first, last))
-
-
-def _onset(energy: Array, counts: Array, expected: Expected, window: tuple[float, float]) -> float:
-    """Estimate the onset on top of a background whose window keeps well clear of the edge."""
-    safe = (expected.energy + window[0], expected.energy + min(window[1], _CLEAR))
-    if ((energy >= safe[0]) & (energy <= safe[1])).any():
-        counts = counts - fit_background(energy, counts, window=safe)(energy)
-    return _threshold(energy, counts, expected)
-
-
-def _threshold(energy: Array, counts: Array, expected: Expected) -> float:
-    near = (expected.energy - expected.tolerance, expected.energy + expected.tolerance)
-    return find_threshold(energy, counts, near=near)
-
-
 def _deconvolve(
     energy: Array,
-    signal: _Signal,
+    signal: CoreLoss,
     low_loss: CleanSpectrum | None,
     *,
     fwhm: float | None,
-) -> _Signal | Rejected:
+) -> CoreLoss | Rejected:
     if low_loss is None or _zero_loss(low_loss) is None:
         return Rejected(
             reason=Reason.MISSING_SIGNAL,
@@ -176,45 +131,57 @@ def _deconvolve(
 
 def _fit(
     energy: Array,
-    signal: _Signal,
+    signal: CoreLoss,
     expected: Expected,
     *,
     e0: float | None,
     step: tuple[float, float],
 ) -> PreEdge | Rejected:
     """Divide by the step and test it, as the edge of a XANES spectrum is tested."""
-    found = _threshold(energy, signal.counts, expected) if e0 is None else e0
+    found = find_onset(energy, signal.counts, expected) if e0 is None else e0
     refusal = evidence.check_cover(energy, found, expected)
     if refusal is not None:
         return refusal
-    after = float(energy[-1] - found)
-    lo, hi = (step[0], min(step[1], after)) if after > step[0] + 5.0 else (after / 2, after)
-    inside = (energy >= found + lo) & (energy <= found + hi)
-    height = float(signal.counts[inside].mean())
+    lo, hi = _step_window(energy - found, step)
+    height = float(signal.counts[(energy >= found + lo) & (energy <= found + hi)].mean())
     if height == 0:
         return evidence.no_edge(energy, expected)
-    norm = signal.counts / height
+    background = signal.background(energy)
     fit = PreEdge(
         e0=found,
         edge_step=height,
-        norm=norm,
-        flat=norm,
-        pre_edge=signal.background(energy),
-        post_edge=signal.background(energy) + height,
-        ranges=Ranges(
-            pre1=signal.window[0] - found,
-            pre2=signal.window[1] - found,
-            norm1=lo,
-            norm2=hi,
-            nnorm=0,
-            nvict=0,
-            npre=0 if signal.background.r == 0 else 1,
-        ),
+        norm=signal.counts / height,
+        flat=signal.counts / height,
+        pre_edge=background,
+        post_edge=background + height,
+        ranges=_ranges(signal, found, lo, hi),
     )
     return _judge(energy, signal, fit, expected)
 
 
-def _judge(energy: Array, signal: _Signal, fit: PreEdge, expected: Expected) -> PreEdge | Rejected:
+def _step_window(off: Array, step: tuple[float, float]) -> tuple[float, float]:
+    """Window of the step in eV from e0, of energies ``off`` from it."""
+    after = float(off[-1])
+    measured = ((off >= step[0]) & (off <= step[1])).any()
+    if measured and after > step[0] + MIN_STEP_WIDTH:
+        return step[0], min(step[1], after)
+    return after / 2, after
+
+
+def _ranges(signal: CoreLoss, e0: float, lo: float, hi: float) -> Ranges:
+    """Put the windows under Larch's names, under which the evidence is weighed."""
+    return Ranges(
+        pre1=signal.window[0] - e0,
+        pre2=signal.window[1] - e0,
+        norm1=lo,
+        norm2=hi,
+        nnorm=0,
+        nvict=0,
+        npre=0 if signal.background.r == 0 else 1,
+    )
+
+
+def _judge(energy: Array, signal: CoreLoss, fit: PreEdge, expected: Expected) -> PreEdge | Rejected:
     if evidence.shows_edge(energy, signal.counts, fit):
         return evidence.check_position(fit.e0, expected) or fit
     turned = replace(fit, edge_step=-fit.edge_step)
@@ -223,7 +190,7 @@ def _judge(energy: Array, signal: _Signal, fit: PreEdge, expected: Expected) -> 
     return evidence.no_edge(energy, expected)
 
 
-def _flags(spectrum: Spectrum, energy: Array, signal: _Signal, fit: PreEdge) -> tuple[str, ...]:
+def _flags(spectrum: Spectrum, energy: Array, signal: CoreLoss, fit: PreEdge) -> tuple[str, ...]:
     error = evidence.edge_step_error(energy, signal.counts, fit)
     named = {
         "partial": not spectrum.complete,
@@ -234,26 +201,28 @@ def _flags(spectrum: Spectrum, energy: Array, signal: _Signal, fit: PreEdge) -> 
     return tuple(name for name, set_ in named.items() if set_)
 
 
-def _normalised(
-    spectrum: Spectrum,
-    cleaned: CleanSpectrum,
-    signal: _Signal,
-    fit: PreEdge,
-    *,
-    shift: float,
-    centre: float | None,
-) -> NormalisedSpectrum:
-    parameters: dict[str, float | str] = {
+def _parameters(signal: CoreLoss, fit: PreEdge, centre: float | None) -> dict[str, float | str]:
+    found: dict[str, float | str] = {
         "background1": signal.window[0],
         "background2": signal.window[1],
         "A": signal.background.A,
         "r": signal.background.r,
         "step1": fit.ranges.norm1,
         "step2": fit.ranges.norm2,
-        "edge_step_error": evidence.edge_step_error(cleaned.energy, signal.counts, fit),
     }
-    if centre is not None:
-        parameters["zero_loss_centre"] = centre
+    return found if centre is None else found | {"zero_loss_centre": centre}
+
+
+def _normalised(
+    spectrum: Spectrum,
+    cleaned: CleanSpectrum,
+    signal: CoreLoss,
+    fit: PreEdge,
+    *,
+    shift: float,
+    centre: float | None,
+) -> NormalisedSpectrum:
+    error = evidence.edge_step_error(cleaned.energy, signal.counts, fit)
     return NormalisedSpectrum(
         energy=cleaned.energy,
         mu=np.ascontiguousarray(cleaned.columns[:, 0]),
@@ -266,6 +235,6 @@ def _normalised(
         edge=spectrum.edge,
         energy_shift=shift,
         complete=spectrum.complete,
-        parameters=parameters,
+        parameters=_parameters(signal, fit, centre) | {"edge_step_error": error},
         flags=cleaned.flags + _flags(spectrum, cleaned.energy, signal, fit),
     )

@@ -11,7 +11,7 @@ from nearedge.models.pre_edge import PreEdge, Ranges
 from nearedge.models.spectrum import Array, Reason, Rejected
 
 MIN_BEFORE, MIN_AFTER = 5.0, 10.0  # eV that must be covered on either side of e0
-MIN_POINTS_BEFORE = 3
+MIN_POINTS_ASIDE = 3  # energies on either side of e0
 NEAR, MIN_POINTS_NEAR = 10.0, 5  # eV around e0, and energies that must lie there
 MIN_SIGNIFICANCE = 6.0  # jump at e0 over its standard deviation
 MIN_JUMP = 0.2  # part of the edge step that the jump must make up
@@ -90,16 +90,16 @@ def _longest_run(marked: np.ndarray) -> int:
 def check_cover(energy: Array, e0: float, expected: Expected) -> Rejected | None:
     """Reject a scan that covers too little before or after ``e0`` to be normalised."""
     before, after = e0 - energy[0], energy[-1] - e0
-    points = int((energy < e0).sum())
-    if before >= MIN_BEFORE and points >= MIN_POINTS_BEFORE and after >= MIN_AFTER:
+    points = int(min((energy < e0).sum(), (energy > e0).sum()))
+    if before >= MIN_BEFORE and after >= MIN_AFTER and points >= MIN_POINTS_ASIDE:
         return _check_sampling(energy, e0)
     if abs(e0 - expected.energy) > expected.tolerance:  # the steepest place is just an end
         return no_edge(energy, expected)
     return Rejected(
         reason=Reason.TOO_SHORT,
-        detail=f"the scan covers {before:.1f} eV ({points} points) before and {after:.1f} eV after "
-        f"the edge at {e0:.1f} eV; expected at least {MIN_BEFORE:g} eV "
-        f"({MIN_POINTS_BEFORE} points) before and {MIN_AFTER:g} eV after: widen the scan",
+        detail=f"the scan covers {before:.1f} eV before and {after:.1f} eV after the edge at "
+        f"{e0:.1f} eV, {points} points on one side; expected at least {MIN_BEFORE:g} eV before, "
+        f"{MIN_AFTER:g} eV after and {MIN_POINTS_ASIDE} points: widen the scan",
     )
 
 
@@ -150,7 +150,7 @@ def _jump(energy: Array, mu: Array, e0: float) -> tuple[float, float]:
     past = np.flatnonzero((off >= 0.5) & (off <= 6.0))
     if not len(below) or not len(past):
         return 0.0, 0.0
-    level = mu - _fit(off, off, 1) @ mu
+    level = mu - np.polyval(np.polyfit(off, mu, 1), off)
     jump = level[past].mean() - level[below].mean()
     return float(jump), noise(energy, mu) * float(np.hypot(len(past) ** -0.5, len(below) ** -0.5))
 

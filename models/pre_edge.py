@@ -96,36 +96,24 @@ def pre_edge(
         raise ValueError(f"{len(energy)} points; expected at least 4")
     if e0 is None or not energy[1] <= e0 <= energy[-2]:
         e0 = find_e0(energy, mu)
-    pre = _pre_range(energy, e0, pre1, pre2)
-    if index_of(energy, e0 + pre[1]) - index_of(energy, e0 + pre[0]) < 3:
-        nvict = npre = 0
-    norm = _post_range(energy, e0, norm1, norm2)
-    nnorm = _degree(norm, nnorm)
-    line = _pre_line(energy, mu, e0 + pre[0], e0 + pre[1], nvict=nvict, npre=npre)
-    curve = _post_curve(energy, mu, line, e0 + norm[0], e0 + norm[1], nnorm=nnorm)
+    ranges = _ranges(energy, e0, (pre1, pre2), (norm1, norm2), nnorm=nnorm, nvict=nvict, npre=npre)
+    line = _pre_line(energy, mu, e0, ranges)
+    curve = _post_curve(energy, mu, line, e0, ranges)
     ie0 = index_nearest(energy, e0)
     edge_step = float(curve[ie0] - line[ie0]) if step is None else float(step)
     with np.errstate(divide="ignore", invalid="ignore"):  # a step of 0 is the caller's to refuse
-        normalised = (mu - line) / edge_step
+        norm = (mu - line) / edge_step
         residue = (curve - line) / edge_step
-        flat = normalised - residue + residue[ie0]
-    flat[:ie0] = normalised[:ie0]
+        flat = norm - residue + residue[ie0]
+    flat[:ie0] = norm[:ie0]
     return PreEdge(
         e0=float(e0),
         edge_step=edge_step,
-        norm=normalised,
+        norm=norm,
         flat=flat,
         pre_edge=line,
         post_edge=curve,
-        ranges=Ranges(
-            pre1=float(pre[0]),
-            pre2=float(pre[1]),
-            norm1=float(norm[0]),
-            norm2=float(norm[1]),
-            nnorm=nnorm,
-            nvict=nvict,
-            npre=npre,
-        ),
+        ranges=ranges,
     )
 
 
@@ -170,8 +158,33 @@ def _post_range(
     return min(norm1, norm2 - 2), norm2
 
 
-def _degree(norm: tuple[float, float], nnorm: int | None) -> int:
-    span = norm[1] - norm[0]
+def _ranges(
+    energy: Array,
+    e0: float,
+    pre: tuple[float | None, float | None],
+    norm: tuple[float | None, float | None],
+    *,
+    nnorm: int | None,
+    nvict: int,
+    npre: int,
+) -> Ranges:
+    """Fill the ranges that are None with Larch's defaults, and keep all within the data."""
+    pre1, pre2 = _pre_range(energy, e0, *pre)
+    norm1, norm2 = _post_range(energy, e0, *norm)
+    if index_of(energy - e0, pre2) - index_of(energy - e0, pre1) < 3:
+        nvict = npre = 0
+    return Ranges(
+        pre1=float(pre1),
+        pre2=float(pre2),
+        norm1=float(norm1),
+        norm2=float(norm2),
+        nnorm=_degree(norm2 - norm1, nnorm),
+        nvict=nvict,
+        npre=npre,
+    )
+
+
+def _degree(span: float, nnorm: int | None) -> int:
     if nnorm is None:
         nnorm = 0 if span < 30 else 1 if span < 300 else 2
     return max(min(nnorm, MAX_NNORM), 0)
@@ -191,25 +204,23 @@ def _add_polynomial(base: Array, energy: Array, coefficients: Array) -> Array:
     return total
 
 
-def _pre_line(energy: Array, mu: Array, lo: float, hi: float, *, nvict: int, npre: int) -> Array:
-    p1, p2 = index_of(energy, lo), index_nearest(energy, hi)
-    if npre == 0:
+def _pre_line(energy: Array, mu: Array, e0: float, ranges: Ranges) -> Array:
+    p1, p2 = index_of(energy, ranges.pre1 + e0), index_nearest(energy, ranges.pre2 + e0)
+    if ranges.npre == 0:
         return np.full(len(energy), mu[p1 : max(p2, p1 + 1)].mean())
     p2 = p2 if p2 - p1 >= 2 else min(len(energy), p1 + 2)
-    window = slice(p1, p2)
-    scaled = mu[window] * energy[window] ** nvict
-    coefficients = _polynomial(energy[window], scaled, 1)
-    return _add_polynomial(np.zeros(len(energy)), energy, coefficients) * energy ** float(-nvict)
+    scaled = mu[p1:p2] * energy[p1:p2] ** ranges.nvict
+    line = _add_polynomial(np.zeros(len(energy)), energy, _polynomial(energy[p1:p2], scaled, 1))
+    return line * energy ** float(-ranges.nvict)
 
 
-def _post_curve(
-    energy: Array, mu: Array, line: Array, lo: float, hi: float, *, nnorm: int
-) -> Array:
-    p1, p2 = index_of(energy, lo), index_nearest(energy, hi)
-    p1 = min(p1, len(energy) - 3)
+def _post_curve(energy: Array, mu: Array, line: Array, e0: float, ranges: Ranges) -> Array:
+    p1, p2 = index_of(energy, ranges.norm1 + e0), index_nearest(energy, ranges.norm2 + e0)
+    p1, nnorm = min(p1, len(energy) - 3), ranges.nnorm
     if p2 - p1 < 2:
-        p1, nnorm = p1 - 2, 0
+        p1, nnorm = max(0, p1 - 2), 0
     elif p2 - p1 < 5:
         nnorm = min(1, nnorm)
-    coefficients = _polynomial(energy[p1:p2], (mu - line)[p1:p2], nnorm)
+    window = slice(p1, max(p2, p1 + 1))
+    coefficients = _polynomial(energy[window], (mu - line)[window], nnorm)
     return _add_polynomial(line, energy, coefficients)

@@ -320,3 +320,15 @@ def test_zero_and_negative_counts_do_not_stop_it():
 def test_nothing_crashes_it(rows):
     energy, counts = np.array(rows, dtype=float).reshape(-1, 2).T
     normalise_eels(spectrum(energy, counts))
+
+
+@given(
+    background=st.tuples(st.floats(-100, 20), st.floats(-100, 20)),
+    step=st.tuples(st.floats(-10, 120), st.floats(-10, 120)),
+    e0=st.none() | st.floats(470, 650),
+    kept=st.lists(st.integers(0, len(CORE) - 1), min_size=12, max_size=60, unique=True),
+)
+@settings(max_examples=150, deadline=None)
+def test_no_setting_and_no_gap_crashes_it(background, step, e0, kept):
+    counts = single_edge() + 5 * (CORE / 532) ** -3.0
+    normalise_eels(spectrum(CORE[kept], counts[kept]), background=background, step=step, e0=e0)

@@ -265,3 +265,19 @@ def test_the_given_parameters_are_used_and_recorded():
 def test_nothing_crashes_it(rows):
     energy, mu = np.array(rows, dtype=float).reshape(-1, 2).T
     normalise_xanes(spectrum(energy, mu))
+
+
+RANGE = st.none() | st.floats(-200, 200)
+
+
+@given(
+    ranges=st.fixed_dictionaries(dict.fromkeys(("pre1", "pre2", "norm1", "norm2"), RANGE)),
+    e0=st.none() | st.floats(1800, 1930),
+    nnorm=st.none() | st.integers(0, 3),
+    nvict=st.integers(0, 4),
+)
+@settings(max_examples=150, deadline=None)
+def test_no_setting_crashes_it(ranges, e0, nnorm, nvict):
+    ours = normalise_xanes(spectrum(X, edge(X)), e0=e0, nnorm=nnorm, nvict=nvict, **ranges)
+    if e0 is not None and isinstance(ours, NormalisedSpectrum):
+        assert ours.e0 == e0
