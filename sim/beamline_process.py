@@ -12,7 +12,6 @@ from pathlib import Path
 
 from nearedge.streaming.profile import Profile
 
-
 END_S = 15.0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
+from nearedge.models.card import read_card
 from nearedge.sim.beamline_process import BeamlineProcess, Outcome, Storage, running_beamline
 from nearedge.sim.comparison import compare, summary_table, verdict
 from nearedge.sim.proxy import ProxyAddress, running_proxy
@@ -87,7 +88,13 @@ def run_demo(profile: Profile, directory: Path, console: Console) -> Report:
         What is simulated; its addresses and folders are replaced.
     directory
         Of the catalog, the ledger and the camera's files.
+
+    Raises
+    ------
+    nearedge.models.card.CardError
+        If the model's weights or card are missing.
     """
+    read_card(profile.worker.model)  # a missing model is told before anything is started
     results = Results()
     with ExitStack() as stack:
         stopped = stack.enter_context(stop_signals())
