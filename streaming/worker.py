@@ -102,6 +102,7 @@ class Worker:
         self._ready = False
         self._closed = threading.Event()
         self._lock = threading.Lock()
+        self._busy = threading.Lock()
         self.restarts = -1
 
     @property
@@ -163,7 +164,6 @@ class Worker:
         WorkerUnavailable
             If no process could load the model.
         """
-        self._make_ready()
         question = {
             "spectra": list(spectra),
             "seeds": list(seeds),
@@ -171,7 +171,9 @@ class Worker:
             "quality": self._settings.quality if quality is None else quality,
         }
         limit_s = self._settings.timeout_s if timeout_s is None else timeout_s
-        answer = self._ask(pack(question), limit_s)
+        with self._busy:
+            self._make_ready()
+            answer = self._ask(pack(question), limit_s)
         if "error" in answer:
             raise WorkerError(answer["error"])
         inversions: list[Inversion] = answer["inversions"]
@@ -180,7 +182,17 @@ class Worker:
     def close(self) -> None:
         """End the process, at once if it is at work; a closed worker does not start again."""
         self._closed.set()
+        if not self._busy.locked():
+            self._let_go()
         self._end()
+
+    def _let_go(self) -> None:
+        """Let an idle process end by itself, so that what it imported can tidy up."""
+        with self._lock:
+            process, pipe = self._process, self._pipe
+        if process is not None and pipe is not None:
+            pipe.close()
+            process.join(EXIT_S)
 
     def _make_ready(self) -> None:
         self.start()
