@@ -60,6 +60,8 @@ class TiledSource:
         ------
         KeyError
             If the catalog has no such run.
+        ValueError
+            If the beginning of a uid was given, and it is too short or fits several runs.
         httpx.HTTPError
             If the server refuses or is away.
         """
@@ -81,6 +83,7 @@ def finished(raw: Client, *, since: float | None = None, until: float | None = N
         found = found.search(Comparison("ge", "start.time", since))
     if until is not None:
         found = found.search(Comparison("lt", "start.time", until))
+    # SQLite sorts numbers within JSON as text: right for seconds since the epoch, until 2286
     return list(found.sort(("start.time", 1)))
 
 
