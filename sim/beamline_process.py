@@ -56,6 +56,11 @@ class Outcome:
     not_stored: int = 0
     error: str | None = None
 
+    @property
+    def good(self) -> bool:
+        """Whether it came to its end and every raw document is in Tiled."""
+        return self.error is None and self.not_stored == 0
+
 
 def serve(connection: Connection, profile: Profile, storage: Storage) -> None:
     """Run the beamline to its end and send its outcome."""

@@ -53,8 +53,7 @@ class Report:
     def good(self) -> bool:
         """Whether every spectrum has its complete result, and every raw run was stored."""
         complete = sum(row.status is State.COMPLETE for row in self.rows)
-        ended = self.outcome is not None and self.outcome.error is None
-        return ended and self.outcome.not_stored == 0 and complete == self.expected > 0
+        return self.outcome is not None and self.outcome.good and complete == self.expected > 0
 
 
 class Results:
