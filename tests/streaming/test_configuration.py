@@ -189,7 +189,7 @@ def test_a_profile_in_words():
     assert "mono-energy, in eV" in words and "one spectrum of each run, when it stops" in words
     files = describe(load_profile(["eels-files"], environ={}))
     assert "camera-offset + camera-dispersion × channel" in files
-    assert "opens files below /data/frames and nowhere else" in files
+    assert "opens files below /tmp/nearedge-frames and nowhere else" in files
 
 
 def test_the_schema_describes_every_setting():
