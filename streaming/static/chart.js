@@ -1,0 +1,117 @@
+// Line charts with uPlot, in the colours of the page.
+
+import { FONT, theme } from "./theme.js";
+import { onResize } from "./dom.js";
+
+/* global uPlot */
+
+// A chart that fills its element. `lines`: [{label, x, y, colour, dash, width, points}].
+export class Chart {
+  constructor(element, { xLabel, yLabel, marks = () => ({}) }) {
+    this.element = element;
+    this.labels = { xLabel, yLabel };
+    this.marks = marks;
+    this.plot = null;
+    this.shape = "";
+    this.stopResizing = onResize(element, () => this.resize());
+  }
+
+  set(lines, labels = {}) {
+    Object.assign(this.labels, labels);
+    const drawn = lines.filter((line) => line.x && line.x.length > 1);
+    if (!drawn.length) return this.clear();
+    const data = uPlot.join(drawn.map((line) => [line.x, line.y]));
+    const shape = JSON.stringify([this.labels, drawn.map(({ x, y, ...style }) => style)]);
+    if (this.plot && shape === this.shape) return this.plot.setData(data);
+    this.clear();
+    this.shape = shape;
+    this.plot = new uPlot(this.options(drawn), data, this.element);
+  }
+
+  clear() {
+    this.plot?.destroy();
+    this.plot = null;
+    this.shape = "";
+  }
+
+  destroy() {
+    this.stopResizing();
+    this.clear();
+  }
+
+  resize() {
+    this.plot?.setSize(this.size());
+  }
+
+  size() {
+    const box = this.element.getBoundingClientRect();
+    return { width: Math.max(50, box.width), height: Math.max(50, box.height) };
+  }
+
+  options(lines) {
+    const colours = theme();
+    return {
+      ...this.size(),
+      padding: [8, 10, 0, 0],
+      legend: { show: false },
+      cursor: { drag: { x: true, y: false }, points: { show: false } },
+      scales: { x: { time: false } },
+      axes: [axis(colours, this.labels.xLabel), axis(colours, this.labels.yLabel, 52)],
+      series: [{}, ...lines.map((line) => series(line, colours))],
+      hooks: { drawClear: [(plot) => drawMarks(plot, this.marks(), colours)] },
+    };
+  }
+}
+
+export function axis(colours, label, size = 40) {
+  return {
+    label,
+    labelFont: FONT,
+    labelSize: label ? 16 : 0,
+    font: FONT,
+    size: size - (label ? 0 : 6),
+    stroke: colours.soft,
+    grid: { stroke: colours.line, width: 1 },
+    ticks: { stroke: colours.line, size: 4 },
+    gap: 4,
+  };
+}
+
+function series(line, colours) {
+  return {
+    label: line.label,
+    stroke: colours[line.colour],
+    width: line.width ?? 1.75,
+    dash: line.dash,
+    points: { show: Boolean(line.points), size: 4, fill: colours[line.colour] },
+    spanGaps: true,
+  };
+}
+
+// Shade windows and draw vertical lines: {windows: [{name, from, to}], lines: [{at, name}]}.
+function drawMarks(plot, { windows = [], lines = [] }, colours) {
+  const { ctx, bbox } = plot;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.clip();
+  for (const { from, to } of windows) {
+    const left = plot.valToPos(from, "x", true);
+    ctx.fillStyle = colours.window;
+    ctx.fillRect(left, bbox.top, plot.valToPos(to, "x", true) - left, bbox.height);
+  }
+  for (const { at, name } of lines) {
+    const x = Math.round(plot.valToPos(at, "x", true)) + 0.5;
+    ctx.strokeStyle = colours.second;
+    ctx.setLineDash([4 * devicePixelRatio, 3 * devicePixelRatio]);
+    ctx.lineWidth = devicePixelRatio;
+    ctx.beginPath();
+    ctx.moveTo(x, bbox.top);
+    ctx.lineTo(x, bbox.top + bbox.height);
+    ctx.stroke();
+    ctx.fillStyle = colours.second;
+    ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+    ctx.fillText(name, x + 4 * devicePixelRatio, bbox.top + 12 * devicePixelRatio);
+  }
+  ctx.restore();
+}

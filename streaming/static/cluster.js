@@ -1,0 +1,139 @@
+// The clusters in 3-D: all samples over each other, or the most typical one with its spread.
+
+import { h, s } from "./dom.js";
+import { colour, radius } from "./elements.js";
+import { number } from "./format.js";
+
+/* global $3Dmol */
+
+const CALM = matchMedia("(prefers-reduced-motion: reduce)");
+
+export class Cluster {
+  constructor(stage) {
+    this.stage = stage;
+    this.mode = "samples";
+    this.turning = !CALM.matches;
+    this.view = null;
+    this.placed = false;
+    this.viewer = makeViewer(stage);
+  }
+
+  set(view) {
+    this.view = view;
+    this.draw();
+  }
+
+  setMode(mode) {
+    this.mode = mode;
+    this.draw();
+  }
+
+  turn(on) {
+    this.turning = on;
+    this.viewer?.spin(on && this.view ? "y" : false, 0.35);
+  }
+
+  resize() {
+    this.viewer?.resize();
+  }
+
+  draw() {
+    const { viewer, view } = this;
+    if (!viewer) return;
+    viewer.removeAllModels();
+    viewer.removeAllShapes();
+    if (view) {
+      if (this.mode === "samples") addSamples(viewer, view);
+      addTypical(viewer, view, this.mode);
+      if (!this.placed) viewer.zoomTo();
+      if (!this.placed) viewer.zoom(1.15);
+      this.placed = true;
+    }
+    viewer.render();
+    this.turn(this.turning);
+  }
+
+  destroy() {
+    this.viewer?.spin(false);
+    this.viewer?.clear();
+    this.stage.replaceChildren();
+  }
+}
+
+function makeViewer(stage) {
+  try {
+    return $3Dmol.createViewer(stage, { backgroundAlpha: 0, antialias: true, disableFog: false });
+  } catch {
+    stage.append(h("p", { class: "empty" }, "This browser shows no 3-D graphics (WebGL is off). The neighbours are listed below."));
+    return null;
+  }
+}
+
+function atom(symbol, [x, y, z]) {
+  return { elem: symbol, x, y, z, bonds: [], bondOrder: [] };
+}
+
+// One model for each species, so that a style is set once for many atoms.
+function addSamples(viewer, view) {
+  const bySpecies = new Map();
+  view.positions.forEach((sample, k) => sample.forEach((position, i) => {
+    const symbol = view.species[k][i];
+    if (!symbol || k === 0) return;
+    if (!bySpecies.has(symbol)) bySpecies.set(symbol, []);
+    bySpecies.get(symbol).push(atom(symbol, position));
+  }));
+  const opacity = Math.max(0.28, Math.min(0.6, 5 / view.positions.length));
+  for (const [symbol, atoms] of bySpecies) {
+    const model = viewer.addModel();
+    model.addAtoms(atoms);
+    model.setStyle({}, { sphere: { radius: 0.12, color: colour(symbol), opacity } });
+  }
+}
+
+function addTypical(viewer, view, mode) {
+  sphere(viewer, [0, 0, 0], radius(view.absorber) * 1.1, colour(view.absorber), 1);
+  view.positions[0].forEach((position, i) => {
+    const symbol = view.species[0][i];
+    if (!symbol) return;
+    const size = radius(symbol) * (view.bonded[0][i] ? 1 : 0.8) * (mode === "samples" ? 0.75 : 0.9);
+    sphere(viewer, position, size, colour(symbol), 1);
+    if (view.bonded[0][i]) stick(viewer, position, colour(view.absorber), colour(symbol));
+    const spread = view.spread[i];
+    if (mode === "spread" && spread) sphere(viewer, position, size + spread, colour(symbol), 0.22);
+  });
+}
+
+function sphere(viewer, [x, y, z], size, tint, opacity) {
+  viewer.addSphere({ center: { x, y, z }, radius: size, color: tint, opacity, quality: 2 });
+}
+
+function stick(viewer, [x, y, z], from, to) {
+  const middle = { x: x / 2, y: y / 2, z: z / 2 };
+  viewer.addCylinder({ start: { x: 0, y: 0, z: 0 }, end: middle, radius: 0.07, color: from });
+  viewer.addCylinder({ start: middle, end: { x, y, z }, radius: 0.07, color: to });
+}
+
+// Which colour is which element.
+export function legend(view) {
+  const symbols = [...new Set([view.absorber, ...view.species[0].filter(Boolean)])];
+  return h("div", { class: "legend" },
+    symbols.map((symbol) => h("span", {}, dot(colour(symbol)), symbol === view.absorber ? `${symbol} (absorber, centre)` : symbol)),
+    h("span", {}, `${view.samples} samples`));
+}
+
+function dot(fill) {
+  return s("svg", { viewBox: "0 0 12 12", "aria-hidden": "true" }, s("circle", { cx: 6, cy: 6, r: 5.5, fill }));
+}
+
+// The same in words and numbers: the neighbours of the most typical sample.
+export function neighbours(view) {
+  const atoms = view.positions[0]
+    .map((position, i) => ({ symbol: view.species[0][i], r: Math.hypot(...position), spread: view.spread[i], bonded: view.bonded[0][i] }))
+    .filter((one) => one.symbol)
+    .sort((a, b) => a.r - b.r);
+  return h("table", {},
+    h("thead", {}, h("tr", {}, h("th", {}, "neighbour"), h("th", { class: "num" }, "distance, Å"), h("th", { class: "num" }, "spread, Å"), h("th", {}, ""))),
+    h("tbody", {}, atoms.map((one) => h("tr", {},
+      h("td", {}, one.symbol), h("td", { class: "num" }, number(one.r, 3)),
+      h("td", { class: "num" }, number(one.spread, 2)), h("td", { class: "soft" }, one.bonded ? "bonded" : "")))));
+}

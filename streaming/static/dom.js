@@ -1,0 +1,38 @@
+// Make elements; text is always set as text, never as markup.
+
+export function h(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+export function s(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+}
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+export function card(name, title, ...children) {
+  return h("section", { class: `card ${name}`, "aria-label": title }, ...children);
+}
+
+export function chip(text, kind = "") {
+  return h("span", { class: `chip ${kind}` }, text);
+}
+
+// Draw again whenever an element's size changes; returns what stops it.
+export function onResize(element, draw) {
+  const observer = new ResizeObserver(() => draw());
+  observer.observe(element);
+  return () => observer.disconnect();
+}
+
+export function typing(event) {
+  return /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
+}

@@ -1,0 +1,64 @@
+// Numbers and names in words.
+
+export const DASH = "–";
+
+export function number(value, digits) {
+  return value === null || value === undefined || Number.isNaN(value) ? DASH : value.toFixed(digits);
+}
+
+export function interval(value, digits) {
+  return value ? `[${value.lo.toFixed(digits)}, ${value.hi.toFixed(digits)}]` : "";
+}
+
+export function set(values) {
+  return values && values.length ? `{${values.join(", ")}}` : "";
+}
+
+export function clock(seconds) {
+  return seconds ? new Date(seconds * 1000).toLocaleTimeString([], { hour12: false }) : DASH;
+}
+
+export function dateTime(seconds) {
+  if (!seconds) return DASH;
+  const date = new Date(seconds * 1000);
+  const day = [date.getFullYear(), date.getMonth() + 1, date.getDate()].map(two).join("-");
+  return `${day} ${clock(seconds)}`;
+}
+
+function two(n) {
+  return String(n).padStart(2, "0");
+}
+
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined) return DASH;
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 120) return `${Math.round(seconds)} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  return `${Math.round(seconds / 3600)} h`;
+}
+
+export function spectrumName(told) {
+  const scan = told.scan === null || told.scan === undefined ? "run" : `scan ${told.scan}`;
+  const part = told.spectrum && told.spectrum !== "0" ? ` #${told.spectrum}` : "";
+  return `${scan}${part}`;
+}
+
+export function shortRun(uid) {
+  return uid ? uid.slice(0, 8) : DASH;
+}
+
+// What the figure `bridge` is: an angle for an absorber that bridges, else a distance.
+export function bridgeText(edge) {
+  return BRIDGING.has(edge.split(" ")[0])
+    ? { title: "bridge angle", unit: "°", digits: 1 }
+    : { title: "next shell", unit: "Å", digits: 2 };
+}
+
+const BRIDGING = new Set(["N", "O", "F", "S", "Cl", "Se", "Br", "Te", "I"]);
+
+export function median(values) {
+  if (!values.length) return null;
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}

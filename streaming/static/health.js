@@ -1,0 +1,63 @@
+// The view Health: is it keeping up, and what went wrong.
+
+import state, { sorted, subscribe } from "./store.js";
+import { chip, h } from "./dom.js";
+import { clock, duration, median, number, shortRun } from "./format.js";
+
+const RECENT = 50;
+
+export function show(main) {
+  const box = h("div", { class: "health" });
+  main.append(box);
+  const draw = () => box.replaceChildren(...(state.health ? content(state.health) : [h("p", { class: "soft" }, "Loading …")]));
+  draw();
+  return subscribe((what) => (what === "health" || what === "connection") && draw());
+}
+
+function content(health) {
+  return [h("div", { class: "tiles" }, tiles(health)), warnings(health.warnings), links()];
+}
+
+function tiles(health) {
+  const { states, worker, totals } = health;
+  const waiting = states.queued + states.running + states.writing;
+  const recent = sorted().slice(-RECENT).map((told) => told.latency).filter((v) => v !== null && v !== undefined);
+  return [
+    tile("Service", health.ready ? chip("ready", "good") : chip("not ready", "bad"), [worker.error ?? "documents are taken, spectra are inverted"]),
+    tile("Waiting", String(waiting), [`${states.queued} to invert, ${states.running} at the worker, ${states.writing} to write`, waiting ? `the oldest for ${duration(health.oldest_s)}` : "nothing lags behind"]),
+    tile("Latency, end of scan to Tiled", duration(median(recent)), [recent.length ? `median of the last ${recent.length}; worst ${duration(Math.max(...recent))}` : "no spectrum yet"]),
+    tile("Documents", health.documents_per_s === null ? "–" : `${number(health.documents_per_s, 1)} /s`, [`${sum(totals.documents)} so far`, `${sum(totals.gaps)} gaps in runs`]),
+    tile("Spectra", `${states.complete}`, [`complete; ${states.rejected} rejected, ${states.failed} failed`, byLabel("rejected", totals.rejected)]),
+    tile("Worker", worker.pid ? `process ${worker.pid}` : "none", [`${worker.restarts} restarts`, worker.beat_age_s === null ? "has not answered yet" : `sign of life ${duration(worker.beat_age_s)} ago`]),
+    tile("Tiled", tiled(health), [`${states.writing} answers to write`, `${totals.retries?.write ?? 0} tries failed`]),
+    tile("Errors survived", String(sum(totals.errors)), [byLabel("", totals.errors) || "none", byLabel("tries again:", totals.retries)]),
+  ];
+}
+
+function tiled({ open }) {
+  const stuck = open.find((job) => job.status === "writing" && job.error);
+  return stuck ? chip("does not take answers", "bad") : chip("takes answers", "good");
+}
+
+function tile(title, value, lines) {
+  return h("section", { class: "card tile" }, h("dl", {}, h("dt", {}, title), h("dd", {}, value)), h("div", { class: "lines" }, lines.filter(Boolean).map((line) => h("div", {}, line))));
+}
+
+const sum = (counts = {}) => Object.values(counts).reduce((a, b) => a + b, 0);
+
+function byLabel(title, counts = {}) {
+  const parts = Object.entries(counts).filter(([, n]) => n).map(([name, n]) => `${n} ${name}`);
+  return parts.length ? `${title} ${parts.join(", ")}`.trim() : "";
+}
+
+function warnings(list) {
+  return h("section", { class: "card", "aria-label": "Newest warnings" },
+    h("header", {}, h("h2", {}, "Newest warnings and errors"), h("span", { class: "note" }, list.length ? "newest first" : "")),
+    list.length
+      ? h("table", {}, h("tbody", {}, list.map((one) => h("tr", {}, h("td", {}, clock(one.time)), h("td", {}, chip(one.level, one.level === "warning" ? "warn" : "bad")), h("td", {}, h("code", {}, one.run ? shortRun(one.run) : "")), h("td", { class: "wide" }, one.text)))))
+      : h("p", { class: "soft" }, "none since the service started"));
+}
+
+function links() {
+  return h("p", { class: "soft" }, "For monitoring: ", ...["/metrics", "/readyz", "/livez"].flatMap((path) => [h("a", { href: path }, path), " "]));
+}

@@ -1,0 +1,59 @@
+// Choose the view by the address's hash, and show whether the page is live.
+
+import state, { connect, subscribe } from "./store.js";
+import { typing } from "./dom.js";
+import { duration } from "./format.js";
+import * as now from "./now.js";
+import * as trend from "./trend.js";
+import * as runs from "./runs.js";
+import * as health from "./health.js";
+
+const VIEWS = { now, trend, runs, health };
+const main = document.getElementById("view");
+let leave = () => {};
+
+function route() {
+  const [name, argument] = location.hash.slice(1).split("/");
+  const view = VIEWS[name] ? name : "now";
+  leave();
+  main.replaceChildren();
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link.dataset.view === view) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  document.title = `nearedge: ${view}`;
+  leave = VIEWS[view].show(main, argument && decodeURIComponent(argument)) ?? (() => {});
+}
+
+function showPulse() {
+  const pulse = document.getElementById("pulse");
+  const [kind, text] = pulseText();
+  if (pulse.textContent !== text) pulse.textContent = text;
+  pulse.dataset.state = kind;
+}
+
+function pulseText() {
+  if (!state.connected) return ["bad", "no connection, trying again"];
+  const health = state.health;
+  if (health && !health.ready) return ["bad", health.worker.error ?? "not ready"];
+  const open = health ? health.states.queued + health.states.running + health.states.writing : 0;
+  if (state.running.size) return ["busy", open ? `scan running, ${open} waiting` : "scan running"];
+  if (open) return ["busy", `${open} waiting, oldest ${duration(health.oldest_s)}`];
+  return ["live", "live"];
+}
+
+function onKey(event) {
+  if (typing(event) || event.ctrlKey || event.metaKey || event.altKey) return;
+  const view = Object.keys(VIEWS)[Number(event.key) - 1];
+  if (view) location.hash = view;
+}
+
+subscribe((what) => {
+  if (what === "about") document.getElementById("title").textContent = state.about.title;
+  showPulse();
+});
+addEventListener("hashchange", route);
+addEventListener("keydown", onKey);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", route);
+connect();
+route();

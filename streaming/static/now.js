@@ -1,0 +1,267 @@
+// The view Now: the newest spectrum, or a chosen one, with its answer.
+
+import state, { detail, latest, newestRunning, runningDetail, sorted, subscribe } from "./store.js";
+import { card, chip, h, onResize, typing } from "./dom.js";
+import { bridgeText, clock, interval, number, set, shortRun, spectrumName } from "./format.js";
+import { Chart } from "./chart.js";
+import { Cluster, legend, neighbours } from "./cluster.js";
+import { histogram, probabilityBars } from "./bars.js";
+import { rawLines } from "./raw.js";
+
+export function show(main, key) {
+  const view = new Now(main, key);
+  return () => view.destroy();
+}
+
+class Now {
+  constructor(main, key) {
+    this.key = key ?? null; // null: follow the newest
+    this.answer = null;
+    this.turn = 0;
+    this.build(main);
+    this.onKey = (event) => this.step(event);
+    addEventListener("keydown", this.onKey);
+    this.stop = subscribe((what) => this.changed(what));
+    this.refresh();
+  }
+
+  build(main) {
+    this.head = h("section", { class: "card head", "aria-label": "Result" });
+    this.raw = panel("raw", "As measured");
+    this.norm = panel("norm", "Normalised");
+    this.cn = panel("cn", "Coordination number");
+    this.bond = panel("bond", "Mean bond");
+    this.angle = panel("angle", "Mean bond angle");
+    this.stage = panel("cluster", "Surroundings");
+    this.stage.body.classList.add("stage");
+    this.below = h("div");
+    this.stage.element.append(this.below);
+    const panels = [this.raw, this.norm, this.stage, this.cn, this.bond, this.angle];
+    main.append(h("div", { class: "now" }, this.head, h("div", { class: "panels" }, panels.map((p) => p.element))));
+    this.marks = {};
+    this.charts = {
+      raw: new Chart(this.raw.body, { xLabel: "energy, eV", marks: () => this.marks.raw ?? {} }),
+      norm: new Chart(this.norm.body, { xLabel: "energy from e0, eV", marks: () => this.marks.norm ?? {} }),
+    };
+    this.cluster = new Cluster(this.stage.body);
+    this.stage.note.replaceWith(this.clusterTools());
+    this.resizing = [this.cn, this.bond, this.angle].map((p) => onResize(p.body, () => this.drawBars()));
+    this.resizing.push(onResize(this.stage.body, () => this.cluster.resize()));
+  }
+
+  clusterTools() {
+    const modes = ["samples", "spread"].map((mode) => h("button", {
+      "aria-pressed": String(mode === this.cluster.mode), title: MODES[mode].title,
+      onclick: (event) => {
+        for (const button of event.target.parentNode.querySelectorAll("[data-mode]")) button.setAttribute("aria-pressed", "false");
+        event.target.setAttribute("aria-pressed", "true");
+        this.cluster.setMode(mode);
+      },
+      "data-mode": mode,
+    }, MODES[mode].text));
+    const turn = h("button", {
+      "aria-pressed": String(this.cluster.turning),
+      onclick: () => {
+        this.cluster.turn(!this.cluster.turning);
+        turn.setAttribute("aria-pressed", String(this.cluster.turning));
+      },
+    }, "turn");
+    return h("span", { class: "tools small" }, modes, turn);
+  }
+
+  changed(what) {
+    if (what === "all" || (this.key === null && (what === "result" || what === "running"))) this.refresh();
+    if (what === "about") this.refresh();
+  }
+
+  // Draw the newest state; an answer that comes late is not drawn over a newer one.
+  async refresh() {
+    const turn = ++this.turn;
+    const running = this.key === null ? newestRunning() : null;
+    const told = this.key === null ? latest() : (state.results.get(this.key) ?? null);
+    try {
+      const live = running && (await runningDetail(running.slot).catch(() => null));
+      const done = told && (await detail(told.key));
+      if (turn === this.turn) this.draw(told, done, live);
+    } catch (error) {
+      if (turn === this.turn) this.say(`This spectrum cannot be read: ${error.message}`);
+    }
+  }
+
+  draw(told, done, live) {
+    if (!told && !live) return this.say(state.loaded ? "Nothing was measured yet. The first spectrum shows here as it grows." : "Loading …");
+    this.answer = live?.answer ?? done?.answer ?? null;
+    const older = Boolean(live && !live.answer && done);
+    this.drawHead(told, live, older);
+    this.drawSpectra(live ?? done);
+    this.drawAnswer(older);
+  }
+
+  say(words) {
+    this.answer = null;
+    this.head.replaceChildren(h("p", { class: "soft" }, words));
+    this.charts.raw.clear();
+    this.charts.norm.clear();
+    this.drawAnswer(false);
+  }
+
+  drawHead(told, live, older) {
+    const source = live ?? told;
+    const answer = this.answer;
+    const name = live ? spectrumName({ ...live, spectrum: live.name }) : spectrumName(told);
+    const edge = (live ? live.spectrum?.edge : told.edge) || told?.edge || "";
+    const state_ = live
+      ? chip(`running, ${live.points} points`, "good")
+      : chip(told.status, { rejected: "warn", failed: "bad" }[told.status] ?? "");
+    const words = live ? (live.answer?.flags ?? []) : told.flags;
+    this.head.replaceChildren(
+      h("div", { class: "what" },
+        h("div", { class: "line" }, h("h2", {}, `${capital(name)}${edge ? `, ${edge} edge` : ""}`), state_),
+        h("div", { class: "line soft" }, `run ${shortRun(source.run)}, ${clock(source.time)}`),
+        h("div", { class: "line" }, flags(words, answer))),
+      live?.waiting ? h("p", { class: "soft" }, `No answer yet: ${live.waiting}`) : null,
+      !live && told.detail ? h("p", { class: "soft" }, `${told.reason ?? told.status}: ${told.detail}`) : null,
+      answer ? figures(answer, edge, older ? `of ${spectrumName(told)}` : "") : null,
+      this.actions(told, live));
+  }
+
+  actions(told, live) {
+    const keys = [...state.results.keys()];
+    const at = told ? keys.indexOf(told.key) : -1;
+    const answered = !live && told?.status === "complete";
+    return h("div", { class: "actions" },
+      h("button", { title: "Previous spectrum (left arrow)", "aria-label": "Previous spectrum", disabled: at <= 0, onclick: () => this.open(keys[at - 1]) }, "‹"),
+      h("button", { title: "Next spectrum (right arrow)", "aria-label": "Next spectrum", disabled: at < 0 || at >= keys.length - 1, onclick: () => this.open(keys[at + 1]) }, "›"),
+      h("button", { "aria-pressed": String(this.key === null), title: "Show each spectrum as it comes (F)", onclick: () => this.follow() }, "follow"),
+      h("details", { class: "menu", hidden: !answered },
+        h("summary", {}, "Save as …"),
+        h("ul", {}, state.about.exports.map(({ name, title }) => h("li", {},
+          h("a", { href: `/api/results/${told?.key}/export/${name}`, download: true }, title))))));
+  }
+
+  drawSpectra(shown) {
+    const spectrum = shown?.spectrum;
+    if (!spectrum) {
+      const raw = rawLines(shown?.columns);
+      this.marks = {};
+      this.charts.raw.set(raw.lines, { yLabel: raw.label });
+      this.charts.norm.clear();
+      this.norm.note.textContent = "not normalised";
+      this.raw.note.textContent = "";
+      return;
+    }
+    const relative = spectrum.energy.map((e) => e - spectrum.e0);
+    this.marks = {
+      raw: { windows: spectrum.windows, lines: [{ at: spectrum.e0, name: "e0" }] },
+      norm: { lines: [{ at: 0, name: "e0" }] },
+    };
+    this.charts.raw.set(
+      [{ label: "mu", x: spectrum.energy, y: spectrum.mu, colour: "first", points: spectrum.energy.length < 60 }],
+      { xLabel: spectrum.technique === "eels" ? "energy loss, eV" : "energy, eV" });
+    const answer = this.answer?.key === shown.answer?.key ? this.answer : null;
+    const implied = answer?.implied ? [{ label: "implied", x: answer.grid, y: answer.implied, colour: "second", dash: [6, 4] }] : [];
+    this.charts.norm.set([
+      { label: "flattened", x: relative, y: spectrum.flat, colour: "first" },
+      { label: "normalised", x: relative, y: spectrum.norm, colour: "faint", width: 1, dash: [3, 3] },
+      ...implied,
+    ]);
+    const windows = spectrum.windows.map((w) => w.name).join(" and ");
+    this.raw.note.textContent = `e0 ${spectrum.e0.toFixed(1)} eV${windows ? `; shaded: ${windows}` : ""}`;
+    this.norm.note.textContent = implied.length ? "blue measured, orange dashed implied by the clusters" : `edge step ${spectrum.edge_step.toPrecision(3)}; dashed: not flattened`;
+  }
+
+  drawAnswer(older) {
+    const view = this.answer?.cluster ?? null;
+    for (const p of [this.stage, this.cn, this.bond, this.angle]) p.element.classList.toggle("older", older);
+    this.cluster.set(view);
+    const open = this.below.querySelector("details")?.open;
+    this.below.replaceChildren(...(view ? [legend(view), h("details", { class: "neighbours", open },
+      h("summary", {}, "Neighbours of the most typical sample"), h("div", { class: "scroll" }, neighbours(view)))] : []));
+    this.drawBars();
+  }
+
+  drawBars() {
+    const answer = this.answer;
+    draw(this.cn, answer && ((box) => probabilityBars(box, answer.cn_prob, answer.cn.set)));
+    draw(this.bond, answer && ((box) => histogram(box, answer.sample_bond, answer.weights, { unit: "Å", digits: 3, interval: answer.bond })));
+    draw(this.angle, answer && ((box) => histogram(box, answer.sample_angle, answer.weights, { unit: "°", digits: 1, interval: answer.angle })));
+    this.cn.note.textContent = answer ? `filled: 90 % set ${set(answer.cn.set)}` : "";
+    this.bond.note.textContent = answer ? "samples, Å; shaded: 90 %" : "";
+    this.angle.note.textContent = answer ? "samples, °; shaded: 90 %" : "";
+  }
+
+  open(key) {
+    if (key) location.hash = `now/${encodeURIComponent(key)}`;
+  }
+
+  follow() {
+    if (this.key === null) this.open(latest()?.key);
+    else location.hash = "now";
+  }
+
+  step(event) {
+    if (typing(event) || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.key === "f") return this.follow();
+    const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!move) return;
+    const keys = sorted().map((told) => told.key);
+    const at = keys.indexOf(this.key ?? latest()?.key);
+    this.open(keys[at + move]);
+  }
+
+  destroy() {
+    this.turn++;
+    this.stop();
+    removeEventListener("keydown", this.onKey);
+    for (const stop of this.resizing) stop();
+    this.cluster.destroy();
+    this.charts.raw.destroy();
+    this.charts.norm.destroy();
+  }
+}
+
+const MODES = {
+  samples: { text: "all samples", title: "Every sample's atoms, over the most typical sample" },
+  spread: { text: "spread", title: "The most typical sample; halos show how far the others' atoms lie from its own" },
+};
+
+function panel(name, title) {
+  const body = h("div", { class: "fill" });
+  const note = h("span", { class: "note" });
+  return { element: card(name, title, h("header", {}, h("h2", {}, title), note), body), body, note };
+}
+
+function draw(panel_, make) {
+  const box = panel_.body.getBoundingClientRect();
+  const drawn = make && box.width > 40 ? make(box) : null;
+  panel_.body.replaceChildren(drawn ?? h("p", { class: "empty" }, make ? "the samples define none" : "no answer"));
+}
+
+function figures(answer, edge, note) {
+  const bridge = bridgeText(edge);
+  const list = [
+    ["CN", number(answer.cn.mean, 2), set(answer.cn.set)],
+    ["bond, Å", number(answer.bond?.mean, 3), interval(answer.bond, 3)],
+    ["angle, °", number(answer.angle?.mean, 1), interval(answer.angle, 1)],
+    [`${bridge.title}, ${bridge.unit}`, number(answer.bridge?.mean, bridge.digits), interval(answer.bridge, bridge.digits)],
+    ...(answer.misfit === null ? [] : [["misfit", number(answer.misfit, 3), ""]]),
+  ];
+  return h("dl", { class: `figures${note ? " older" : ""}` },
+    list.map(([title, value, more]) => h("div", { class: "figure" },
+      h("dt", {}, note ? `${title} ${note}` : title), h("dd", {}, value, " ", h("small", {}, more)))));
+}
+
+function flags(words, answer) {
+  const known = words.map((word) => chip(FLAGS[word] ?? word.replaceAll("-", " "), "warn"));
+  if (answer?.ood.flag && !words.includes("out-of-distribution")) known.push(chip(FLAGS["out-of-distribution"], "warn"));
+  return known;
+}
+
+const FLAGS = {
+  "out-of-distribution": "unlike anything the model learned: do not rely on it",
+  partial: "partial scan",
+  aborted: "scan was aborted",
+  gap: "documents are missing",
+};
+
+const capital = (words) => words[0].toUpperCase() + words.slice(1);

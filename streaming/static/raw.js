@@ -1,0 +1,21 @@
+// What can be drawn of columns that are not, or not yet, a normalised spectrum.
+
+export function rawLines(columns) {
+  if (!columns) return { lines: [], label: "" };
+  const { label, y } = signal(columns);
+  if (!y) return { lines: [], label: "" };
+  const x = columns.energy ?? y.map((_, i) => i);
+  const pairs = x.map((e, i) => [e, y[i]]).filter(([e, v]) => Number.isFinite(e) && Number.isFinite(v));
+  pairs.sort((a, b) => a[0] - b[0]);
+  return { label, lines: [{ label, x: pairs.map((p) => p[0]), y: pairs.map((p) => p[1]), colour: "first", points: pairs.length < 60 }] };
+}
+
+function signal(columns) {
+  const { mu, i0, it, spectrum } = columns;
+  if (mu) return { label: "mu", y: mu };
+  if (i0 && it) return { label: "ln(i0/it)", y: i0.map((v, i) => Math.log(v / it[i])) };
+  if (columns.if && i0) return { label: "if/i0", y: columns.if.map((v, i) => v / i0[i]) };
+  if (spectrum) return { label: "counts", y: spectrum };
+  const name = Object.keys(columns).find((role) => role !== "energy");
+  return { label: name ?? "", y: columns[name] };
+}

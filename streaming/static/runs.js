@@ -1,0 +1,80 @@
+// The view Runs: every spectrum in a table that can be searched.
+
+import state, { sorted, subscribe } from "./store.js";
+import { chip, h } from "./dom.js";
+import { dateTime, duration, interval, number, set, shortRun, spectrumName } from "./format.js";
+
+const SHOWN = 300;
+let words = "";
+
+export function show(main) {
+  const search = h("input", { type: "search", placeholder: "Search: scan, run, edge, state, flag, reason …", "aria-label": "Search", size: 44, value: words });
+  const count = h("span", { class: "soft", role: "status" });
+  const body = h("tbody");
+  let limit = SHOWN;
+  const more = h("button", { onclick: () => { limit += SHOWN; draw(); } }, "Show more");
+  const draw = () => {
+    const found = rows().filter(matches(search.value));
+    count.textContent = `${found.length} of ${rows().length}`;
+    body.replaceChildren(...found.slice(0, limit).map(line));
+    more.hidden = found.length <= limit;
+  };
+  search.addEventListener("input", () => {
+    words = search.value;
+    draw();
+  });
+  body.addEventListener("keydown", move);
+  main.append(h("div", { class: "runs" },
+    h("div", { class: "tools" }, search, count),
+    h("section", { class: "card list", "aria-label": "Runs" }, h("div", { class: "scroll" },
+      h("table", {}, h("thead", {}, h("tr", {}, HEADS.map(([title, kind]) => h("th", { class: kind, scope: "col" }, title)))), body), more))));
+  draw();
+  let pending = null;
+  const stop = subscribe(() => { pending ??= setTimeout(() => { pending = null; draw(); }, 200); });
+  return () => {
+    clearTimeout(pending);
+    stop();
+  };
+}
+
+const HEADS = [["spectrum"], ["run"], ["ended"], ["edge"], ["state"], ["CN", "num"], ["90 %"], ["bond, Å", "num"], ["notes"], ["latency", "num"]];
+
+// The newest first: what runs, what waits, what has ended.
+function rows() {
+  const running = [...state.running.values()].map((one) => ({ ...one, spectrum: one.name, status: "measuring", flags: [], detail: `${one.points} points so far` }));
+  const ended = sorted().reverse();
+  const known = new Set(ended.map((told) => told.key));
+  const open = (state.health?.open ?? []).filter((job) => !known.has(job.key)).map((job) => ({ ...job, time: job.queued, flags: [], detail: job.error }));
+  return [...running.reverse(), ...open, ...ended];
+}
+
+function matches(text) {
+  const wanted = text.toLowerCase().split(/\s+/).filter(Boolean);
+  return (told) => {
+    const all = [spectrumName(told), told.run, told.edge, told.status, told.reason, told.detail, ...(told.flags ?? []), told.cn ? `cn=${told.cn.map}` : ""].join(" ").toLowerCase();
+    return wanted.every((word) => all.includes(word));
+  };
+}
+
+function line(told) {
+  const opens = state.results.has(told.key);
+  const open = () => { if (opens) location.hash = `now/${encodeURIComponent(told.key)}`; };
+  const notes = told.reason ? `${told.reason}: ${told.detail}` : (told.detail ?? (told.flags ?? []).join(", "));
+  return h("tr", { tabindex: opens ? "0" : null, onclick: open, onkeydown: (event) => event.key === "Enter" && open() },
+    h("td", {}, spectrumName(told)), h("td", {}, h("code", { title: told.run }, shortRun(told.run))), h("td", {}, dateTime(told.time)),
+    h("td", {}, told.edge ?? ""), h("td", {}, chip(told.status, KINDS[told.status] ?? "")),
+    h("td", { class: "num" }, told.cn ? number(told.cn.mean, 2) : ""), h("td", {}, told.cn ? set(told.cn.set) : ""),
+    h("td", { class: "num", title: interval(told.bond, 3) }, told.bond ? number(told.bond.mean, 3) : ""),
+    h("td", { class: "wide" }, notes ?? ""), h("td", { class: "num" }, told.latency === undefined ? "" : duration(told.latency)));
+}
+
+const KINDS = { complete: "good", rejected: "warn", failed: "bad" };
+
+function move(event) {
+  const next = { ArrowDown: "nextElementSibling", ArrowUp: "previousElementSibling" }[event.key];
+  const row = next && event.target.closest("tr")?.[next];
+  if (row) {
+    row.focus();
+    event.preventDefault();
+  }
+}

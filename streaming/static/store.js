@@ -1,0 +1,112 @@
+// What the page knows: summaries by key, running scans, health. Views listen for changes.
+
+const state = {
+  results: new Map(),
+  running: new Map(),
+  health: null,
+  about: { title: "", exports: [] },
+  connected: false,
+  loaded: false,
+};
+const listeners = new Set();
+const details = new Map();
+const KEPT_DETAILS = 40;
+
+export default state;
+
+export function subscribe(listener) {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+function tell(what, data) {
+  for (const listener of listeners) listener(what, data);
+}
+
+export async function get(path) {
+  const response = await fetch(path, { headers: { Accept: "application/json" } });
+  if (!response.ok) throw new Error((await response.text()) || `${response.status}`);
+  return response.json();
+}
+
+export function sorted() {
+  return [...state.results.values()];
+}
+
+export function latest() {
+  let found = null;
+  for (const told of state.results.values()) {
+    if (told.status === "complete") found = told;
+  }
+  return found ?? [...state.results.values()].at(-1) ?? null;
+}
+
+export function newestRunning() {
+  return [...state.running.values()].at(-1) ?? null;
+}
+
+// Everything on one spectrum; kept, since a finished one never changes.
+export async function detail(key) {
+  if (!details.has(key)) {
+    const pending = get(`/api/results/${encodeURIComponent(key)}`);
+    details.set(key, pending);
+    pending.catch(() => details.delete(key));
+    if (details.size > KEPT_DETAILS) details.delete(details.keys().next().value);
+  }
+  return details.get(key);
+}
+
+export function runningDetail(slot) {
+  return get(`/api/running?slot=${encodeURIComponent(slot)}`);
+}
+
+async function reload() {
+  const known = await get("/api/results");
+  const before = state.results;
+  state.results = new Map(known.results.map((told) => [told.key, told]));
+  for (const [key, told] of before) if (!state.results.has(key)) state.results.set(key, told);
+  state.running = new Map(known.running.map((one) => [one.slot, one]));
+  state.loaded = true;
+  tell("all");
+}
+
+const receive = {
+  result(told) {
+    state.running.delete(`${told.run}/${told.stream}/${told.spectrum}`);
+    state.results.delete(told.key);
+    state.results.set(told.key, told);
+    details.delete(told.key);
+    tell("result", told);
+  },
+  running(one) {
+    state.running.delete(one.slot);
+    state.running.set(one.slot, one);
+    tell("running", one);
+  },
+  health(health) {
+    state.health = health;
+    tell("health", health);
+  },
+  reset: reload,
+};
+
+export function connect() {
+  get("/api/about").then((about) => {
+    state.about = about;
+    tell("about");
+  });
+  const source = new EventSource("/api/events"); // connects again by itself
+  source.addEventListener("open", () => {
+    state.connected = true;
+    reload().catch(() => {});
+    tell("connection");
+  });
+  source.addEventListener("error", () => {
+    state.connected = false;
+    tell("connection");
+  });
+  for (const [name, take] of Object.entries(receive)) {
+    source.addEventListener(name, (event) => take(JSON.parse(event.data)));
+  }
+  addEventListener("pagehide", () => source.close());
+}

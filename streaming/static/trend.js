@@ -1,0 +1,248 @@
+// The view Trend: figures against scan number, time or anything measured along.
+
+import { sorted, subscribe } from "./store.js";
+import { h, onResize, typing } from "./dom.js";
+import { axis } from "./chart.js";
+import { theme } from "./theme.js";
+import { bridgeText, dateTime, spectrumName } from "./format.js";
+
+/* global uPlot */
+
+const chosen = { x: "scan", edge: "", figures: new Set(["cn", "bond", "angle", "misfit"]) };
+
+export function show(main) {
+  const view = new Trend(main);
+  return () => view.destroy();
+}
+
+class Trend {
+  constructor(main) {
+    this.plots = [];
+    this.at = -1; // the point that the keyboard is on
+    this.controls = h("section", { class: "card controls", "aria-label": "What is drawn" });
+    this.charts = h("div", { class: "charts", tabindex: "0", role: "application", "aria-label": "Trend. Left and right move between points, Enter opens one." });
+    this.words = h("p", { class: "note soft", "aria-live": "polite" });
+    main.append(h("div", { class: "trend" }, this.controls, h("section", { class: "card" }, this.words, this.charts)));
+    this.charts.addEventListener("keydown", (event) => this.onKey(event));
+    this.stop = subscribe((what) => ["result", "all"].includes(what) && this.later());
+    this.stopResizing = onResize(this.charts, () => this.resize());
+    this.update();
+  }
+
+  // Many results that come at once are drawn once.
+  later() {
+    this.pending ??= requestAnimationFrame(() => {
+      this.pending = null;
+      this.update();
+    });
+  }
+
+  update() {
+    const all = sorted().filter((told) => told.cn);
+    const edges = [...new Set(all.map((told) => told.edge))].sort();
+    if (!edges.includes(chosen.edge)) chosen.edge = edges.at(-1) ?? "";
+    this.points = all.filter((told) => told.edge === chosen.edge && Number.isFinite(xOf(told)));
+    this.points.sort((a, b) => xOf(a) - xOf(b));
+    const choices = [...new Set(all.flatMap((told) => Object.entries(told.context).filter(([, v]) => typeof v === "number").map(([name]) => name)))].sort();
+    this.drawControls(choices, edges);
+    this.drawCharts();
+  }
+
+  drawControls(choices, edges) {
+    const shape = JSON.stringify([choices, edges, chosen.edge, chosen.x, [...chosen.figures], this.available()]);
+    if (shape === this.shape) return;
+    this.shape = shape;
+    this.controls.replaceChildren(
+      h("label", {}, "against", select(["scan", "time", ...choices], chosen.x, (x) => { chosen.x = x; this.update(); })),
+      edges.length > 1 ? h("label", {}, "edge", select(edges, chosen.edge, (edge) => { chosen.edge = edge; this.update(); })) : null,
+      h("span", { class: "tools small", role: "group", "aria-label": "Figures" }, this.available().map((name) => h("button", {
+        "aria-pressed": String(chosen.figures.has(name)),
+        onclick: () => {
+          if (!chosen.figures.delete(name)) chosen.figures.add(name);
+          this.update();
+        },
+      }, this.figure(name).title))),
+      h("a", { class: "push", href: "/api/trend.csv", download: true }, "Save as CSV"));
+  }
+
+  available() {
+    return Object.keys(FIGURES).filter((name) => this.points.some((told) => FIGURES[name].value(told)));
+  }
+
+  figure(name) {
+    if (name !== "bridge") return FIGURES[name];
+    const { title, unit } = bridgeText(chosen.edge);
+    return { ...FIGURES.bridge, title, label: `${title}, ${unit}` };
+  }
+
+  drawCharts() {
+    const names = this.available().filter((name) => chosen.figures.has(name));
+    this.words.textContent = this.points.length
+      ? `${this.points.length} spectra of the ${chosen.edge} edge; bars hold the truth nine times in ten; click a point to open it`
+      : "No answers yet.";
+    const shape = JSON.stringify([names, chosen]);
+    if (shape !== this.drawn || this.plots.length !== names.length) this.rebuild(names);
+    this.drawn = shape;
+    const x = this.points.map(xOf);
+    this.plots.forEach(({ plot, name }) => {
+      const values = this.points.map((told) => FIGURES[name].value(told));
+      plot.setData([x, values.map((v) => v?.mean ?? null), values.map((v) => v?.lo ?? null), values.map((v) => v?.hi ?? null)]);
+    });
+  }
+
+  rebuild(names) {
+    for (const { plot } of this.plots) plot.destroy();
+    const boxes = names.map(() => h("div", { class: "fill" }));
+    this.charts.replaceChildren(...boxes);
+    this.plots = names.map((name, i) => ({ name, box: boxes[i], plot: this.make(name, boxes[i], i === names.length - 1) }));
+  }
+
+  make(name, box, last) {
+    const colours = theme();
+    const figure = this.figure(name);
+    const size = box.getBoundingClientRect();
+    return new uPlot({
+      width: Math.max(60, size.width), height: Math.max(60, size.height),
+      padding: [8, 16, 0, 0],
+      legend: { show: false },
+      scales: { x: { time: chosen.x === "time", range: padded }, y: { range: padded } },
+      cursor: { sync: { key: "trend" }, drag: { x: true, y: false }, points: { size: 12, fill: "transparent", stroke: colours.second, width: 2 } },
+      axes: [axis(colours, last ? xLabel() : "", last ? 40 : 26), axis(colours, figure.label, 62)],
+      series: [
+        {},
+        { label: figure.title, stroke: colours.first, width: 0, paths: () => null, points: { show: true, size: this.points.length > 300 ? 4 : 7, fill: colours.first } },
+        { show: true, stroke: "transparent", paths: () => null, points: { show: false } },
+        { show: true, stroke: "transparent", paths: () => null, points: { show: false } },
+      ],
+      hooks: {
+        drawAxes: [(plot) => drawErrorBars(plot, colours)],
+        setCursor: [(plot) => this.tell(plot)],
+        draw: [(plot) => this.drawChosen(plot, colours)],
+        ready: [(plot) => plot.over.addEventListener("click", () => this.open(plot.cursor.idx))],
+      },
+    }, [[], [], [], []], box);
+  }
+
+  tell(plot) {
+    const at = plot.cursor.idx;
+    if (at !== null && at !== undefined && this.points[at]) this.words.textContent = describe(this.points[at]);
+  }
+
+  drawChosen(plot, colours) {
+    const value = plot.data[1][this.at];
+    if (this.at < 0 || value === null || value === undefined) return;
+    const { ctx } = plot;
+    ctx.save();
+    ctx.strokeStyle = colours.second;
+    ctx.lineWidth = 2 * devicePixelRatio;
+    ctx.beginPath();
+    ctx.arc(plot.valToPos(plot.data[0][this.at], "x", true), plot.valToPos(value, "y", true), 8 * devicePixelRatio, 0, 7);
+    ctx.stroke();
+    ctx.restore();
+  }
+
+  onKey(event) {
+    if (typing(event) || !this.points.length) return;
+    const move = { ArrowLeft: -1, ArrowRight: 1, Home: -1e9, End: 1e9 }[event.key];
+    if (move) {
+      this.at = Math.max(0, Math.min(this.points.length - 1, this.at + move));
+      this.words.textContent = describe(this.points[this.at]);
+      for (const { plot } of this.plots) plot.redraw(false);
+      event.preventDefault();
+    } else if (event.key === "Enter") this.open(this.at);
+  }
+
+  open(at) {
+    const told = this.points[at];
+    if (told) location.hash = `now/${encodeURIComponent(told.key)}`;
+  }
+
+  resize() {
+    for (const { plot, box } of this.plots) {
+      const { width, height } = box.getBoundingClientRect();
+      plot.setSize({ width: Math.max(60, width), height: Math.max(60, height) });
+    }
+  }
+
+  destroy() {
+    cancelAnimationFrame(this.pending);
+    this.stop();
+    this.stopResizing();
+    for (const { plot } of this.plots) plot.destroy();
+  }
+}
+
+const asInterval = (name) => (told) => told[name];
+const asNumber = (pick) => (told) => {
+  const value = pick(told);
+  return value === null || value === undefined ? null : { mean: value, lo: null, hi: null };
+};
+
+const FIGURES = {
+  cn: {
+    title: "CN", label: "CN",
+    value: ({ cn }) => cn && { mean: cn.mean, lo: Math.min(cn.mean, ...cn.set), hi: Math.max(cn.mean, ...cn.set) },
+  },
+  bond: { title: "bond", label: "bond, Å", value: asInterval("bond") },
+  angle: { title: "angle", label: "angle, °", value: asInterval("angle") },
+  bridge: { title: "bridge", label: "bridge", value: asInterval("bridge") },
+  misfit: { title: "misfit", label: "misfit", value: asNumber((told) => told.misfit) },
+  ood: { title: "strangeness", label: "out of distribution", value: asNumber((told) => told.ood?.score) },
+};
+
+function xOf(told) {
+  if (chosen.x === "scan") return told.scan ?? NaN;
+  if (chosen.x === "time") return told.time;
+  const value = told.context[chosen.x];
+  return typeof value === "number" ? value : NaN;
+}
+
+function xLabel() {
+  return { scan: "scan number", time: "time" }[chosen.x] ?? chosen.x;
+}
+
+function padded(plot, min, max) {
+  if (min === null || max === null) return [0, 1];
+  const pad = (max - min) * 0.06 || Math.abs(max) * 0.05 || 1;
+  return [min - pad, max + pad];
+}
+
+function drawErrorBars(plot, colours) {
+  const [x, , lo, hi] = plot.data;
+  const { ctx, bbox } = plot;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.clip();
+  ctx.strokeStyle = colours.first;
+  ctx.globalAlpha = x.length > 300 ? 0.3 : 0.55;
+  ctx.lineWidth = (x.length > 300 ? 1 : 2) * devicePixelRatio;
+  ctx.beginPath();
+  const cap = (x.length > 150 ? 0 : 4) * devicePixelRatio;
+  for (let i = 0; i < x.length; i++) {
+    if (lo[i] === null || hi[i] === null) continue;
+    const at = plot.valToPos(x[i], "x", true);
+    const [low, high] = [plot.valToPos(lo[i], "y", true), plot.valToPos(hi[i], "y", true)];
+    ctx.moveTo(at, low);
+    ctx.lineTo(at, high);
+    ctx.moveTo(at - cap, low);
+    ctx.lineTo(at + cap, low);
+    ctx.moveTo(at - cap, high);
+    ctx.lineTo(at + cap, high);
+  }
+  ctx.stroke();
+  ctx.restore();
+}
+
+function describe(told) {
+  const parts = [`${spectrumName(told)}, ${dateTime(told.time)}`, `CN ${told.cn.mean.toFixed(2)} {${told.cn.set.join(", ")}}`];
+  if (told.bond) parts.push(`bond ${told.bond.mean.toFixed(3)} [${told.bond.lo.toFixed(3)}, ${told.bond.hi.toFixed(3)}] Å`);
+  if (told.angle) parts.push(`angle ${told.angle.mean.toFixed(1)}°`);
+  const along = Object.entries(told.context).map(([name, value]) => `${name} ${typeof value === "number" ? +value.toPrecision(4) : value}`);
+  return [...parts, ...along, ...told.flags].join(" · ");
+}
+
+function select(options, value, choose) {
+  const element = h("select", { onchange: () => choose(element.value) }, options.map((one) => h("option", { value: one, selected: one === value }, one === "scan" ? "scan number" : one)));
+  return element;
+}

@@ -1,0 +1,76 @@
+"""Figures of many spectra side by side: a table for notebooks and CSV."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from nearedge.streaming.summary import Json, stored_summary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nearedge.streaming.results import Result
+
+COLUMNS = (
+    *("key", "run", "scan", "stream", "spectrum", "time", "edge", "status", "reason"),
+    *("cn", "cn_map", "cn_set", "bond", "bond_lo", "bond_hi", "angle", "angle_lo", "angle_hi"),
+    *("bridge", "bridge_lo", "bridge_hi", "misfit", "ood_score", "ood_flag", "flags", "model"),
+    "latency",
+)
+
+
+def record(told: Json) -> dict[str, Any]:
+    """Return a summary as one flat record; the context's scalars follow the columns."""
+    cn, ood = told["cn"] or {}, told["ood"] or {}
+    intervals = {
+        name + suffix: (told[name] or {}).get(part)
+        for name in ("bond", "angle", "bridge")
+        for suffix, part in (("", "mean"), ("_lo", "lo"), ("_hi", "hi"))
+    }
+    return {
+        **{name: told.get(name) for name in COLUMNS},
+        "cn": cn.get("mean"),
+        "cn_map": cn.get("map"),
+        "cn_set": " ".join(map(str, cn.get("set", ()))),
+        **intervals,
+        "ood_score": ood.get("score"),
+        "ood_flag": ood.get("flag"),
+        "flags": " ".join(told["flags"]),
+        **{name: value for name, value in told["context"].items() if name not in COLUMNS},
+    }
+
+
+def trend(results: "Iterable[Result]") -> "pd.DataFrame":
+    """Return stored answers as a data frame, one row each, the oldest first.
+
+    Parameters
+    ----------
+    results
+        For example ``Results.open(…).search(edge="K")``.
+
+    Returns
+    -------
+    Data frame with the columns of `COLUMNS` and one for each scalar measured along; ``time`` is
+    UTC, lengths are Å and angles degrees.
+    """
+    import pandas as pd
+
+    records = [record(stored_summary(result.key, result.metadata)) for result in results]
+    frame = pd.DataFrame.from_records(records, columns=_columns(records))
+    frame["time"] = pd.to_datetime(frame["time"], unit="s", utc=True)
+    return frame.sort_values("time", kind="stable", ignore_index=True)
+
+
+def trend_csv(summaries: Iterable[Json]) -> str:
+    """Return summaries as CSV with a header line; ``time`` is seconds since the epoch."""
+    records = [record(told) for told in summaries]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fieldnames=_columns(records), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return out.getvalue()
+
+
+def _columns(records: Sequence[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys([*COLUMNS, *(name for one in records for name in one)]))
