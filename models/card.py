@@ -113,10 +113,7 @@ def _edges(pairs: list[list[str]]) -> tuple[tuple[str, str], ...]:
 
 
 @cache
-def _read(path: Path, _stamp: tuple[int, int]) -> Card:
-    sidecar = path.with_suffix(".json")
-    if not sidecar.is_file():
-        raise CardError(f"{path.name} has no card: expected {sidecar.name} beside it")
+def _read(path: Path, sidecar: Path, _stamps: tuple[tuple[int, int], ...]) -> Card:
     text = json.loads(sidecar.read_text())
     if text.pop("form", None) != FORM:
         raise CardError(f"{sidecar} is no card of form {FORM}: train the weights again")
@@ -147,8 +144,11 @@ def read_card(model: str) -> Card:
         If weights or card are missing, or the card describes other weights.
     """
     path = weights_path(model)
-    stat = path.stat()
-    return _read(path, (stat.st_mtime_ns, stat.st_size))
+    sidecar = path.with_suffix(".json")
+    if not sidecar.is_file():
+        raise CardError(f"{path.name} has no card: expected {sidecar.name} beside it")
+    stats = [file.stat() for file in (path, sidecar)]
+    return _read(path, sidecar, tuple((s.st_mtime_ns, s.st_size) for s in stats))
 
 
 def write_card(path: Path, **entries: Any) -> Card:

@@ -30,6 +30,8 @@ class EncoderSize:
         Of the hidden layers.
     dropout
         Share of hidden numbers dropped in training.
+    filters
+        Channels of the convolutions that read the spectrum first; 0: none.
     """
 
     grid: int
@@ -37,6 +39,29 @@ class EncoderSize:
     descriptors: int
     width: int = 128
     dropout: float = 0.15
+    filters: int = 0
+
+
+def _look(filters: int) -> nn.Module:
+    """Three channels (batch, 3, grid) to features (batch, n)."""
+    if not filters:
+        return nn.Flatten()
+    wide, narrow = filters * 4 // 3, filters * 2 // 3
+    return nn.Sequential(
+        nn.Conv1d(3, filters, 7, padding=3),
+        nn.SiLU(),
+        nn.Conv1d(filters, wide, 5, stride=2, padding=2),
+        nn.SiLU(),
+        nn.Conv1d(wide, narrow, 5, stride=2, padding=2),
+        nn.SiLU(),
+        nn.Flatten(),
+    )
+
+
+def _looked(size: EncoderSize) -> int:
+    """Count the features of `_look`."""
+    halved = (size.grid + 1) // 2
+    return size.filters * 2 // 3 * ((halved + 1) // 2) if size.filters else 3 * size.grid
 
 
 class Encoder(nn.Module):
@@ -46,7 +71,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.size = size
         n = size.width
-        self.read = nn.Linear(3 * size.grid + size.edges, n)
+        self.look = _look(size.filters)
+        self.read = nn.Linear(_looked(size) + size.edges, n)
         self.drop = nn.Dropout(size.dropout)
         self.hidden = nn.Linear(n, n)
         self.answer = nn.Linear(n, 2 * size.descriptors + CN_CLASSES)
@@ -68,7 +94,8 @@ class Encoder(nn.Module):
         both = mask[:, 2:] * mask[:, :-2]
         slope = functional.pad((values[:, 2:] - values[:, :-2]) * both, (1, 1)) * 3
         pair = functional.one_hot(edge, self.size.edges).to(values.dtype)
-        h = functional.silu(self.read(torch.cat([level, slope, mask, pair], 1)))
+        seen = self.look(torch.stack([level, slope, mask], 1))
+        h = functional.silu(self.read(torch.cat([seen, pair], 1)))
         out: Tensor = functional.silu(self.hidden(self.drop(h)))
         return out
 

@@ -190,6 +190,7 @@ def train_ensemble(
         descriptors=known.described.shape[1],
         width=recipe.width,
         dropout=recipe.dropout,
+        filters=recipe.filters,
     )
     ensemble = Ensemble(size, members=recipe.folds * recipe.rounds)
     standard = _standardise(ensemble, bank, known)

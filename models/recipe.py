@@ -29,6 +29,9 @@ class EncoderRecipe(Section):
 
     width: int = Field(default=128, ge=8, description="of the hidden layers")
     dropout: float = Field(default=0.2, ge=0, lt=1, description="share of hidden numbers dropped")
+    filters: int = Field(
+        default=0, ge=0, description="channels of convolutions that read first; 0: none"
+    )
     folds: int = Field(
         default=4, ge=2, description="parts of the families; each member leaves out one"
     )

@@ -200,8 +200,8 @@ def restore(training: DenoiserTraining, out: Path) -> None:
 def _tensors(read: Read, model: Diffusion, familiar: Familiar) -> dict[str, Tensor]:
     parts = {"encoder.": read.ensemble.state_dict(), "diffusion.": model.cpu().state_dict()}
     tensors = {p + name: value for p, state in parts.items() for name, value in state.items()}
-    tensors["outlier.mean"] = torch.from_numpy(familiar.mean).float()
-    tensors["outlier.covariance"] = torch.from_numpy(familiar.covariance).float()
+    tensors["outlier.mean"] = torch.tensor(familiar.mean, dtype=torch.float32)
+    tensors["outlier.covariance"] = torch.tensor(familiar.covariance, dtype=torch.float32)
     return {name: value.detach().contiguous() for name, value in tensors.items()}
 
 

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+import torch
+
+from nearedge.models import encoder
+from nearedge.models.encoder import EncoderSize, Ensemble
+
+SIZE = EncoderSize(grid=20, edges=2, descriptors=4, width=16, dropout=0.5)
+
+
+@pytest.fixture
+def ensemble():
+    torch.manual_seed(0)
+    return Ensemble(SIZE, members=3).eval()
+
+
+@pytest.fixture
+def spectra():
+    torch.manual_seed(1)
+    return torch.randn(5, 20), torch.ones(5, 20), torch.tensor([0, 1, 0, 1, 0])
+
+
+def test_expectation_has_positive_spread_and_probabilities(ensemble, spectra):
+    told = ensemble(*spectra)
+    assert told.mean.shape == told.spread.shape == (5, 4)
+    assert (told.spread > 0).all()
+    assert torch.allclose(told.cn.exp().sum(1), torch.ones(5), atol=2e-3)
+
+
+def test_what_is_masked_does_not_matter(ensemble, spectra):
+    values, mask, edge = spectra
+    mask = mask.clone()
+    mask[:, 12:] = 0
+    other = torch.where(mask > 0, values, torch.full_like(values, 7.0))
+    assert torch.equal(ensemble(values, mask, edge).mean, ensemble(other, mask, edge).mean)
+
+
+def test_the_edge_matters(ensemble, spectra):
+    values, mask, edge = spectra
+    assert not torch.allclose(
+        ensemble(values, mask, edge).mean, ensemble(values, mask, 1 - edge).mean
+    )
+
+
+def test_weights_choose_members(ensemble, spectra):
+    only = torch.zeros(5, 3)
+    only[:, 1] = 1
+    told = ensemble(*spectra, weights=only)
+    mean, log, _ = ensemble.members[1](*spectra)
+    assert torch.allclose(told.mean, mean, atol=1e-5)
+    assert torch.allclose(told.spread, log.exp(), atol=1e-3)
+
+
+def test_members_that_disagree_widen_the_spread(ensemble, spectra):
+    alone = torch.zeros(5, 3)
+    alone[:, 0] = 1
+    before = ensemble(*spectra, weights=alone).spread
+    with torch.no_grad():
+        ensemble.members[1].answer.bias[:4] += 10
+    assert (ensemble(*spectra).spread > before).all()
+
+
+def test_loss_falls_as_a_member_learns():
+    torch.manual_seed(0)
+    member = encoder.Encoder(EncoderSize(grid=20, edges=1, descriptors=2, width=32, dropout=0.0))
+    values, mask, edge = torch.randn(64, 20), torch.ones(64, 20), torch.zeros(64, dtype=torch.long)
+    target = torch.stack([values[:, 3], values[:, 7] * 0.5], 1)
+    target[::5, 1] = torch.nan
+    cn = (values[:, 0] > 0).long() + 4
+    optimiser = torch.optim.Adam(member.parameters(), 5e-3)
+    losses = []
+    for _ in range(150):
+        loss = encoder.loss(member(values, mask, edge), target, cn)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert np.isfinite(losses).all()
+    mean, _, logits = member(values, mask, edge)
+    assert (mean[:, 0] - target[:, 0]).abs().mean() < 0.2
+    assert (logits.argmax(1) == cn).float().mean() > 0.9
+
+
+def test_undefined_targets_teach_nothing():
+    answer = tuple(torch.zeros(3, n, requires_grad=True) for n in (2, 2, 11))
+    cn = torch.zeros(3, dtype=torch.long)
+    target = torch.tensor([[1.0, torch.nan]] * 3)
+    encoder.loss(answer, target, cn).backward()
+    assert answer[0].grad[:, 0].abs().min() > 0
+    assert (answer[0].grad[:, 1] == 0).all()

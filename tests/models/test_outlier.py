@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+from nearedge.models.outlier import familiarise
+
+
+@pytest.fixture(scope="module")
+def spectra():
+    """Smooth curves of three degrees of freedom, with a little noise."""
+    rng = np.random.default_rng(0)
+    x = np.linspace(0, 1, 60)
+    shapes = np.array([np.sin(2 * np.pi * k * x) for k in (1, 2, 3)])
+    return (
+        1 + rng.normal(size=(600, 3)) * [0.3, 0.2, 0.1] @ shapes + rng.normal(size=(600, 60)) * 0.01
+    )
+
+
+@pytest.fixture(scope="module")
+def familiar(spectra):
+    learned = spectra[:400]
+    edge = np.zeros(400, np.int64)
+    return familiarise(learned, np.ones_like(learned), edge, edges=1)
+
+
+def test_new_spectra_of_the_same_kind_are_familiar(familiar, spectra):
+    scores = [familiar.score(s, np.ones(60), edge=0) for s in spectra[400:]]
+    assert 0.2 < np.median(scores) < 1.5
+
+
+def test_other_shapes_are_not(familiar, spectra):
+    scores = [familiar.score(s, np.ones(60), edge=0) for s in spectra[400:]]
+    odd = spectra[400:] + 0.3 * np.sin(2 * np.pi * 7 * np.linspace(0, 1, 60))
+    strange = [familiar.score(s, np.ones(60), edge=0) for s in odd]
+    assert min(strange) > max(scores)
+
+
+def test_a_part_of_a_familiar_spectrum_is_familiar(familiar, spectra):
+    mask = (np.arange(60) < 25).astype(float)
+    scores = [familiar.score(s * mask, mask, edge=0) for s in spectra[400:]]
+    assert np.median(scores) < 1.5
+
+
+def test_what_was_not_measured_does_not_count(familiar, spectra):
+    mask = (np.arange(60) < 25).astype(float)
+    other = np.where(mask > 0, spectra[0], 99.0)
+    assert familiar.score(other, mask, edge=0) == familiar.score(spectra[0], mask, edge=0)
+
+
+def test_training_spectra_with_gaps_still_give_a_positive_definite_covariance():
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=(5, 30))
+    mask = (rng.random((5, 30)) < 0.6).astype(float)
+    familiar = familiarise(values * mask, mask, np.zeros(5, np.int64), edges=1)
+    assert np.linalg.eigvalsh(familiar.covariance[0]).min() > 0
+    assert np.isfinite(familiar.score(values[0], np.ones(30), edge=0))

@@ -1,0 +1,188 @@
+import csv
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nearedge.models import denoiser_training, encoder_training, rattle
+from nearedge.models.card import read_card
+from nearedge.models.dataset import read_dataset
+from nearedge.models.descriptors import CN_CLASSES, Expectation, count, describe
+from nearedge.models.inverter import Inverter
+from nearedge.models.recipe import Recipe, read_recipe
+from nearedge.models.training import load_sites, train
+from nearedge.models.xanes import normalise_xanes
+
+DATA = Path(__file__).parent.parent / "data" / "siox.parquet"
+EDGES = (("O", "K"), ("Si", "K"))
+RECIPE = Recipe.model_validate(
+    {
+        "atoms": 12,
+        "views": 3,
+        "encoder": {"width": 16, "folds": 2, "rounds": 1, "steps": 20, "batch": 8},
+        "denoiser": {"channels": 8, "layers": 1, "pool": 30, "steps": 6, "batch": 8, "donors": 2},
+        "report_every": 2,
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def sites():
+    return read_dataset(DATA)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained")
+    seen = []
+    card = train(
+        RECIPE,
+        data=[DATA],
+        out=out,
+        name="tiny",
+        device="cpu",
+        progress=lambda stage, done, total, figures: seen.append((stage, done, total)),
+    )
+    return card, out, seen
+
+
+def test_training_writes_weights_card_and_log(trained):
+    card, out, seen = trained
+    assert card == read_card(str(out / "tiny.safetensors"))
+    assert card.edges == EDGES
+    assert card.data["train"]["sites"] == 24
+    assert set(card.figures["val"]) == {"clean", "measured"}
+    with (out / "log.csv").open() as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["2", "4", "6"]
+    assert ("denoiser", 6, 6) in seen
+
+
+def test_training_again_gives_the_same_weights(trained, tmp_path):
+    card, _, _ = trained
+    again = train(RECIPE, data=[DATA], out=tmp_path, name="other", device="cpu")
+    assert again.digest == card.digest
+
+
+def test_resumed_training_gives_the_same_weights(trained, tmp_path):
+    card, _, _ = trained
+
+    def stop(stage, done, total, figures):
+        if stage == "denoiser" and done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(RECIPE, data=[DATA], out=tmp_path, device="cpu", progress=stop)
+    resumed = train(RECIPE, data=[DATA], out=tmp_path, device="cpu", resume=True)
+    assert resumed.digest == card.digest
+
+
+def test_trained_model_inverts(trained, sites):
+    card, _, _ = trained
+    inverter = Inverter.load(str(card.path), device="cpu")
+    site = next(s for s in sites if s.split == "val")
+    answer = inverter.invert([normalise_xanes(site.spectrum)], seeds=[1], samples=3)[0]
+    assert answer.samples.positions.shape == (3, 12, 3)
+    assert answer.model == card.digest
+
+
+def test_only_train_and_val_are_read(sites, tmp_path):
+    from nearedge.models.dataset import write_dataset
+
+    foreign = [replace(s, id=f"t{k}", split=("test", "glass")[k % 2]) for k, s in enumerate(sites)]
+    write_dataset([*sites, *foreign], tmp_path / "all.parquet")
+    loaded = load_sites([tmp_path / "all.parquet"], span=RECIPE.grid)
+    assert {s.split for s in [*loaded.train, *loaded.bare]} == {"train"}
+    assert {s.split for s in loaded.held_out} == {"val"}
+
+
+def test_data_without_held_out_sites_are_refused(sites, tmp_path):
+    from nearedge.models.dataset import write_dataset
+
+    write_dataset([s for s in sites if s.split == "train"], tmp_path / "train.parquet")
+    with pytest.raises(ValueError, match="0 of val"):
+        load_sites([tmp_path / "train.parquet"], span=RECIPE.grid)
+
+
+def test_members_are_blind_to_whole_families(sites):
+    twice = [*sites, *[replace(s, id=s.id + "b") for s in sites]]
+    folds = encoder_training.partition(twice, folds=4, rounds=2, seed=0)
+    assert (folds[:, : len(sites)] == folds[:, len(sites) :]).all()
+    weights = encoder_training.blind_weights(folds, parts=4)
+    assert np.allclose(weights.sum(1), 1)
+    assert (np.count_nonzero(weights, axis=1) == 2).all()
+
+
+def test_borrowed_expectation_errs_as_the_donor_does():
+    d = count(2)
+    told = Expectation(
+        torch.ones(1, d) * 3, torch.ones(1, d), torch.zeros(1, CN_CLASSES), torch.tensor([0])
+    )
+    truth, donor = torch.full((1, d), 2.0), torch.full((1, d), 2.9)
+    truth[0, -1] = torch.nan
+    lent = denoiser_training.borrow(truth, donor, told, torch.zeros(1, d))
+    assert torch.allclose(lent.mean[0, :-1], torch.full((d - 1,), 2.1))
+    assert lent.mean[0, -1] == 3
+
+
+def test_donors_are_the_most_similar_sites_of_the_same_edge(sites):
+    labelled = denoiser_training.as_clusters(
+        [s for s in sites if s.split == "train"], atoms=12, vocabulary=("O", "Si"), edges=EDGES
+    )
+    scale = torch.ones(2, count(2))
+    donors = denoiser_training.find_donors(labelled, labelled, scale=scale, donors=3)
+    assert donors[:, 0].tolist() == list(range(len(donors)))
+    assert (labelled.edge[donors] == labelled.edge[:, None]).all()
+
+
+def test_a_cluster_of_an_unknown_species_is_refused(sites):
+    with pytest.raises(ValueError, match="holds Si"):
+        denoiser_training.as_clusters(sites, atoms=12, vocabulary=("O",), edges=EDGES)
+
+
+def test_rattled_clusters_keep_their_neighbourhood(sites):
+    site = next(s for s in sites if s.absorber == "Si" and s.cn == 4)
+    rng = np.random.default_rng(0)
+    species, positions = rattle.displace(site, rng, rattle=0.03, strain=0.012)
+    lengths = np.linalg.norm(positions, axis=1)
+    assert (np.diff(lengths) >= 0).all()
+    assert Counter(species.tolist()) == Counter(site.species.tolist())
+    before = describe("Si", site.species, site.positions, vocabulary=("O", "Si"))
+    after = describe("Si", species, positions, vocabulary=("O", "Si"))
+    assert 0 < np.abs(after - before)[:4].max() < 0.25
+
+
+def test_rattling_has_the_stated_size(sites):
+    site = sites[0]
+    rng = np.random.default_rng(0)
+    still = replace(site, positions=np.array([[0, 0, 2.0]]), species=site.species[:1])
+    moved = np.array(
+        [rattle.displace(still, rng, rattle=0.1, strain=0.0)[1][0] for _ in range(4000)]
+    )
+    apart = moved - still.positions[0]
+    # the atom's and the absorber's own displacement add up
+    assert np.sqrt((apart**2).sum(1).mean()) == pytest.approx(0.1 * 2**0.5, rel=0.03)
+
+
+def test_clusters_are_drawn_by_group_and_usual_ones_thinned(sites):
+    rattling = rattle.Rattling(groups=(("amcsd", 1.0),), usual_share=0.0)
+    weights = rattle.site_weights(sites, rattling)
+    assert weights.sum() == pytest.approx(1)
+    assert all(w == 0 for w, s in zip(weights, sites, strict=True) if s.group != "amcsd")
+
+
+def test_recipe_refuses_unknown_keys(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("denoiser: {stepps: 5}\n")
+    with pytest.raises(ValueError, match="stepps"):
+        read_recipe(path)
+
+
+def test_recipe_of_the_shipped_weights_reads():
+    from importlib.resources import files
+
+    text = files("nearedge.models.weights") / "siox.yaml"
+    recipe = read_recipe(Path(str(text)))
+    assert recipe.model_dump(mode="json") == read_card("siox").recipe
