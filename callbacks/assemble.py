@@ -128,7 +128,7 @@ class Assembler:
 
     def _take(self, document: Document, raw: Mapping[str, Any]) -> None:
         for parent in _parents(document):
-            if self._run_of.get(parent) is None:
+            if not self._has_come(parent):
                 overflow = self._orphans.add(parent, document, at=self._clock())
                 self._report_orphans(overflow)
                 return
@@ -139,6 +139,13 @@ class Assembler:
             self._stop(document)
         else:
             self._pass_on(document, raw, self._open(uid))
+
+    def _has_come(self, parent: str) -> bool:
+        uid = self._run_of.get(parent)
+        if uid is None or self._finished.get(uid) is not None:
+            return uid is not None
+        # a run that was forgotten comes again from its start
+        return uid in self._runs and self._runs[uid].knows(parent)
 
     def _run_uid(self, document: Document) -> str:
         match document:

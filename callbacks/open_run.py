@@ -29,7 +29,7 @@ from nearedge.callbacks.documents import (
 from nearedge.callbacks.external import dataset_of, dataset_of_resource
 from nearedge.callbacks.instrument import Finish, Instrument
 from nearedge.callbacks.measurement import Measurement, Run
-from nearedge.callbacks.readings import MAX_BLOCK, Files, Readings
+from nearedge.callbacks.readings import MAX_BLOCK, MAX_READINGS, Files, Readings
 from nearedge.callbacks.recognise import DARK_ROLES, Dark, Darks, Kind, recognise
 
 BASELINE = "baseline"
@@ -108,6 +108,8 @@ class OpenRun:
         self._files = Files()
         self._key_of_file: dict[str, str] = {}
         self._touched: set[tuple[str, int]] = set()
+        roles = instrument.roles.model_copy(update={"context": ()})
+        self._signal_keys = data_keys_of(roles)
         self.sent = 0
 
     # documents
@@ -137,10 +139,12 @@ class OpenRun:
             case StreamResource() | Resource():
                 return self._file(doc)
             case Datum():
-                self._files.datums[doc.datum_id] = doc
-                for stream in self._streams.values():
-                    self._touch(stream, stream.waiting())
-        return None
+                return self._datum(doc)
+        return "malformed"
+
+    def knows(self, uid: str) -> bool:
+        """Tell whether a descriptor or a file's document has come."""
+        return uid in self._stream_names or uid in self._files.datasets
 
     def _describe(self, doc: Descriptor) -> str | None:
         if doc.uid in self._stream_names:
@@ -159,7 +163,10 @@ class OpenRun:
         return self._streams[name]
 
     def _event(self, doc: Event) -> str | None:
-        stream = self._streams.get(self._stream_names[doc.descriptor])
+        name = self._stream_names.get(doc.descriptor)
+        if name is None:
+            return "malformed"
+        stream = self._streams.get(name)
         if stream is None:
             return None
         refused = stream.add(doc)
@@ -167,12 +174,27 @@ class OpenRun:
         return refused
 
     def _stream_datum(self, doc: StreamDatum) -> str | None:
-        stream = self._streams.get(self._stream_names[doc.descriptor])
+        name = self._stream_names.get(doc.descriptor)
+        key = self._key_of_file.get(doc.stream_resource)
+        if name is None or key is None:
+            return "malformed"
+        stream = self._streams.get(name)
         if stream is None:
             return None
-        seqs, refused = stream.locate(doc, self._key_of_file[doc.stream_resource])
+        seqs, refused = stream.locate(doc, key)
         self._touch(stream, seqs)
         return refused
+
+    def _datum(self, doc: Datum) -> str | None:
+        if doc.resource not in self._files.datasets:
+            return "malformed"
+        if len(self._files.datums) >= MAX_READINGS:
+            return "too-many-readings"
+        self._files.datums[doc.datum_id] = doc
+        if self._is_grouped:
+            for stream in self._streams.values():
+                self._touch(stream, stream.waiting())
+        return None
 
     def _file(self, doc: StreamResource | Resource) -> str | None:
         if doc.uid in self._files.datasets:
@@ -292,8 +314,7 @@ class OpenRun:
         return [self._streams[name] for name in names if name in self._streams]
 
     def _is_spectral(self, stream: Readings) -> bool:
-        roles = self._instrument.roles.model_copy(update={"context": ()})
-        return bool(stream.measures & data_keys_of(roles))
+        return bool(stream.measures & self._signal_keys)
 
     def _remaining(self) -> Iterator[Part]:
         """Yield the spectra that are not finished, as far as they have come."""

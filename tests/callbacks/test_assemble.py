@@ -264,6 +264,36 @@ def test_hostile_documents_are_counted_and_hurt_nothing(
     assert heard.only.complete and len(heard.only.columns["energy"]) == 5
 
 
+def test_documents_that_refer_to_the_wrong_kind_are_counted(
+    hearing, compose, scan_points, transmission
+):
+    documents = compose("a", scan_points(5))
+    descriptor = documents[1][1]["uid"]
+    file = {"uid": "r", "run_start": "a", "data_key": "k", "mimetype": "m", "uri": "u"}
+    span = {"start": 0, "stop": 1}
+    wrong = [
+        ("stream_resource", file),
+        ("event", {"descriptor": "r", "seq_num": 1, "time": 0.0, "data": {}}),
+        ("datum", {"resource": descriptor, "datum_id": "x", "datum_kwargs": {}}),
+        ("stream_datum", {"stream_resource": descriptor, "descriptor": descriptor,
+                          "indices": span, "seq_nums": span}),
+    ]  # fmt: skip
+    heard = hearing(transmission).take([*documents[:3], *wrong, *documents[3:]])
+    assert heard.reasons == ["malformed"] * 3
+    assert heard.only.complete and len(heard.only.columns["energy"]) == 5
+
+
+def test_a_run_that_was_forgotten_may_come_again_in_any_order(
+    hearing, compose, scan_points, transmission
+):
+    documents = compose("a", scan_points(5))
+    heard = hearing(transmission).take(documents)
+    heard.assembler.forget("a")
+    heard.take([documents[2], documents[0], documents[1], *documents[3:]])
+    first, second = heard.finals
+    assert seen_in(first) == seen_in(second) and not heard.discards
+
+
 def test_values_that_are_no_numbers_become_nan(hearing, compose, scan_points, transmission):
     events = scan_points(5)
     events[1]["it"], events[2]["it"], events[3]["it"] = None, "n/a", {"x": 1}
