@@ -68,7 +68,7 @@ class Plan:
     samples: int = 32
     quality: Quality = Quality.DEFAULT
     seed: int = 0
-    most: int | None = 80
+    most: int | None = 40
     baselines: bool = True
     noise: bool = True
     trees: int = 200
