@@ -124,7 +124,7 @@ def _read(path: Path, sidecar: Path, _stamps: tuple[tuple[int, int], ...]) -> Ca
             "copy both files together"
         )
     text["edges"] = _edges(text["edges"])
-    for key in ("species", "grid", "limits"):
+    for key in {"species", "grid", "limits"} & set(text):
         text[key] = tuple(text[key])
     return Card(path=path, digest=digest, **text)
 
