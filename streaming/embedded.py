@@ -145,8 +145,9 @@ def _await(
         if port.exists() and _healthy(base := f"http://127.0.0.1:{port.read_text()}"):
             return f"{base}/api/v1"
         time.sleep(0.05)
-    tail = (folder / LOG).read_text(errors="replace")[-2000:]
     ended = process.poll()
+    process.kill()  # it has nothing to put in order, and heeds nothing before it serves
+    tail = (folder / LOG).read_text(errors="replace")[-2000:]
     what = f"did not start in {timeout_s:g} s" if ended is None else f"ended with code {ended}"
     raise RuntimeError(f"the embedded Tiled server {what}; the end of {folder / LOG}:\n{tail}")
 

@@ -1,7 +1,6 @@
-import os
-import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import httpx
@@ -13,9 +12,12 @@ from nearedge.streaming.embedded import LOG, embedded_server, server_config
 
 def is_served(uri: str) -> bool:
     try:
-        return httpx.get(uri, timeout=5).status_code in (200, 401)
-    except httpx.TransportError:
+        httpx.get(uri, timeout=5)
+    except httpx.ConnectError:
         return False
+    except httpx.TransportError:
+        pass  # slow, or in the middle of ending
+    return True
 
 
 @pytest.mark.system
@@ -44,12 +46,15 @@ def test_it_ends_with_its_parent_even_if_that_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         uri = parent.stdout.readline().decode().strip()
-        assert is_served(uri)
-        os.kill(parent.pid, signal.SIGKILL)
-    for _ in range(200):
+        served = is_served(uri)
+        parent.kill()
+    assert served
+    patience = threading.Event()
+    for _ in range(600):
         if not is_served(uri):
             return
-    pytest.fail("the server outlived its parent")
+        patience.wait(0.1)
+    pytest.fail("the server outlived its parent by a minute")
 
 
 def test_a_server_that_fails_to_start_shows_its_log(tmp_path: Path) -> None:

@@ -1,0 +1,126 @@
+"""Time the writing of results into an embedded Tiled server, 16 samples of 12 atoms each.
+
+python benchmarks/write_latency.py [--results 30] [--threads 4]
+"""
+
+import argparse
+import json
+import os
+import time
+
+import numpy as np
+
+from nearedge.callbacks.measurement import Measurement, Run
+from nearedge.models import (
+    Estimates,
+    Interval,
+    Inversion,
+    NormalisedSpectrum,
+    Quality,
+    Samples,
+    Technique,
+)
+from nearedge.streaming.catalog import connect, results_container
+from nearedge.streaming.embedded import embedded_server
+from nearedge.streaming.results import Provenance, Results, ResultWriter
+
+POINTS, SAMPLES, ATOMS = 120, 16, 12
+
+
+def measurement(rng: np.random.Generator) -> Measurement:
+    return Measurement(
+        run=Run(uid="run", scan_id=1, time=time.time(), start={}),
+        stream="primary",
+        spectrum="0",
+        columns={name: rng.random(POINTS) for name in ("energy", "i0", "it")},
+        complete=True,
+        final=True,
+        time=time.time(),
+    )
+
+
+def spectrum(rng: np.random.Generator) -> NormalisedSpectrum:
+    return NormalisedSpectrum(
+        **{name: rng.random(POINTS) for name in ("energy", "mu", "norm", "flat")},
+        e0=1846.0,
+        edge_step=1.0,
+        technique=Technique.XANES,
+        absorber="Si",
+        edge="K",
+    )
+
+
+def inversion(rng: np.random.Generator) -> Inversion:
+    around = Interval(mean=1.6, lo=1.5, hi=1.7)
+    return Inversion(
+        absorber="Si",
+        edge="K",
+        samples=Samples(
+            species=np.full((SAMPLES, ATOMS), "O"),
+            positions=rng.normal(size=(SAMPLES, ATOMS, 3)).astype(np.float32),
+            weights=np.full(SAMPLES, 1 / SAMPLES),
+        ),
+        estimates=Estimates(
+            cn_prob=np.full(8, 0.125),
+            cn_mean=4.0,
+            cn_map=4,
+            cn_set=(4,),
+            bond=around,
+            angle=around,
+            bridge=None,
+            sample_cn=np.full(SAMPLES, 4),
+            sample_bond=rng.random(SAMPLES),
+            sample_angle=rng.random(SAMPLES),
+            rdf_r=np.linspace(0, 5, 101),
+            rdf={"O": rng.random(101), "Si": rng.random(101)},
+        ),
+        grid=np.linspace(-10, 50, 128),
+        condition=rng.random(128),
+        ood_score=0.1,
+        ood_flag=False,
+        misfit=None,
+        model="benchmark",
+        seed=0,
+        quality=Quality.DEFAULT,
+        seconds=0.5,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--results", type=int, default=30)
+    parser.add_argument("--threads", type=int, default=4)
+    options = parser.parse_args()
+    rng, seconds = np.random.default_rng(0), []
+    with embedded_server() as server:
+        box = results_container(connect(server.uri, api_key=server.api_key), "inversions")
+        writer = ResultWriter(box, threads=options.threads)
+        for i in range(options.results + 1):  # the first opens the connections
+            values = (measurement(rng), spectrum(rng), inversion(rng))
+            provenance = Provenance(config="benchmark", code="0", written=time.time())
+            begin = time.perf_counter()
+            writer.write(f"result-{i}", *values, provenance=provenance)
+            seconds.append(time.perf_counter() - begin)
+        writer.close()
+        complete = sum(1 for _ in Results(box).search())
+    p50, p95 = np.percentile(seconds[1:], [50, 95])
+    print(
+        json.dumps(
+            {
+                "results": options.results,
+                "complete": complete - 1,
+                "threads": options.threads,
+                "write_s": {
+                    "p50": round(p50, 3),
+                    "p95": round(p95, 3),
+                    "first": round(seconds[0], 3),
+                },
+                "load": os.getloadavg()[0],
+            },
+            indent=1,
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
