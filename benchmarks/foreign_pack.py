@@ -46,8 +46,6 @@ def measured(folder: Path) -> Iterator[Site]:
     for path in sorted([*folder.rglob("*.xdi"), *folder.rglob("*.msa")]):
         name = "eels" if path.suffix == ".msa" else "xanes-transmission"
         profile = load_profile((name,), environ={})
-            ("eels" if path.suffix == ".msa" else "xanes-transmission",), environ={}
-        )
         for one in read_spectra(path, profile.instrument):
             found = one.spectrum
             if not hasattr(found, "reason"):
