@@ -26,6 +26,9 @@ def demo(
     scans: Scans = None,
     samples: Samples = None,
     device: Device = None,
+    stay: Annotated[
+        bool, typer.Option(help="Keep the live page up after the last result, until Ctrl-C.")
+    ] = False,
 ) -> None:
     """Simulate a beamline and invert its spectra while they are measured; compare with the truth.
 
@@ -36,21 +39,21 @@ def demo(
     profile = simulated(config, scans=scans, samples=samples, device=device)
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
-        good = run_and_report(profile, keep.resolve(), kept=True)
+        good = run_and_report(profile, keep.resolve(), kept=True, stay=stay)
     else:
         with tempfile.TemporaryDirectory(prefix="nearedge-", ignore_cleanup_errors=True) as folder:
-            good = run_and_report(profile, Path(folder), kept=False)
+            good = run_and_report(profile, Path(folder), kept=False, stay=stay)
     raise typer.Exit(0 if good else 1)
 
 
-def run_and_report(profile: "Profile", directory: Path, *, kept: bool) -> bool:
+def run_and_report(profile: "Profile", directory: Path, *, kept: bool, stay: bool = False) -> bool:
     """Run a demo, print its summary, and return whether it was good."""
     from rich.console import Console
 
     from nearedge.sim.demo import keep_files, print_report, run_demo
 
     console = Console()
-    report = run_demo(profile, directory, console)
+    report = run_demo(profile, directory, console, stay=stay)
     print_report(report, console)
     if kept:
         keep_files(report, directory)

@@ -14,8 +14,16 @@ from nearedge.models.card import read_card
 from nearedge.sim.beamline_process import BeamlineProcess, Outcome, Storage, running_beamline
 from nearedge.sim.comparison import compare, summary_table, verdict
 from nearedge.sim.proxy import ProxyAddress, running_proxy
+from nearedge.streaming.feed import Feed
 from nearedge.streaming.job import State
-from nearedge.streaming.opening import Server, connected, ledger_for, results_of, serving
+from nearedge.streaming.opening import (
+    Server,
+    connected,
+    ledger_for,
+    page_of,
+    results_of,
+    serving,
+)
 from nearedge.streaming.profile import Profile
 from nearedge.streaming.row import Row
 from nearedge.streaming.stopping import stop_signals
@@ -78,7 +86,7 @@ class Results:
             return tuple(self._rows)
 
 
-def run_demo(profile: Profile, directory: Path, console: Console) -> Report:
+def run_demo(profile: Profile, directory: Path, console: Console, *, stay: bool = False) -> Report:
     """Run everything until each simulated spectrum has its result.
 
     Parameters
@@ -106,6 +114,9 @@ def run_demo(profile: Profile, directory: Path, console: Console) -> Report:
             running_beamline(profile, storage(profile, server, directory))
         )
         outcome = await_end(beamline, results, profile, stopped)
+        if stay and not stopped.is_set():
+            console.print("everything is measured; the page stays until Ctrl-C")
+            stopped.wait()
     return Report(
         profile=profile,
         rows=results.rows(),
@@ -142,7 +153,7 @@ def serving_demo(
     profile: Profile, server: Server, console: Console, results: Results
 ) -> Iterator[None]:
     """Run the service, as `nearedge run` does."""
-    source = ZmqSource(profile.source)
+    source, feed = ZmqSource(profile.source), Feed()
     with (
         ledger_for(profile, server) as ledger,
         showing(console, counts=ledger.counts) as show,
@@ -151,9 +162,13 @@ def serving_demo(
             source=source,
             ledger=ledger,
             put=results_of(profile, server).put,
-            listeners=[results.add, show],
-        ),
+            listeners=[results.add, show, feed],
+            partial_listeners=[feed.show_partial],
+        ) as service,
+        page_of(profile, service=service, feed=feed, server=server) as address,
     ):
+        if address is not None:
+            console.print(f"the live page: {address}", highlight=False, soft_wrap=True)
         if not source.ready.wait(READY_S):
             raise RuntimeError(f"no connection to the 0MQ proxy at {profile.source.address}")
         yield

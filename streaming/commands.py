@@ -17,13 +17,15 @@ def run(config: Configs = None, device: Device = None, samples: Samples = None) 
     from rich.console import Console
 
     from nearedge.streaming.configuration import describe
-    from nearedge.streaming.opening import connected, ledger_for, results_of, serving
+    from nearedge.streaming.feed import Feed
+    from nearedge.streaming.opening import connected, ledger_for, page_of, results_of, serving
     from nearedge.streaming.stopping import stop_signals
     from nearedge.streaming.table import showing
     from nearedge.streaming.zmq_source import ZmqSource
 
     profile = profile_of(config, device=device, samples=samples)
     typer.echo(describe(profile), err=True)
+    feed = Feed()
     with (
         stop_signals() as stopped,
         connected(profile) as server,
@@ -34,9 +36,13 @@ def run(config: Configs = None, device: Device = None, samples: Samples = None) 
             source=ZmqSource(profile.source),
             ledger=ledger,
             put=results_of(profile, server).put,
-            listeners=[show],
-        ),
+            listeners=[show, feed],
+            partial_listeners=[feed.show_partial],
+        ) as service,
+        page_of(profile, service=service, feed=feed, server=server) as address,
     ):
+        if address is not None:
+            typer.echo(f"the live page: {address}", err=True)
         stopped.wait()
 
 

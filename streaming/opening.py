@@ -5,12 +5,14 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from nearedge.callbacks.measurement import Measurement
 from nearedge.models.card import Card, read_card
 from nearedge.streaming.catalog import Client, connect, results_container
 from nearedge.streaming.embedded import embedded_server
+from nearedge.streaming.feed import Feed
 from nearedge.streaming.key import result_key
 from nearedge.streaming.ledger import Ledger
 from nearedge.streaming.profile import Profile
@@ -93,12 +95,13 @@ def ledger_for(profile: Profile, server: Server) -> Iterator[Ledger]:
 
 def results_of(profile: Profile, server: Server) -> Storing:
     """Return what writes rows to a server; it connects when there is the first."""
+    return Storing(partial(results_box, profile, server), config=profile.digest())
 
-    def container() -> Client:
-        client = connect(server.uri, api_key=server.api_key)
-        return results_container(client, profile.catalog.results)
 
-    return Storing(container, config=profile.digest())
+def results_box(profile: Profile, server: Server) -> Client:
+    """Return the container of a profile's results, made if it is not there."""
+    client = connect(server.uri, api_key=server.api_key)
+    return results_container(client, profile.catalog.results)
 
 
 @contextmanager
@@ -156,3 +159,36 @@ def key_of(measurement: Measurement, *, profile: Profile, card: Card) -> str:
         model_digest=card.digest,
         config_digest=profile.digest(),
     )
+
+
+@contextmanager
+def page_of(
+    profile: Profile, *, service: Service, feed: Feed, server: Server
+) -> Iterator[str | None]:
+    """Serve the live page of a service until the end of the block; yield its address.
+
+    Parameters
+    ----------
+    profile
+        Says on which port, or that no page is wanted: then the address is None.
+    service, feed
+        What is shown; the feed listens to the service's rows and partial answers.
+    server
+        Whose stored results are shown as well.
+
+    Raises
+    ------
+    nearedge.streaming.web.PageError
+        If the port is taken.
+    """
+    from nearedge.streaming.history import History
+    from nearedge.streaming.web import serving_page
+
+    with serving_page(
+        service,
+        feed,
+        port=profile.service.page_port,
+        history=History(partial(results_box, profile, server)),
+        title=profile.title,
+    ) as address:
+        yield address

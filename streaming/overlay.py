@@ -8,7 +8,6 @@ one. Near atoms count more than far ones (weight 1/r²), since the spectrum know
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from nearedge.models import Array, Samples
 
@@ -132,6 +131,8 @@ def _settle(
     target: Array, moved: Array, forbidden: Array, weight: Array, turn: Array
 ) -> tuple[float, Array, Array]:
     """Assign and turn by turns; return the cost, the positions and the squared distances."""
+    from scipy.optimize import linear_sum_assignment  # slow to import, and the service starts first
+
     for _ in range(ROUNDS):
         cost = weight[:, None] * _squares(target, moved @ turn) + forbidden
         rows, columns = linear_sum_assignment(cost)

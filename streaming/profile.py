@@ -76,12 +76,19 @@ class Worker(Section):
 
 
 class Service(Section):
-    """The service's own files."""
+    """The service's own files, and its live page."""
 
     ledger: str | None = Field(
         None,
         description="SQLite file of the work to do; null: beside the embedded catalog or in the "
         "user's state folder",
+    )
+    page_port: int | None = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="port of the live page, /metrics and /readyz on the loopback; 0: any that is "
+        "free; null: none of them",
     )
 
 
