@@ -33,7 +33,7 @@ from nearedge.streaming.zmq_source import ZmqSource
 BACKUP = "raw-backup"  # documents that Tiled did not take
 LOOK_S = 0.25
 PATIENCE_S = 180.0  # without any new result, after the beamline has ended
-READY_S = 60.0
+READY_S = 120.0  # on a machine that does much else
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
