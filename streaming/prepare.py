@@ -32,16 +32,17 @@ def prepare(
         spectrum = reduce(raw, instrument) if isinstance(raw, Measurement) else raw
         if isinstance(spectrum, Rejected):
             return spectrum
-        if not supports(spectrum.absorber, spectrum.edge):
-            return _unsupported(spectrum)
-        return normalise(spectrum, instrument.normalise)
+        outcome = normalise(spectrum, instrument.normalise)
+        if isinstance(outcome, Rejected) or supports(outcome.absorber, outcome.edge):
+            return outcome
+        return _unsupported(outcome)
     except Exception as e:  # a bug of ours must cost no measurement: it is recorded with its reason
         logger.exception("reading a spectrum raised")
         detail = f"nearedge itself failed on it, please report: {type(e).__name__}: {e}"
         return Rejected(reason=Reason.UNREADABLE, detail=detail)
 
 
-def _unsupported(spectrum: Spectrum) -> Rejected:
+def _unsupported(spectrum: NormalisedSpectrum) -> Rejected:
     detail = (
         f"the model knows no {spectrum.absorber} {spectrum.edge} edge: set absorber and edge in "
         "the profile, or name another model in worker.model"
