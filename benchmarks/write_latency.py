@@ -1,6 +1,6 @@
 """Time the writing of results into an embedded Tiled server, 16 samples of 12 atoms each.
 
-python benchmarks/write_latency.py [--results 30] [--threads 4]
+python benchmarks/write_latency.py [--results 30] [--threads 8]
 """
 
 import argparse
@@ -22,6 +22,7 @@ from nearedge.models import (
 )
 from nearedge.streaming.catalog import connect, results_container
 from nearedge.streaming.embedded import embedded_server
+from nearedge.streaming.result_writer import THREADS
 from nearedge.streaming.results import Provenance, Results, ResultWriter
 
 POINTS, SAMPLES, ATOMS = 120, 16, 12
@@ -89,7 +90,7 @@ def inversion(rng: np.random.Generator) -> Inversion:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--results", type=int, default=30)
-    parser.add_argument("--threads", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=THREADS)
     options = parser.parse_args()
     rng, seconds = np.random.default_rng(0), []
     with embedded_server() as server:

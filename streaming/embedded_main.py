@@ -6,6 +6,7 @@ import sys
 import threading
 from pathlib import Path
 
+import tiled.adapters.zarr  # noqa: F401 - else it would be loaded within the first write
 import uvicorn
 from tiled.commandline._catalog import init  # `tiled catalog init`, without a second interpreter
 from tiled.config import parse_configs

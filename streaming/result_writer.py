@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import dask.array  # noqa: F401 - Tiled would load it, for a second, within the first write
 import numpy as np
 from tiled.client.utils import ClientError
 from tiled.structures.core import Spec
@@ -15,7 +16,7 @@ from nearedge.streaming.catalog import CONFLICT, Client
 from nearedge.streaming.layout import Provenance
 
 WRITING, COMPLETE, REJECTED = "writing", "complete", "rejected"
-THREADS = 4
+THREADS = 8  # one for each array
 
 
 class ResultWriter:
