@@ -30,15 +30,17 @@ def invert(
     device: Device = None,
 ) -> None:
     """Invert spectra of files; one that cannot be inverted is written with its reason."""
-    from nearedge.models.inverter import Inverter
+    from nearedge.models.card import read_card
     from nearedge.streaming import invert as inverting
     from nearedge.streaming.files import read_spectra
+    from nearedge.streaming.worker import load_inverter
 
     profile = profile_of(config, device=device, samples=samples)
     worker = profile.worker
     write = inverting.writer_for(out)
     asked = [one for file in files for one in read_spectra(file, profile.instrument)]
-    inverter = Inverter.load(worker.model, device=worker.device, threads=worker.threads)
+    supports = read_card(worker.model).supports
+    inverter = load_inverter(worker)
     effort = inverting.Effort(samples=worker.samples, quality=worker.quality, seed=seed)
     with progress() as bar:
         answers = list(
@@ -47,7 +49,7 @@ def invert(
                     asked,
                     profile.instrument,
                     inverter=inverter,
-                    supports=inverter.supports,
+                    supports=supports,
                     effort=effort,
                 ),
                 total=len(asked),

@@ -57,6 +57,9 @@ Load = Callable[[profile.Worker], Inverts]
 
 def load_inverter(settings: profile.Worker) -> Inverts:
     """Load the model on its device; this imports torch."""
+    # threads that wait by spinning cost ten times the work itself when other processes want the
+    # cores; OpenMP reads this once, when torch brings it in
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from nearedge.models.inverter import Inverter
 
     inverter: Inverts = Inverter.load(

@@ -77,7 +77,7 @@ class ScriptedWorker:
     def close(self) -> None:
         self.closed.set()
 
-    def invert(self, spectra, *, seeds):
+    def invert(self, spectra, *, seeds, quality=None):
         self.batches.append(len(spectra))
         if self.script:
             raise self.script.pop(0)
@@ -343,7 +343,7 @@ def test_stopping_hands_back_what_the_worker_holds(build, ledger):
     busy = threading.Event()
 
     class Busy(ScriptedWorker):
-        def invert(self, spectra, *, seeds):
+        def invert(self, spectra, *, seeds, quality=None):
             busy.set()
             self.closed.wait(30)
             raise WorkerDied("the worker was closed")
@@ -393,3 +393,32 @@ def test_a_dead_services_work_is_taken_up(build, tmp_path, ledger):
     with waiting:
         assert waiting.drain(20)
     assert [row.status for row in waiting.rows] == [State.COMPLETE]
+
+
+def test_a_scan_that_runs_is_shown_and_never_stored(build, ledger, monkeypatch):
+    growing = PROFILE.model_copy(
+        update={"instrument": PROFILE.instrument.model_copy(update={"partial_every_s": 1e-9})}
+    )
+    monkeypatch.setattr(f"{__name__}.PROFILE", growing)
+    catalog, shown, answered = Catalog(), [], threading.Event()
+
+    def show(measurement, outcome, inversion):
+        shown.append((measurement, outcome, inversion))
+        if inversion is not None:
+            answered.set()
+
+    running = scan()[:-1]  # no stop
+    service = build(running, catalog=catalog, stays=True, partial_listeners=[show])
+    with service:
+        assert answered.wait(20)
+    assert not any(measurement.final for measurement, _, _ in shown)
+    assert sum(ledger.counts().values()) == 0
+    assert catalog.rows == {}
+    assert service.rows == []
+
+
+def test_without_anyone_to_show_it_to_there_are_no_partial_answers(build, ledger):
+    worker = ScriptedWorker()
+    with build(scan(), worker=worker) as service:
+        assert service.drain(20)
+    assert worker.batches == [1]
