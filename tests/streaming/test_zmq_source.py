@@ -59,7 +59,7 @@ def test_documents_come_in_order_with_their_names(hub: Hub) -> None:
         hub.send(name, doc)
     documents = source.documents()
     assert [next(documents) for _ in sent] == sent
-    assert source.ready.is_set()
+    assert source.ready.wait(10)
     source.stop()
     assert list(documents) == []
 
