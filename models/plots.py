@@ -158,9 +158,11 @@ def _share(report: Report, axes: "Sequence[Axes]") -> bool:
         for axis, (key, label, scale) in zip(axes, _ERRORS, strict=True):
             values = [np.nan if f[key] is None else f[key] * scale for _, f in points]
             axis.plot([share for share, _ in points], values, "o-", color=colour, label=method)
-            axis.set(xlabel="share of the scan / %", ylabel=label, ylim=(0, None))
+            axis.set(xlabel="share of the scan / %", ylabel=label)
             axis.legend()
         drawn |= len(points) > 1
+    for axis in axes:
+        axis.set_ylim(0, None)
     return drawn
 
 

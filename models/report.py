@@ -266,7 +266,7 @@ def _class_rows(start: list[str], found: dict[str, Any]) -> Iterator[str]:
 
 
 def _alone(report: Report) -> str:
-    lines = ["### Foreign spectra, noise, cost", ""]
+    lines = ["### Foreign spectra, noise, rejections, cost", ""]
     for condition, found in report.ood().items():
         lines.append(
             f"- `ood_auc`, {condition}: {_text(found['ood_auc'], 3)} against "
@@ -281,6 +281,10 @@ def _alone(report: Report) -> str:
             f"`bond_error` {_text(found['bond_error'], 4)} Å, "
             f"`angle_mae` {_text(found['angle_mae'], 1)}°"
         )
+    for condition, splits in report.rejected.items():
+        for split, reasons in splits.items():
+            said = ", ".join(f"{count} × {reason}" for reason, count in reasons.items())
+            lines.append(f"- rejected, {condition}, {split}: {said}")
     lines.append(f"- CPU seconds per answer: {_text(report.cpu_s(), 2)}")
     return "\n".join(lines)
 

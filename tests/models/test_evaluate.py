@@ -133,6 +133,7 @@ def test_rejected_spectra_are_counted(sites, make_site):
     report = evaluate(Oracle(sites), [dull], plan=plan)
     assert sum(report.rejected["clean"]["test"].values()) == 1
     assert report.rows == ()
+    assert "- rejected, clean, test: 1 ×" in report.to_markdown()
 
 
 def test_baselines_are_evaluated_without_a_model(sites):

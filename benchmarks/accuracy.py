@@ -1,0 +1,71 @@
+"""Measure the accuracy of the released model and write it into docs/accuracy.md.
+
+python benchmarks/accuracy.py [--model siox] [--splits test glass]
+
+The tables go between the marks of docs/accuracy.md, the figures as JSON into
+docs/accuracy.json and the plots into docs/figures. A run on the splits `test` and `glass` belongs
+at the end, once the model is final; to choose between models take `--splits val --no-docs`.
+"""
+
+import argparse
+import re
+from pathlib import Path
+
+from rich.progress import Progress
+
+from nearedge.models.conditions import InputCondition
+from nearedge.models.dataset import read_dataset
+from nearedge.models.evaluate import Plan, evaluate
+from nearedge.models.inverter import Inverter
+from nearedge.models.plots import plot
+from nearedge.models.report import Report
+
+ROOT = Path(__file__).parent.parent
+DATA = [ROOT / "benchmarks" / "data" / name for name in ("siox.parquet", "foreign.parquet")]
+MARKS = re.compile(r"(?<=<!-- measured -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+
+def write_docs(report: Report) -> None:
+    """Put the tables into docs/accuracy.md, the figures beside it, and draw the plots."""
+    page = ROOT / "docs" / "accuracy.md"
+    settings = ", ".join(f"{name} {value}" for name, value in report.settings.items())
+    text = f"\n{settings}\n\n{report.to_markdown()}\n"
+    page.write_text(MARKS.sub(lambda _: text, page.read_text()))
+    (ROOT / "docs" / "accuracy.json").write_text(report.to_json() + "\n")
+    plot(report, ROOT / "docs" / "figures")
+
+
+def main() -> None:
+    """Evaluate, print, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="siox")
+    parser.add_argument("--data", type=Path, nargs="+", default=DATA)
+    parser.add_argument("--splits", nargs="+", default=["test", "glass"])
+    parser.add_argument("--conditions", nargs="+", default=[c.value for c in InputCondition])
+    parser.add_argument("--samples", type=int, default=32)
+    parser.add_argument("--most", type=int, default=Plan().most)
+    parser.add_argument("--no-docs", dest="docs", action="store_false")
+    told = parser.parse_args()
+    plan = Plan(
+        splits=tuple(told.splits),
+        conditions=tuple(InputCondition(name) for name in told.conditions),
+        samples=told.samples,
+        most=told.most,
+    )
+    inverter = Inverter.load(told.model, device="cpu", threads=1)
+    with Progress() as bar:
+        tasks: dict[str, int] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total)
+            bar.update(tasks[stage], completed=done)
+
+        report = evaluate(inverter, read_dataset(told.data), plan=plan, progress=show)
+    print(report.to_markdown())
+    if told.docs:
+        write_docs(report)
+
+
+if __name__ == "__main__":
+    main()
