@@ -60,7 +60,9 @@ def replay(
     ] = None,
     verify: Annotated[
         bool,
-        typer.Option(help="Write nothing: invert again and compare exactly with what is stored."),
+        typer.Option(
+            "--verify", help="Write nothing: invert again and compare exactly with what is stored."
+        ),
     ] = False,
     device: Device = None,
     samples: Samples = None,
@@ -106,7 +108,9 @@ def check(config: Configs = None) -> None:
 
 def config(
     config: Configs = None,
-    schema: Annotated[bool, typer.Option(help="Print the JSON schema of profiles.")] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of profiles.")
+    ] = False,
 ) -> None:
     """Print the merged profile as YAML, or the schema of all profiles."""
     import json

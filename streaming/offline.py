@@ -66,7 +66,9 @@ def train(
     recipe: Annotated[Path | None, typer.Option(help="YAML recipe; none: the default one.")] = None,
     name: Annotated[str, typer.Option(help="Of the weights.")] = "model",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint in OUT.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint in OUT.")
+    ] = False,
 ) -> None:
     """Train a model; the same recipe, data and machine give the same weights."""
     from nearedge.models.recipe import Recipe, read_recipe
