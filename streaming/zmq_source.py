@@ -69,6 +69,7 @@ class ZmqSource:
         self._on_overflow = on_overflow or _log_overflow
         self._queue = FrameQueue(int(config.queue_mb * MEGABYTE), name_of=self._name_of)
         self._stopping = threading.Event()
+        self._starting = threading.RLock()  # a signal handler may stop what is starting
         self._thread: threading.Thread | None = None
         self.ready = threading.Event()
         self.received = self.received_bytes = self.bad = self.disconnects = 0
@@ -91,13 +92,14 @@ class ZmqSource:
         ValueError
             If the address is none.
         """
-        if self._thread is None:
-            context = zmq.Context()
-            socket = self._connect(context)
-            self._thread = threading.Thread(
-                target=self._receive, args=(context, socket), name="nearedge-socket", daemon=True
-            )
-            self._thread.start()
+        with self._starting:
+            if self._thread is None and not self._stopping.is_set():
+                sockets = self._connect(zmq.Context())
+                thread = threading.Thread(
+                    target=self._receive, args=sockets, name="nearedge-socket", daemon=True
+                )
+                thread.start()
+                self._thread = thread
 
     def documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield what is received, decoded here; after `stop` what still waits, and then ends."""
@@ -113,8 +115,9 @@ class ZmqSource:
     def stop(self) -> None:
         """Close the connection; may be called from any thread, and twice."""
         self._stopping.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+        with self._starting:
+            if self._thread is not None:
+                self._thread.join()
         self._queue.close()
 
     def _decoded(self, frame: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -135,26 +138,25 @@ class ZmqSource:
         begin = len(self._prefix) + 1
         return frame[begin : begin + 40].partition(b" ")[0]
 
-    def _connect(self, context: zmq.Context) -> zmq.Socket:
+    def _connect(self, context: zmq.Context) -> tuple[zmq.Context, zmq.Socket, zmq.Socket]:
         socket = context.socket(zmq.SUB)
         socket.linger = 0
         socket.rcvhwm = 0  # before connecting; 0MQ drops what is beyond it
         socket.maxmsgsize = _HARD_LIMIT * self._limits.max_bytes
         socket.subscribe(self._prefix + b" ")  # filtered by the proxy: other prefixes aren't sent
+        monitor = socket.get_monitor_socket(_EVENTS)  # now, or it would miss the connection
         try:
             socket.connect(_endpoint(self._config.address))
         except zmq.ZMQError as e:
-            socket.close()
-            context.term()
+            _close(context, socket, monitor)
             raise ValueError(
                 f"cannot connect to {self._config.address!r}: {e}; expected host:port"
             ) from e
-        return socket
+        return context, socket, monitor
 
     # ---- what follows runs in the socket thread ----
 
-    def _receive(self, context: zmq.Context, socket: zmq.Socket) -> None:
-        monitor = socket.get_monitor_socket(_EVENTS)
+    def _receive(self, context: zmq.Context, socket: zmq.Socket, monitor: zmq.Socket) -> None:
         poller = zmq.Poller()
         poller.register(socket, zmq.POLLIN)
         poller.register(monitor, zmq.POLLIN)
@@ -168,7 +170,9 @@ class ZmqSource:
         except Exception:
             logger.exception("receiving from %s ended", self._config.address)
         finally:
-            self._close(context, socket, monitor)
+            self.ready.clear()
+            _close(context, socket, monitor)
+            self._queue.close()
 
     def _take(self, socket: zmq.Socket) -> None:
         frames = []
@@ -192,13 +196,12 @@ class ZmqSource:
             detail = f"lost the connection to {self._config.address}"
             self._queue.note(Interruption(time=time.time(), detail=detail))
 
-    def _close(self, context: zmq.Context, socket: zmq.Socket, monitor: zmq.Socket) -> None:
-        self.ready.clear()
-        socket.disable_monitor()
-        monitor.close()  # left open it would keep the context from ending
-        socket.close()
-        context.term()
-        self._queue.close()
+
+def _close(context: zmq.Context, socket: zmq.Socket, monitor: zmq.Socket) -> None:
+    socket.disable_monitor()
+    monitor.close()  # left open it would keep the context from ending
+    socket.close()
+    context.term()
 
 
 def _endpoint(address: str) -> str:

@@ -119,6 +119,7 @@ def test_a_lost_connection_is_told_between_the_documents_and_mends(hub: Hub) -> 
     source = ZmqSource(config(hub.address), on_gap=told.append)
     source.start()
     hub.wait_for_subscriber()
+    assert source.ready.wait(10)
     hub.send("start", {"uid": "a"})
     documents = source.documents()
     assert next(documents)[1] == {"uid": "a"}
@@ -156,6 +157,12 @@ def test_stopping_without_a_proxy_is_as_quick(hub: Hub) -> None:
     source.stop()
     source.stop()
     assert time.monotonic() - begin < 0.5
+    assert list(source.documents()) == []
+
+
+def test_a_source_that_was_stopped_before_it_began_has_nothing(hub: Hub) -> None:
+    source = ZmqSource(config(hub.address))
+    source.stop()
     assert list(source.documents()) == []
 
 
