@@ -11,12 +11,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from nearedge.models import geometry
+from nearedge.models.answers import Answer
 from nearedge.models.condition import Condition, condition
 from nearedge.models.conditions import Case
 from nearedge.models.dataset import Site
 from nearedge.models.estimate import CN_CLASSES
 from nearedge.models.inversion import Interval, Samples
-from nearedge.models.metrics import Answer
 from nearedge.models.spectrum import Array, NormalisedSpectrum
 
 _BONDS = 12  # sorted distances that the trees predict

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from zlib import crc32
 
+from nearedge.models.answers import answer_of, truth_of
 from nearedge.models.baselines import Baseline, fit_templates, fit_trees
 from nearedge.models.conditions import Case, InputCondition, Instrument, cases
 from nearedge.models.dataset import Site
 from nearedge.models.inversion import Inversion, Quality
-from nearedge.models.metrics import answer_of, score, truth_of
+from nearedge.models.metrics import score
 from nearedge.models.report import MODEL, Foreign, NoiseLevel, Report, Row
 from nearedge.models.spectrum import NormalisedSpectrum, Rejected
 
@@ -68,10 +69,10 @@ class Plan:
     samples: int = 32
     quality: Quality = Quality.DEFAULT
     seed: int = 0
-    most: int | None = 40
+    most: int | None = 30
     baselines: bool = True
     noise: bool = True
-    trees: int = 200
+    trees: int = 100
 
 
 def evaluate(
