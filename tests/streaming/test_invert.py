@@ -84,9 +84,10 @@ class Tetrahedra:
 
 
 def spectrum(name: str = "good", *, absorber: str = "Si", edge: bool = True) -> FileSpectrum:
+    energy = ENERGY + (7112.0 - 1845.0 if absorber == "Fe" else 0.0)
     step = np.arctan((ENERGY - 1845.0) / 0.8) / np.pi + 0.5
     mu = 0.1 + (step if edge else np.zeros_like(step))
-    read = Spectrum(energy=ENERGY, mu=mu, technique=Technique.XANES, absorber=absorber, edge="K")
+    read = Spectrum(energy=energy, mu=mu, technique=Technique.XANES, absorber=absorber, edge="K")
     return FileSpectrum(id=name, spectrum=read)
 
 
