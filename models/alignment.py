@@ -1,5 +1,6 @@
 """Compare two first shells whatever their orientation, handedness and order of atoms."""
 
+from collections.abc import Iterator
 from functools import cache
 from itertools import permutations
 
@@ -13,7 +14,6 @@ from nearedge.models.spectrum import Array
 
 #: Up to so many atoms every assignment is tried; beyond, a search from many orientations.
 EXACT = 6
-_STARTS = 64
 
 
 @cache
@@ -21,11 +21,23 @@ def _orders(count: int) -> np.ndarray:
     return np.array(list(permutations(range(count))), dtype=np.int64)
 
 
-@cache
-def _orientations() -> Array:
-    """Give fixed rotations and reflections, evenly spread, from which the search starts."""
-    rng = np.random.default_rng(0)
-    return np.linalg.qr(rng.normal(size=(_STARTS, 3, 3)))[0]
+def _frame(first: Array, second: Array) -> Array:
+    """Return the orthonormal frame (3, 3), by rows, that two vectors span."""
+    one = first / np.linalg.norm(first)
+    normal = np.cross(one, second)
+    normal /= max(float(np.linalg.norm(normal)), 1e-12)
+    return np.array([one, np.cross(normal, one), normal])
+
+
+def _orientations(kinds: np.ndarray, a: Array, other: np.ndarray, b: Array) -> Iterator[Array]:
+    """Give the rotations and reflections that lay two atoms of b along two atoms of a."""
+    k = int(np.linalg.norm(np.cross(a[0], a[1:]), axis=1).argmax()) + 1
+    target = _frame(a[0], a[k])
+    for i, j in permutations(range(len(b)), 2):
+        if other[i] == kinds[0] and other[j] == kinds[k]:
+            frame = _frame(b[i], b[j])
+            yield frame.T @ target
+            yield (frame * [[1], [1], [-1]]).T @ target
 
 
 def _matched(a: Array, b: Array) -> Array:
@@ -76,7 +88,8 @@ def rmsd(kinds: np.ndarray, a: Array, other: np.ndarray, b: Array) -> float:
         return float("nan")
     if len(a) <= EXACT:
         return _rmsd_exact(kinds, a, other, b)
-    return min(_settle(kinds, a, other, b, turn) for turn in _orientations())
+    turns = _orientations(kinds, a, other, b)
+    return min(_settle(kinds, a, other, b, turn) for turn in turns)
 
 
 def shell_rmsds(samples: Samples, site: Site) -> Array:
