@@ -15,6 +15,8 @@ from typing import Any
 import httpx
 import yaml
 
+from nearedge.streaming.tiled_formats import file_extensions, media_types
+
 START_TIMEOUT_S = 90.0  # Tiled imports for 5 s on a fast machine
 STOP_TIMEOUT_S = 10.0
 KEY_VARIABLE = "TILED_SINGLE_USER_API_KEY"
@@ -70,8 +72,10 @@ def server_config(directory: Path, *, readable: Sequence[str | Path] = ()) -> di
         "media_types": {  # without it the documents of a run cannot be read back (406)
             "BlueskyRun": {
                 "application/json-seq": "bluesky_tiled_plugins.exporters:json_seq_exporter"
-            }
+            },
+            **media_types(),
         },
+        "file_extensions": file_extensions(),
     }
 
 

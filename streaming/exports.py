@@ -82,7 +82,7 @@ EXPORTS = {
         Export(
             name="xdi",
             suffix=".xdi",
-            media_type="text/x-xdi",
+            media_type="application/x-xdi",
             title="XDI, the normalised spectrum",
             write=xdi,
         ),

@@ -155,4 +155,28 @@ def _stages(bar: "Progress") -> Callable[[str, int, int, dict[str, float]], None
     return show
 
 
-COMMANDS = (invert, train, evaluate)
+def export(
+    key: Annotated[
+        str, typer.Argument(help="Key of a result, or 'latest'; 'trend' for all figures as CSV.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The file to write.")],
+    config: Configs = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="xyz, cif, poscar, xdi or nexus; none: told from the file's name."
+        ),
+    ] = None,
+) -> None:
+    """Save a stored result as a file that other programs read."""
+    from nearedge.streaming.exporting import export_result, export_trend
+
+    profile = profile_of(config)
+    if key == "trend":
+        said = export_trend(profile, out)
+    else:
+        said = export_result(profile, key, out, form=form)
+    typer.echo(said)
+
+
+COMMANDS = (invert, train, evaluate, export)

@@ -19,6 +19,12 @@ COLUMNS = (
     "latency",
 )
 
+#: Those that are numbers, NaN where there is none.
+NUMBERS = (
+    *("cn", "bond", "bond_lo", "bond_hi", "angle", "angle_lo", "angle_hi"),
+    *("bridge", "bridge_lo", "bridge_hi", "misfit", "ood_score", "latency"),
+)
+
 
 def record(told: Json) -> dict[str, Any]:
     """Return a summary as one flat record; the context's scalars follow the columns."""
@@ -58,6 +64,7 @@ def trend(results: "Iterable[Result]") -> "pd.DataFrame":
 
     records = [record(stored_summary(result.key, result.metadata)) for result in results]
     frame = pd.DataFrame.from_records(records, columns=_columns(records))
+    frame = frame.astype(dict.fromkeys(NUMBERS, float)).infer_objects()
     frame["time"] = pd.to_datetime(frame["time"], unit="s", utc=True)
     return frame.sort_values("time", kind="stable", ignore_index=True)
 

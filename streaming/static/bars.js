@@ -2,13 +2,14 @@
 
 import { s } from "./dom.js";
 
-const EDGE = { left: 30, right: 8, top: 8, bottom: 20 };
+const LABELLED = 0.05;
+const EDGE = { left: 36, right: 8, top: 8, bottom: 20 };
 
 // Probability of each coordination number; those of the 90 % set are filled.
 export function probabilityBars(box, probabilities, set) {
   const shown = visibleRange(probabilities, set);
   const values = shown.map((k) => probabilities[k]);
-  const frame = new Frame(box, Math.max(...values, 0.01));
+  const frame = new Frame(box, Math.max(...values, 0.01) * 1.14); // room for the labels
   const step = frame.width / shown.length;
   const bars = shown.map((k, i) => {
     const inside = set.includes(k);
@@ -20,15 +21,11 @@ export function probabilityBars(box, probabilities, set) {
         x: EDGE.left + i * step + step * 0.16, width: step * 0.68,
         y: EDGE.top + frame.height - height, height: Math.max(height, 0.75),
       }),
-      values[i] >= 0.005 && height < frame.height - 14
-        ? text(EDGE.left + (i + 0.5) * step, EDGE.top + frame.height - height - 4, percent(values[i]))
-        : values[i] >= 0.005
-          ? text(EDGE.left + (i + 0.5) * step, EDGE.top + 12, percent(values[i]), "inside")
-          : null,
+      values[i] >= LABELLED ? text(EDGE.left + (i + 0.5) * step, EDGE.top + frame.height - height - 4, percent(values[i])) : null,
       text(EDGE.left + (i + 0.5) * step, EDGE.top + frame.height + 14, String(k)));
   });
   const label = `Coordination number: ${shown.map((k, i) => `${k}: ${percent(values[i])}`).join(", ")}`;
-  return frame.svg(label, [...bars, frame.baseline(), ...frame.percentTicks()]);
+  return frame.svg(label, [...frame.percentTicks(), ...bars, frame.baseline()]);
 }
 
 // How often sampled values fall into each bin, with the mean and its interval.
@@ -54,7 +51,7 @@ export function histogram(box, values, weights, { unit, digits, interval }) {
   const words = interval
     ? `mean ${interval.mean.toFixed(digits)} ${unit}, from ${interval.lo.toFixed(digits)} to ${interval.hi.toFixed(digits)}`
     : "no interval";
-  return frame.svg(`${known.length} samples, ${words}`, [...parts, frame.baseline(), ...frame.percentTicks()]);
+  return frame.svg(`${known.length} samples, ${words}`, [...frame.percentTicks(), ...parts, frame.baseline()]);
 }
 
 class Frame {
@@ -81,7 +78,7 @@ class Frame {
     for (let v = step; v <= this.top; v += step) {
       const y = EDGE.top + this.height * (1 - v / this.top);
       found.push(s("line", { class: "axis", x1: EDGE.left, x2: EDGE.left + this.width, y1: y, y2: y, opacity: 0.6 }));
-      found.push(text(EDGE.left - 4, y + 4, percent(v), "", "end"));
+      found.push(text(EDGE.left - 4, y + 4, percent(v), "end"));
     }
     return found;
   }
@@ -127,8 +124,8 @@ function tickText(v, lo, hi) {
 
 const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0).replace(/\.0$/, "")} %`;
 
-function text(x, y, words, kind = "", anchor = "middle") {
-  return s("text", { x, y, "text-anchor": anchor, class: kind || null }, words);
+function text(x, y, words, anchor = "middle") {
+  return s("text", { x, y, "text-anchor": anchor }, words);
 }
 
 function band(frame, from, to) {

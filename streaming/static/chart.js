@@ -56,25 +56,31 @@ export class Chart {
       legend: { show: false },
       cursor: { drag: { x: true, y: false }, points: { show: false } },
       scales: { x: { time: false } },
-      axes: [axis(colours, this.labels.xLabel), axis(colours, this.labels.yLabel, 52)],
+      axes: [axis(colours, this.labels.xLabel, 24), axis(colours, this.labels.yLabel, 42)],
       series: [{}, ...lines.map((line) => series(line, colours))],
       hooks: { drawClear: [(plot) => drawMarks(plot, this.marks(), colours)] },
     };
   }
 }
 
-export function axis(colours, label, size = 40) {
+export function axis(colours, label, size) {
   return {
     label,
     labelFont: FONT,
-    labelSize: label ? 16 : 0,
+    labelSize: label ? 15 : 0,
+    labelGap: 0,
     font: FONT,
-    size: size - (label ? 0 : 6),
+    size,
+    values: (plot, ticks) => ticks.map(tick),
     stroke: colours.soft,
     grid: { stroke: colours.line, width: 1 },
     ticks: { stroke: colours.line, size: 4 },
     gap: 4,
   };
+}
+
+function tick(value) {
+  return value === null ? "" : String(Number(value.toPrecision(7))).replace("-", "−");
 }
 
 function series(line, colours) {

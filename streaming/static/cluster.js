@@ -3,6 +3,7 @@
 import { h, s } from "./dom.js";
 import { colour, radius } from "./elements.js";
 import { number } from "./format.js";
+import { theme } from "./theme.js";
 
 /* global $3Dmol */
 
@@ -40,7 +41,6 @@ export class Cluster {
   draw() {
     const { viewer, view } = this;
     if (!viewer) return;
-    viewer.removeAllModels();
     viewer.removeAllShapes();
     if (view) {
       if (this.mode === "samples") addSamples(viewer, view);
@@ -62,32 +62,30 @@ export class Cluster {
 
 function makeViewer(stage) {
   try {
-    return $3Dmol.createViewer(stage, { backgroundAlpha: 0, antialias: true, disableFog: false });
+    return $3Dmol.createViewer(stage, { backgroundColor: theme().card, antialias: true, disableFog: true });
   } catch {
     stage.append(h("p", { class: "empty" }, "This browser shows no 3-D graphics (WebGL is off). The neighbours are listed below."));
     return null;
   }
 }
 
-function atom(symbol, [x, y, z]) {
-  return { elem: symbol, x, y, z, bonds: [], bondOrder: [] };
+// A mixture with the background, as if one saw through it.
+function paler(tint, behind) {
+  const part = (text, at) => parseInt(text.slice(at, at + 2), 16);
+  const mixed = [1, 3, 5].map((at) => Math.round(0.5 * part(tint, at) + 0.5 * part(behind, at)));
+  return `#${mixed.map((value) => value.toString(16).padStart(2, "0")).join("")}`;
 }
 
-// One model for each species, so that a style is set once for many atoms.
+// One shape for each species, so that hundreds of atoms are drawn at once.
 function addSamples(viewer, view) {
-  const bySpecies = new Map();
-  view.positions.forEach((sample, k) => sample.forEach((position, i) => {
-    const symbol = view.species[k][i];
-    if (!symbol || k === 0) return;
-    if (!bySpecies.has(symbol)) bySpecies.set(symbol, []);
-    bySpecies.get(symbol).push(atom(symbol, position));
+  const shapes = new Map();
+  const behind = theme().card;
+  view.positions.slice(1).forEach((sample, k) => sample.forEach(([x, y, z], i) => {
+    const symbol = view.species[k + 1][i];
+    if (!symbol) return;
+    if (!shapes.has(symbol)) shapes.set(symbol, viewer.addShape({ color: paler(colour(symbol), behind) }));
+    shapes.get(symbol).addSphere({ center: { x, y, z }, radius: 0.1, quality: 1 });
   }));
-  const opacity = Math.max(0.28, Math.min(0.6, 5 / view.positions.length));
-  for (const [symbol, atoms] of bySpecies) {
-    const model = viewer.addModel();
-    model.addAtoms(atoms);
-    model.setStyle({}, { sphere: { radius: 0.12, color: colour(symbol), opacity } });
-  }
 }
 
 function addTypical(viewer, view, mode) {

@@ -18,6 +18,11 @@ function fill(element, attributes, children) {
   return element;
 }
 
+// Put children in place of what is there; null stands for none.
+export function put(element, ...children) {
+  element.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined));
+}
+
 export function card(name, title, ...children) {
   return h("section", { class: `card ${name}`, "aria-label": title }, ...children);
 }

@@ -1,7 +1,7 @@
 // The view Now: the newest spectrum, or a chosen one, with its answer.
 
 import state, { detail, latest, newestRunning, runningDetail, sorted, subscribe } from "./store.js";
-import { card, chip, h, onResize, typing } from "./dom.js";
+import { card, chip, h, onResize, put, typing } from "./dom.js";
 import { bridgeText, clock, interval, number, set, shortRun, spectrumName } from "./format.js";
 import { Chart } from "./chart.js";
 import { Cluster, legend, neighbours } from "./cluster.js";
@@ -114,14 +114,14 @@ class Now {
       ? chip(`running, ${live.points} points`, "good")
       : chip(told.status, { rejected: "warn", failed: "bad" }[told.status] ?? "");
     const words = live ? (live.answer?.flags ?? []) : told.flags;
-    this.head.replaceChildren(
+    put(
+      this.head,
       h("div", { class: "what" },
         h("div", { class: "line" }, h("h2", {}, `${capital(name)}${edge ? `, ${edge} edge` : ""}`), state_),
         h("div", { class: "line soft" }, `run ${shortRun(source.run)}, ${clock(source.time)}`),
         h("div", { class: "line" }, flags(words, answer))),
-      live?.waiting ? h("p", { class: "soft" }, `No answer yet: ${live.waiting}`) : null,
-      !live && told.detail ? h("p", { class: "soft" }, `${told.reason ?? told.status}: ${told.detail}`) : null,
-      answer ? figures(answer, edge, older ? `of ${spectrumName(told)}` : "") : null,
+      why(told, live),
+      answer ? figures(answer, edge, older ? `of ${spectrumName(told)}` : "") : h("span"),
       this.actions(told, live));
   }
 
@@ -185,9 +185,9 @@ class Now {
     draw(this.cn, answer && ((box) => probabilityBars(box, answer.cn_prob, answer.cn.set)));
     draw(this.bond, answer && ((box) => histogram(box, answer.sample_bond, answer.weights, { unit: "Å", digits: 3, interval: answer.bond })));
     draw(this.angle, answer && ((box) => histogram(box, answer.sample_angle, answer.weights, { unit: "°", digits: 1, interval: answer.angle })));
-    this.cn.note.textContent = answer ? `filled: 90 % set ${set(answer.cn.set)}` : "";
-    this.bond.note.textContent = answer ? "samples, Å; shaded: 90 %" : "";
-    this.angle.note.textContent = answer ? "samples, °; shaded: 90 %" : "";
+    this.cn.note.textContent = answer ? "filled: the 90 % set" : "";
+    this.bond.note.textContent = answer ? "Å; shaded: 90 %" : "";
+    this.angle.note.textContent = answer ? "°; shaded: 90 %" : "";
   }
 
   open(key) {
@@ -249,6 +249,13 @@ function figures(answer, edge, note) {
   return h("dl", { class: `figures${note ? " older" : ""}` },
     list.map(([title, value, more]) => h("div", { class: "figure" },
       h("dt", {}, note ? `${title} ${note}` : title), h("dd", {}, value, " ", h("small", {}, more)))));
+}
+
+// Why there is no answer, or none yet.
+function why(told, live) {
+  if (live?.waiting) return h("p", { class: "why" }, `No answer yet: ${live.waiting}`);
+  if (!live && told.detail) return h("p", { class: "why" }, `${told.reason ?? told.status}: ${told.detail}`);
+  return null;
 }
 
 function flags(words, answer) {

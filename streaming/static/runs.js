@@ -59,13 +59,17 @@ function matches(text) {
 function line(told) {
   const opens = state.results.has(told.key);
   const open = () => { if (opens) location.hash = `now/${encodeURIComponent(told.key)}`; };
-  const notes = told.reason ? `${told.reason}: ${told.detail}` : (told.detail ?? (told.flags ?? []).join(", "));
+  const notes = told.reason && told.reason !== "not-a-sample" ? `${told.reason}: ${told.detail}` : (told.detail ?? (told.flags ?? []).join(", "));
   return h("tr", { tabindex: opens ? "0" : null, onclick: open, onkeydown: (event) => event.key === "Enter" && open() },
     h("td", {}, spectrumName(told)), h("td", {}, h("code", { title: told.run }, shortRun(told.run))), h("td", {}, dateTime(told.time)),
-    h("td", {}, told.edge ?? ""), h("td", {}, chip(told.status, KINDS[told.status] ?? "")),
+    h("td", {}, told.edge ?? ""), h("td", {}, stateChip(told)),
     h("td", { class: "num" }, told.cn ? number(told.cn.mean, 2) : ""), h("td", {}, told.cn ? set(told.cn.set) : ""),
     h("td", { class: "num", title: interval(told.bond, 3) }, told.bond ? number(told.bond.mean, 3) : ""),
     h("td", { class: "wide" }, notes ?? ""), h("td", { class: "num" }, told.latency === undefined ? "" : duration(told.latency)));
+}
+
+function stateChip({ status, reason }) {
+  return reason === "not-a-sample" ? chip("not a sample") : chip(status, KINDS[status] ?? "");
 }
 
 const KINDS = { complete: "good", rejected: "warn", failed: "bad" };

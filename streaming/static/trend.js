@@ -1,7 +1,7 @@
 // The view Trend: figures against scan number, time or anything measured along.
 
 import { sorted, subscribe } from "./store.js";
-import { h, onResize, typing } from "./dom.js";
+import { h, onResize, put, typing } from "./dom.js";
 import { axis } from "./chart.js";
 import { theme } from "./theme.js";
 import { bridgeText, dateTime, spectrumName } from "./format.js";
@@ -52,7 +52,8 @@ class Trend {
     const shape = JSON.stringify([choices, edges, chosen.edge, chosen.x, [...chosen.figures], this.available()]);
     if (shape === this.shape) return;
     this.shape = shape;
-    this.controls.replaceChildren(
+    put(
+      this.controls,
       h("label", {}, "against", select(["scan", "time", ...choices], chosen.x, (x) => { chosen.x = x; this.update(); })),
       edges.length > 1 ? h("label", {}, "edge", select(edges, chosen.edge, (edge) => { chosen.edge = edge; this.update(); })) : null,
       h("span", { class: "tools small", role: "group", "aria-label": "Figures" }, this.available().map((name) => h("button", {
@@ -78,7 +79,7 @@ class Trend {
   drawCharts() {
     const names = this.available().filter((name) => chosen.figures.has(name));
     this.words.textContent = this.points.length
-      ? `${this.points.length} spectra of the ${chosen.edge} edge; bars hold the truth nine times in ten; click a point to open it`
+      ? `${this.points.length} spectra of the ${chosen.edge} edge; bars and dashes hold the truth nine times in ten; click a point to open it`
       : "No answers yet.";
     const shape = JSON.stringify([names, chosen]);
     if (shape !== this.drawn || this.plots.length !== names.length) this.rebuild(names);
@@ -107,7 +108,7 @@ class Trend {
       legend: { show: false },
       scales: { x: { time: chosen.x === "time", range: padded }, y: { range: padded } },
       cursor: { sync: { key: "trend" }, drag: { x: true, y: false }, points: { size: 12, fill: "transparent", stroke: colours.second, width: 2 } },
-      axes: [axis(colours, last ? xLabel() : "", last ? 40 : 26), axis(colours, figure.label, 62)],
+      axes: [this.xAxis(colours, last), this.yAxis(name, figure, colours)],
       series: [
         {},
         { label: figure.title, stroke: colours.first, width: 0, paths: () => null, points: { show: true, size: this.points.length > 300 ? 4 : 7, fill: colours.first } },
@@ -115,12 +116,24 @@ class Trend {
         { show: true, stroke: "transparent", paths: () => null, points: { show: false } },
       ],
       hooks: {
-        drawAxes: [(plot) => drawErrorBars(plot, colours)],
+        drawAxes: [(plot) => (name === "cn" ? drawSets(plot, this.points, colours) : drawErrorBars(plot, colours))],
         setCursor: [(plot) => this.tell(plot)],
         draw: [(plot) => this.drawChosen(plot, colours)],
         ready: [(plot) => plot.over.addEventListener("click", () => this.open(plot.cursor.idx))],
       },
     }, [[], [], [], []], box);
+  }
+
+  xAxis(colours, last) {
+    const found = { ...axis(colours, xLabel(), 24), ...(chosen.x === "scan" ? { incrs: WHOLE } : {}) };
+    if (!last) return { ...found, label: undefined, labelSize: 0, size: 8, values: () => [], ticks: { show: false } };
+    if (chosen.x === "time") delete found.values; // uPlot's own, for times
+    return found;
+  }
+
+  yAxis(name, figure, colours) {
+    const found = axis(colours, figure.label, 44);
+    return name === "cn" ? { ...found, incrs: WHOLE } : found;
   }
 
   tell(plot) {
@@ -172,6 +185,8 @@ class Trend {
   }
 }
 
+const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000];
+
 const asInterval = (name) => (told) => told[name];
 const asNumber = (pick) => (told) => {
   const value = pick(told);
@@ -187,7 +202,7 @@ const FIGURES = {
   angle: { title: "angle", label: "angle, °", value: asInterval("angle") },
   bridge: { title: "bridge", label: "bridge", value: asInterval("bridge") },
   misfit: { title: "misfit", label: "misfit", value: asNumber((told) => told.misfit) },
-  ood: { title: "strangeness", label: "out of distribution", value: asNumber((told) => told.ood?.score) },
+  ood: { title: "out of distribution", label: "o. o. d. score", value: asNumber((told) => told.ood?.score) },
 };
 
 function xOf(told) {
@@ -207,31 +222,54 @@ function padded(plot, min, max) {
   return [min - pad, max + pad];
 }
 
-function drawErrorBars(plot, colours) {
-  const [x, , lo, hi] = plot.data;
+// Draw lines in the plot's own area, thinner and paler where there are many.
+function drawing(plot, colours, draw) {
   const { ctx, bbox } = plot;
+  const many = plot.data[0].length > 300;
   ctx.save();
   ctx.beginPath();
   ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
   ctx.clip();
   ctx.strokeStyle = colours.first;
-  ctx.globalAlpha = x.length > 300 ? 0.3 : 0.55;
-  ctx.lineWidth = (x.length > 300 ? 1 : 2) * devicePixelRatio;
+  ctx.globalAlpha = many ? 0.3 : 0.55;
+  ctx.lineWidth = (many ? 1 : 2) * devicePixelRatio;
   ctx.beginPath();
-  const cap = (x.length > 150 ? 0 : 4) * devicePixelRatio;
-  for (let i = 0; i < x.length; i++) {
-    if (lo[i] === null || hi[i] === null) continue;
-    const at = plot.valToPos(x[i], "x", true);
-    const [low, high] = [plot.valToPos(lo[i], "y", true), plot.valToPos(hi[i], "y", true)];
-    ctx.moveTo(at, low);
-    ctx.lineTo(at, high);
-    ctx.moveTo(at - cap, low);
-    ctx.lineTo(at + cap, low);
-    ctx.moveTo(at - cap, high);
-    ctx.lineTo(at + cap, high);
-  }
+  draw(ctx);
   ctx.stroke();
   ctx.restore();
+}
+
+// The 90 % sets of coordination numbers: a dash for each member, since they need not adjoin.
+function drawSets(plot, points, colours) {
+  drawing(plot, colours, (ctx) => {
+    const half = Math.max(2, Math.min(9, plot.bbox.width / devicePixelRatio / points.length / 3)) * devicePixelRatio;
+    points.forEach((told, i) => {
+      const at = plot.valToPos(plot.data[0][i], "x", true);
+      for (const member of told.cn.set) {
+        const y = plot.valToPos(member, "y", true);
+        ctx.moveTo(at - half, y);
+        ctx.lineTo(at + half, y);
+      }
+    });
+  });
+}
+
+function drawErrorBars(plot, colours) {
+  const [x, , lo, hi] = plot.data;
+  drawing(plot, colours, (ctx) => {
+    const cap = (x.length > 150 ? 0 : 4) * devicePixelRatio;
+    for (let i = 0; i < x.length; i++) {
+      if (lo[i] === null || hi[i] === null) continue;
+      const at = plot.valToPos(x[i], "x", true);
+      const [low, high] = [plot.valToPos(lo[i], "y", true), plot.valToPos(hi[i], "y", true)];
+      ctx.moveTo(at, low);
+      ctx.lineTo(at, high);
+      ctx.moveTo(at - cap, low);
+      ctx.lineTo(at + cap, low);
+      ctx.moveTo(at - cap, high);
+      ctx.lineTo(at + cap, high);
+    }
+  });
 }
 
 function describe(told) {

@@ -1,0 +1,79 @@
+"""Save stored results as files: what `nearedge export` does."""
+
+from pathlib import Path
+
+from nearedge.streaming.answer import Answer
+from nearedge.streaming.exports import Export, export_of
+from nearedge.streaming.history import History
+from nearedge.streaming.opening import connected, results_box
+from nearedge.streaming.profile import Profile
+from nearedge.streaming.results import Results
+from nearedge.streaming.trend import trend_csv
+
+LATEST = "latest"
+
+
+class NoSuchResultError(LookupError):
+    """A key under which the catalog has no answer."""
+
+
+def export_result(profile: Profile, key: str, out: Path, *, form: str | None = None) -> str:
+    """Write one result to a file; return what was done, in words.
+
+    Parameters
+    ----------
+    profile
+        Names the catalog.
+    key
+        Of the result, or ``latest``.
+    out
+        The file.
+    form
+        A name of `nearedge.streaming.exports.EXPORTS`; None: told from the file's name.
+
+    Raises
+    ------
+    FormatError
+        If the form is not known.
+    NoSuchResultError
+        If there is no such result.
+    """
+    chosen = form_of(out) if form is None else export_of(form)
+    with connected(profile) as server:
+        box = results_box(profile, server)
+        answer = find(History(lambda: box), Results(box), key)
+    out.write_bytes(chosen.content(answer))
+    return f"{out}: {chosen.title}, of scan {answer.scan_id}, run {answer.run_uid}"
+
+
+def export_trend(profile: Profile, out: Path) -> str:
+    """Write the figures of all results as CSV; return what was done, in words."""
+    with connected(profile) as server:
+        summaries = History(lambda: results_box(profile, server)).summaries()
+    out.write_text(trend_csv(summaries))
+    return f"{out}: {len(summaries)} spectra"
+
+
+def form_of(out: Path) -> Export:
+    """Return the form that a file's name asks for: its ending, or ``POSCAR``."""
+    return export_of(out.suffix or out.name)
+
+
+def find(history: History, results: Results, key: str) -> Answer:
+    """Return the answer of a key, or the latest.
+
+    Raises
+    ------
+    NoSuchResultError
+        If there is none.
+    """
+    if key == LATEST:
+        latest = results.latest()
+        key = "" if latest is None else latest.key
+    answer = history.answer(key) if key else None
+    if answer is None:
+        raise NoSuchResultError(
+            f"found no answer {key!r} in the catalog: give the key of a complete result, as the "
+            "live page and Tiled show it, or 'latest'"
+        )
+    return answer
