@@ -106,7 +106,10 @@ def local_path(uri: str, *, roots: Sequence[str]) -> Path:
     UnreadableError
         When the uri is none of this host's files, or lies outside the folders.
     """
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise UnreadableError(f"found {uri!r:.200}, expected file://localhost/…") from error
     if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
         raise UnreadableError(
             f"found {uri}, expected file://localhost/…: only local files are opened"
@@ -116,7 +119,10 @@ def local_path(uri: str, *, roots: Sequence[str]) -> Path:
 
 def _permitted(path: Path, roots: Sequence[str]) -> Path:
     # compared after symbolic links and '..' are gone, or a link would lead out of the folders
-    real = Path(os.path.realpath(path))
+    try:
+        real = Path(os.path.realpath(path))
+    except ValueError as error:  # a null byte
+        raise UnreadableError(f"{str(path)!r:.200} is no path: {error}") from error
     if any(real.is_relative_to(os.path.realpath(root)) for root in roots):
         return real
     allowed = ", ".join(roots) or "none"

@@ -9,6 +9,7 @@ from tiled.client.utils import ClientError
 from tiled.structures.core import Spec
 
 from nearedge.streaming import profile
+from nearedge.streaming.credential import api_key
 
 Client: TypeAlias = Container
 RAW_SPEC = Spec("CatalogOfBlueskyRuns", version="3.0")
@@ -30,7 +31,7 @@ def connect_profile(catalog: profile.Catalog) -> Client:
     """
     if catalog.uri is None:
         raise ValueError("catalog.uri is not set: name the server, or use an embedded one")
-    return connect(catalog.uri, api_key=os.environ.get(catalog.api_key_env))
+    return connect(catalog.uri, api_key=api_key(catalog, environ=os.environ))
 
 
 def raw_container(client: Client, path: str) -> Any:

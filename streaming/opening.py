@@ -11,6 +11,7 @@ from pathlib import Path
 from nearedge.callbacks.measurement import Measurement
 from nearedge.models.card import Card, read_card
 from nearedge.streaming.catalog import Client, connect, results_container
+from nearedge.streaming.credential import api_key
 from nearedge.streaming.embedded import embedded_server
 from nearedge.streaming.feed import Feed
 from nearedge.streaming.key import result_key
@@ -53,7 +54,7 @@ def connected(profile: Profile) -> Iterator[Server]:
     """
     catalog = profile.catalog
     if catalog.uri is not None:
-        yield Server(uri=catalog.uri, api_key=os.environ.get(catalog.api_key_env))
+        yield Server(uri=catalog.uri, api_key=api_key(catalog, environ=os.environ))
         return
     with embedded_server(catalog.directory, readable=catalog.readable) as own:
         yield Server(uri=own.uri, api_key=own.api_key, directory=own.directory)

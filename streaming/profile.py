@@ -10,6 +10,17 @@ from nearedge.callbacks.instrument import Instrument, Section
 from nearedge.models import Quality
 
 
+class Curve(Section):
+    """Keys of an encrypted 0MQ connection (CURVE), as zmq.auth.create_certificates writes them."""
+
+    server_key: str = Field(description="file with the public key of the proxy's out side (.key)")
+    secret_key: str | None = Field(
+        None,
+        description="file with our own secret key (.key_secret), mode 0600; null: the environment "
+        "variable NEAREDGE_CURVE_SECRET holds it",
+    )
+
+
 class ZmqSource(Section):
     """Live documents from a Bluesky 0MQ proxy."""
 
@@ -31,6 +42,14 @@ class ZmqSource(Section):
         gt=0,
         description="bytes that may wait in memory, MB; past it runs are marked for back-fill",
     )
+    curve: Curve | None = Field(
+        None, description="keys of an encrypted connection; null: not encrypted"
+    )
+    trust_network: bool = Field(
+        False,
+        description="read from another machine without encryption: whoever reaches the network "
+        "between can make up documents",
+    )
 
 
 class Catalog(Section):
@@ -43,6 +62,10 @@ class Catalog(Section):
     )
     api_key_env: str = Field(
         "TILED_API_KEY", description="name of the environment variable that holds the key"
+    )
+    api_key_file: str | None = Field(
+        None,
+        description="file with the key, mode 0600; null: the environment variable has it",
     )
     raw: str = Field("raw", description="container of the raw Bluesky runs")
     results: str = Field("inversions", description="container of the results")

@@ -68,10 +68,14 @@ def _first_line(model: type[BaseModel]) -> str:
 
 
 def _row(name: str, field: FieldInfo) -> str:
-    default = yaml.safe_dump(_plain(field.default), default_flow_style=True, width=10**6)
-    default = default.removesuffix("\n").removesuffix("\n...").strip()
-    cells = (f"`{name}`", _type_name(field.annotation), f"`{default}`", field.description or "")
+    default = "required" if field.is_required() else f"`{_default(field)}`"
+    cells = (f"`{name}`", _type_name(field.annotation), default, field.description or "")
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _default(field: FieldInfo) -> str:
+    text = yaml.safe_dump(_plain(field.default), default_flow_style=True, width=10**6)
+    return text.removesuffix("\n").removesuffix("\n...").strip()
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from nearedge.callbacks.instrument import Instrument
+from nearedge.streaming.credential import CredentialError, refuse_secret_in
 from nearedge.streaming.profile import Profile
 
 
@@ -33,6 +34,7 @@ def inconsistencies(profile: Profile) -> tuple[str, ...]:
         *_missing_energy(instrument),
         *_unmatched_elements(instrument),
         *_unmatched_technique(instrument),
+        *_exposed(profile),
     )
 
 
@@ -95,6 +97,17 @@ def _unmatched_technique(instrument: Instrument) -> Iterator[str]:
             yield "normalise.energy_shift is 'reference': set normalise.reference_edge, as 'Si K'"
     if normalise.technique == "eels" and normalise.deconvolve and not instrument.roles.low_loss:
         yield "normalise.deconvolve needs a low-loss spectrum: set instrument.roles.low_loss"
+
+
+def _exposed(profile: Profile) -> Iterator[str]:
+    from nearedge.streaming.curve import exposure  # 0MQ is not needed to check other settings
+
+    if problem := exposure(profile.source):
+        yield problem
+    try:
+        refuse_secret_in(profile.catalog.uri)
+    except CredentialError as e:
+        yield str(e)
 
 
 def _prefix(profile: Profile) -> str:

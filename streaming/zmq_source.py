@@ -16,6 +16,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from nearedge.streaming import profile
 from nearedge.streaming.buffers import MEGABYTE
+from nearedge.streaming.curve import ClientKeys, client_keys, exposure
 from nearedge.streaming.frame_queue import FrameQueue, Interruption, Overflow
 from nearedge.streaming.wire import Limits, WireError, decode
 
@@ -23,7 +24,12 @@ logger = logging.getLogger(__name__)
 
 POLL_MS = 100
 DRAIN = 200  # frames taken between two looks at the monitor
-_EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+_REFUSED = (
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+_EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _REFUSED
 _HARD_LIMIT = 4  # 0MQ closes the connection on a larger message: only far above our own limit
 
 
@@ -45,8 +51,9 @@ class ZmqSource:
     ----------
     ready
         Set while connected: what is published from then on is received.
-    received, received_bytes, bad, disconnects
-        Counts since the start. See also `overflowed` and `waiting_bytes`.
+    received, received_bytes, bad, disconnects, refused
+        Counts since the start, the last one of handshakes. See also `overflowed` and
+        `waiting_bytes`.
 
     Notes
     -----
@@ -72,7 +79,7 @@ class ZmqSource:
         self._starting = threading.RLock()  # a signal handler may stop what is starting
         self._thread: threading.Thread | None = None
         self.ready = threading.Event()
-        self.received = self.received_bytes = self.bad = self.disconnects = 0
+        self.received = self.received_bytes = self.bad = self.disconnects = self.refused = 0
 
     @property
     def overflowed(self) -> int:
@@ -90,11 +97,14 @@ class ZmqSource:
         Raises
         ------
         ValueError
-            If the address is none.
+            If the address is none, or is on another machine without what that needs.
+        nearedge.streaming.credential.CredentialError
+            If the keys of an encrypted connection cannot be used.
         """
         with self._starting:
             if self._thread is None and not self._stopping.is_set():
-                sockets = self._connect(zmq.Context())
+                keys = self._keys()
+                sockets = self._connect(zmq.Context(), keys)
                 thread = threading.Thread(
                     target=self._receive, args=sockets, name="nearedge-socket", daemon=True
                 )
@@ -138,8 +148,17 @@ class ZmqSource:
         begin = len(self._prefix) + 1
         return frame[begin : begin + 40].partition(b" ")[0]
 
-    def _connect(self, context: zmq.Context) -> tuple[zmq.Context, zmq.Socket, zmq.Socket]:
+    def _keys(self) -> ClientKeys | None:
+        if problem := exposure(self._config):
+            raise ValueError(problem)
+        return None if self._config.curve is None else client_keys(self._config.curve)
+
+    def _connect(
+        self, context: zmq.Context, keys: ClientKeys | None
+    ) -> tuple[zmq.Context, zmq.Socket, zmq.Socket]:
         socket = context.socket(zmq.SUB)
+        if keys is not None:
+            keys.apply(socket)
         socket.linger = 0
         socket.rcvhwm = 0  # before connecting; 0MQ drops what is beyond it
         socket.maxmsgsize = _HARD_LIMIT * self._limits.max_bytes
@@ -190,11 +209,21 @@ class ZmqSource:
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             logger.info("connected to %s", self._config.address)
             self.ready.set()
+        elif event & _REFUSED:
+            self._note_refusal()
         elif self.ready.is_set():
             self.ready.clear()
             self.disconnects += 1
             detail = f"lost the connection to {self._config.address}"
             self._queue.note(Interruption(time=time.time(), detail=detail))
+
+    def _note_refusal(self) -> None:
+        self.refused += 1
+        if self.refused == 1:  # 0MQ tries again for ever
+            logger.error(
+                "%s refuses the connection: source.curve and the keys of the proxy do not fit",
+                self._config.address,
+            )
 
 
 def _close(context: zmq.Context, socket: zmq.Socket, monitor: zmq.Socket) -> None:

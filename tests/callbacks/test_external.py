@@ -1,3 +1,5 @@
+import os
+
 import h5py
 import numpy as np
 import pytest
@@ -162,3 +164,31 @@ def test_the_older_form_names_its_file_in_parts():
     assert dataset.mimetype == "application/x-hdf5"
     tiff = dataset_of_resource(spec="AD_TIFF", root="", resource_path="/x", parameters={})
     assert "AD_TIFF" in tiff.mimetype
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "file://localhost/data/a%00.h5",
+        "file://localhost/data/a\x00.h5",
+        "file://[broken/x.h5",
+        "file://localhost/" + "a/" * 5000,
+        "file://localhost/dev/zero",
+        "file://localhost/proc/self/environ",
+        "file://localhost/..%2f..%2fetc/passwd",
+        "file://localhost\\data\\x.h5",
+        "FILE://LOCALHOST/etc/passwd",
+        "file://localhost/etc/passwd?x=/data/x.h5",
+        "file://localhost/etc/passwd#/data/x.h5",
+    ],
+)
+def test_hostile_paths_are_refused_with_a_reason(uri, tmp_path):
+    dataset = dataset_of(uri=uri, mimetype="application/x-hdf5", parameters={"dataset": "a"})
+    with pytest.raises(UnreadableError):
+        read_frames(dataset, start=0, stop=1, shape=(), roots=(str(tmp_path),))
+
+
+def test_a_pipe_below_the_folders_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "pipe.h5")
+    with pytest.raises(UnreadableError, match="found no file"):
+        read(tmp_path / "pipe.h5", "a", roots=(str(tmp_path),))
