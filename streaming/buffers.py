@@ -42,6 +42,8 @@ class Limits:
         Values in all its lists and maps.
     max_depth
         Nesting of lists and maps.
+    max_keys
+        Entries of any one map: of a document, or of its data.
     unfold
         Bytes in memory for each byte of ``max_bytes``: a pickle may name one value many times.
     """
@@ -49,6 +51,7 @@ class Limits:
     max_bytes: int = 64 * MEGABYTE
     max_items: int = 4_000_000
     max_depth: int = 64
+    max_keys: int = 50_000
     unfold: int = 8
 
 
@@ -119,8 +122,14 @@ def scalar_from(data: Bytes, dtype: np.dtype, *, limits: Limits) -> np.generic:
     return array_from(data, dtype, (1,), limits=limits)[0]
 
 
+def check_keys(node: dict, *, limits: Limits) -> None:
+    """Raise `TooLargeError` for a map of more entries than the limits allow."""
+    if len(node) > limits.max_keys:
+        raise TooLargeError(f"map of {len(node)} keys, {limits.max_keys} are allowed")
+
+
 def check_nesting(tree: Any, *, limits: Limits) -> None:
-    """Raise `TooLargeError` for a tree of lists and maps beyond the limits on nesting and items.
+    """Raise `TooLargeError` for a tree of lists and maps beyond the limits on nesting and counts.
 
     Level by level rather than by recursion, so that no tree can exhaust the stack.
     """
@@ -129,6 +138,8 @@ def check_nesting(tree: Any, *, limits: Limits) -> None:
         inner: list[Any] = []
         for node in level:
             items += len(node)
+            if type(node) is dict:
+                check_keys(node, limits=limits)
             inner += [
                 x
                 for x in (node.values() if type(node) is dict else node)

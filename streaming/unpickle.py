@@ -21,6 +21,7 @@ from nearedge.streaming.buffers import (
     UnsafeError,
     WireError,
     array_from,
+    check_keys,
     safe_dtype,
     scalar_from,
 )
@@ -308,6 +309,7 @@ class _Restricted(pickle.Unpickler):
             raise TooLargeError(f"pickle nested more than {self._limits.max_depth} deep")
         kind = type(item)
         if kind is dict:
+            check_keys(item, limits=self._limits)
             self._spend(16 * len(item))
             return {self._inner(k, depth): self._inner(v, depth) for k, v in item.items()}
         if kind in _COLLECTIONS:

@@ -157,6 +157,10 @@ BAD = {
     "deep msgpack": b"xas start \x81\xa1a" + b"\x91" * 500 + b"\xc0",
     "many items": b'xas start {"a":[' + b"0," * 20_000 + b"0]}",
     "many items in all": b'xas start {"a":[' + b"[0,0,0,0],[0]," * 2_000 + b"0]}",
+    "many keys": b"xas start " + json.dumps({str(i): 0 for i in range(600)}).encode(),
+    "many keys in data": b"xas event "
+    + msgpack.packb({"data": {str(i): 0 for i in range(600)}, "seq_num": 1}),
+    "many keys, pickled": b"xas start " + pickle.dumps({"a": [dict.fromkeys(range(600), 0)]}),
     "too long": b'xas start {"a":"' + b"x" * 1_000_000 + b'"}',
     "pickle within msgpack": b"xas start "
     + msgpack.packb({"a": object_array}, default=msgpack_numpy.encode),
@@ -190,7 +194,7 @@ BAD = {
     "extension": b"xas start " + msgpack.packb({"a": msgpack.ExtType(5, b"x")}),
     "code": b"xas start " + b"\x80\x04cos\nsystem\n.",
 }
-LIMITS = Limits(max_bytes=1_000_000, max_items=10_000, max_depth=20)
+LIMITS = Limits(max_bytes=1_000_000, max_items=10_000, max_depth=20, max_keys=500)
 
 
 @pytest.mark.parametrize("frame", BAD.values(), ids=BAD)
