@@ -42,7 +42,7 @@ class Calibration:
     head_weight
         Share of the descriptor head in the CN distribution; the rest are the samples.
     spill
-        Probability that a sample's CN really is one higher, and one lower.
+        How likely, against the CN of a sample, is a CN one higher or lower; two away, its square.
     temperature
         Above 1 flattens the CN distribution, below 1 sharpens it.
     cn_threshold
@@ -122,11 +122,10 @@ def estimate(
 
 
 def _sample_share(cn: np.ndarray, weights: Array, spill: float) -> Array:
+    classes = np.arange(CN_CLASSES)
     counted = np.bincount(np.minimum(cn, CN_CLASSES - 1), weights, minlength=CN_CLASSES)
-    blurred = (1 - 2 * spill) * counted
-    blurred[1:] += spill * counted[:-1]
-    blurred[:-1] += spill * counted[1:]
-    return np.asarray(blurred / blurred.sum())
+    blur = spill ** np.abs(classes[:, None] - classes)
+    return np.asarray((blur / blur.sum(0)) @ counted)
 
 
 def _to_classes(head: Array) -> Array:
@@ -157,14 +156,20 @@ def cn_distribution(
 
 
 def cumulated(prob: Array) -> Array:
-    """For each class the probability of all classes at least as likely (its APS score).
+    """For each class the probability of the range that first holds it, grown from the likeliest.
 
-    Romano, Sesia & Candès, NeurIPS 2020, without the randomisation, so that the same spectrum
-    always gets the same set.
+    The range grows by the likelier of its two neighbours, so that a set of coordination numbers
+    has no holes. This is the APS score of Romano, Sesia & Candès (NeurIPS 2020) for ordered
+    classes, without the randomisation, so that the same spectrum always gets the same set.
     """
-    order = np.argsort(-prob, kind="stable")
     out = np.empty_like(prob)
-    out[order] = np.cumsum(prob[order])
+    lo = hi = int(prob.argmax())
+    held = out[lo] = prob[lo]
+    while hi - lo + 1 < len(prob):
+        down = hi + 1 == len(prob) or (lo > 0 and prob[lo - 1] >= prob[hi + 1])
+        lo, hi = (lo - 1, hi) if down else (lo, hi + 1)
+        entered = lo if down else hi
+        held = out[entered] = held + prob[entered]
     return out
 
 
