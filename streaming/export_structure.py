@@ -45,7 +45,7 @@ def poscar(answer: Answer, sample: int | None = None) -> str:
     IndexError
         If there is no such sample.
     """
-    from pymatgen.io.vasp import Poscar
+    from pymatgen.io.vasp.inputs import Poscar
 
     structure = _boxed(answer, sample)
     return str(Poscar(structure, comment=_title(answer, sample), sort_structure=True))

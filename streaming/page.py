@@ -102,12 +102,10 @@ class Page:
         return as_json(await run_sync(dump, found))
 
     async def running(self, request: Request) -> Response:
-        """Return the newest state of a running scan."""
+        """Return the newest state of a running scan; null when it has ended meanwhile."""
         slot = request.query_params.get("slot")
         found = next((one for one in self._feed.running() if one.slot == slot), None)
-        if found is None:
-            raise HTTPException(404, f"no scan {slot!r} runs now")
-        return as_json(await run_sync(lambda: dump(found.view())))
+        return as_json(None if found is None else await run_sync(lambda: dump(found.view())))
 
     async def export(self, request: Request) -> Response:
         """Return a result as a file."""

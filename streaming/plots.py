@@ -118,28 +118,37 @@ def plot_trend(
     KeyError
         If the data frame has no such column.
     """
-    frame = trend(results) if not hasattr(results, "columns") else results
+    frame = _frame_of(results)
     if missing := [name for name in (figure, against) if name not in frame.columns]:
         raise KeyError(f"found no column {missing[0]!r}: expected one of {list(frame.columns)}")
     axes = new_axes(axes)
-    y = frame[figure].astype(float)
+    y = frame[figure].to_numpy(float)
     axes.errorbar(frame[against], y, yerr=_errors(frame, figure), fmt="o", ms=4, color=MEASURED)
     axes.set(xlabel=against, ylabel=LABELS.get(figure, figure))
     return axes
 
 
+def _frame_of(results: "Iterable[Result] | pd.DataFrame") -> "pd.DataFrame":
+    import pandas as pd
+
+    return results if isinstance(results, pd.DataFrame) else trend(results)
+
+
 def _errors(frame: "pd.DataFrame", figure: str) -> np.ndarray | None:
-    mean = frame[figure].astype(float).to_numpy()
+    """Return how far the bars reach below and above the means, (2, n), or None for no bars."""
+    mean = frame[figure].to_numpy(float)
     if figure == "cn":
-        sets = [[float(n) for n in text.split()] for text in frame["cn_set"]]
-        lo = np.array([min([*some, m]) for some, m in zip(sets, mean, strict=True)])
-        hi = np.array([max([*some, m]) for some, m in zip(sets, mean, strict=True)])
+        lo, hi = _ends_of_sets(frame)
     elif f"{figure}_lo" in frame.columns:
-        lo = frame[f"{figure}_lo"].astype(float).to_numpy()
-        hi = frame[f"{figure}_hi"].astype(float).to_numpy()
+        lo, hi = (frame[f"{figure}_{end}"].to_numpy(float) for end in ("lo", "hi"))
     else:
         return None
-    return np.maximum(np.stack([mean - lo, hi - mean]), 0)
+    return np.asarray(np.maximum(np.stack([mean - lo, hi - mean]), 0))
+
+
+def _ends_of_sets(frame: "pd.DataFrame") -> tuple[np.ndarray, np.ndarray]:
+    sets = [[float(n) for n in text.split()] or [np.nan] for text in frame["cn_set"]]
+    return np.array([min(some) for some in sets]), np.array([max(some) for some in sets])
 
 
 def as_answer(one: "One") -> Answer:

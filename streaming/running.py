@@ -51,12 +51,12 @@ class Running:
 
     def view(self) -> Json:
         """Return all that can be drawn of it."""
-        normalised = isinstance(self.outcome, NormalisedSpectrum)
+        outcome = self.outcome
         answer = answer_of_row(self._as_row())
         return {
             **self.notice(),
             "columns": shown_columns(self.measurement.columns),
-            "spectrum": spectrum_view(self.outcome) if normalised else None,
+            "spectrum": None if isinstance(outcome, Rejected) else spectrum_view(outcome),
             "answer": None if answer is None else answer_view(answer),
         }
 

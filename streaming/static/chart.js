@@ -52,7 +52,7 @@ export class Chart {
     const colours = theme();
     return {
       ...this.size(),
-      padding: [8, 10, 0, 0],
+      padding: [8, 18, 0, 0],
       legend: { show: false },
       cursor: { drag: { x: true, y: false }, points: { show: false } },
       scales: { x: { time: false } },
@@ -117,7 +117,7 @@ function drawMarks(plot, { windows = [], lines = [] }, colours) {
     ctx.stroke();
     ctx.fillStyle = colours.second;
     ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-    ctx.fillText(name, x + 4 * devicePixelRatio, bbox.top + 12 * devicePixelRatio);
+    ctx.fillText(name, x + 4 * devicePixelRatio, bbox.top + bbox.height - 6 * devicePixelRatio);
   }
   ctx.restore();
 }

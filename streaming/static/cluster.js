@@ -46,7 +46,7 @@ export class Cluster {
       if (this.mode === "samples") addSamples(viewer, view);
       addTypical(viewer, view, this.mode);
       if (!this.placed) viewer.zoomTo();
-      if (!this.placed) viewer.zoom(1.15);
+      if (!this.placed) viewer.zoom(1.25);
       this.placed = true;
     }
     viewer.render();

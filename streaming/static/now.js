@@ -44,6 +44,8 @@ class Now {
       norm: new Chart(this.norm.body, { xLabel: "energy from e0, eV", marks: () => this.marks.norm ?? {} }),
     };
     this.cluster = new Cluster(this.stage.body);
+    this.stage.none = h("p", { class: "empty" }, "no answer");
+    this.stage.body.append(this.stage.none);
     this.stage.note.replaceWith(this.clusterTools());
     this.resizing = [this.cn, this.bond, this.angle].map((p) => onResize(p.body, () => this.drawBars()));
     this.resizing.push(onResize(this.stage.body, () => this.cluster.resize()));
@@ -118,10 +120,10 @@ class Now {
       this.head,
       h("div", { class: "what" },
         h("div", { class: "line" }, h("h2", {}, `${capital(name)}${edge ? `, ${edge} edge` : ""}`), state_),
-        h("div", { class: "line soft" }, `run ${shortRun(source.run)}, ${clock(source.time)}`),
+        h("div", { class: "line soft" }, `run ${shortRun(source.run)}, ${clock(source.time)}${older ? `; answer of ${spectrumName(told)}` : ""}`),
         h("div", { class: "line" }, flags(words, answer))),
-      why(told, live),
-      answer ? figures(answer, edge, older ? `of ${spectrumName(told)}` : "") : h("span"),
+      live ? null : why(told),
+      answer ? figures(answer, edge, older) : h("span"),
       this.actions(told, live));
   }
 
@@ -146,10 +148,12 @@ class Now {
       this.marks = {};
       this.charts.raw.set(raw.lines, { yLabel: raw.label });
       this.charts.norm.clear();
-      this.norm.note.textContent = "not normalised";
+      this.norm.body.replaceChildren(h("p", { class: "empty" }, shown?.waiting ? `Not yet: ${shown.waiting}` : "not normalised"));
+      this.norm.note.textContent = "";
       this.raw.note.textContent = "";
       return;
     }
+    this.norm.body.querySelector(".empty")?.remove();
     const relative = spectrum.energy.map((e) => e - spectrum.e0);
     this.marks = {
       raw: { windows: spectrum.windows, lines: [{ at: spectrum.e0, name: "e0" }] },
@@ -157,7 +161,7 @@ class Now {
     };
     this.charts.raw.set(
       [{ label: "mu", x: spectrum.energy, y: spectrum.mu, colour: "first", points: spectrum.energy.length < 60 }],
-      { xLabel: spectrum.technique === "eels" ? "energy loss, eV" : "energy, eV" });
+      spectrum.technique === "eels" ? { xLabel: "energy loss, eV", yLabel: "counts" } : { xLabel: "energy, eV", yLabel: "mu" });
     const answer = this.answer?.key === shown.answer?.key ? this.answer : null;
     const implied = answer?.implied ? [{ label: "implied", x: answer.grid, y: answer.implied, colour: "second", dash: [6, 4] }] : [];
     this.charts.norm.set([
@@ -174,6 +178,7 @@ class Now {
     const view = this.answer?.cluster ?? null;
     for (const p of [this.stage, this.cn, this.bond, this.angle]) p.element.classList.toggle("older", older);
     this.cluster.set(view);
+    this.stage.none.hidden = Boolean(view);
     const open = this.below.querySelector("details")?.open;
     this.below.replaceChildren(...(view ? [legend(view), h("details", { class: "neighbours", open },
       h("summary", {}, "Neighbours of the most typical sample"), h("div", { class: "scroll" }, neighbours(view)))] : []));
@@ -237,7 +242,7 @@ function draw(panel_, make) {
   panel_.body.replaceChildren(drawn ?? h("p", { class: "empty" }, make ? "the samples define none" : "no answer"));
 }
 
-function figures(answer, edge, note) {
+function figures(answer, edge, older) {
   const bridge = bridgeText(edge);
   const list = [
     ["CN", number(answer.cn.mean, 2), set(answer.cn.set)],
@@ -246,16 +251,14 @@ function figures(answer, edge, note) {
     [`${bridge.title}, ${bridge.unit}`, number(answer.bridge?.mean, bridge.digits), interval(answer.bridge, bridge.digits)],
     ...(answer.misfit === null ? [] : [["misfit", number(answer.misfit, 3), ""]]),
   ];
-  return h("dl", { class: `figures${note ? " older" : ""}` },
+  return h("dl", { class: `figures${older ? " older" : ""}` },
     list.map(([title, value, more]) => h("div", { class: "figure" },
-      h("dt", {}, note ? `${title} ${note}` : title), h("dd", {}, value, " ", h("small", {}, more)))));
+      h("dt", {}, title), h("dd", {}, value, " ", h("small", {}, more)))));
 }
 
-// Why there is no answer, or none yet.
-function why(told, live) {
-  if (live?.waiting) return h("p", { class: "why" }, `No answer yet: ${live.waiting}`);
-  if (!live && told.detail) return h("p", { class: "why" }, `${told.reason ?? told.status}: ${told.detail}`);
-  return null;
+// Why there is no answer.
+function why(told) {
+  return told.detail ? h("p", { class: "why" }, `${told.reason ?? told.status}: ${told.detail}`) : null;
 }
 
 function flags(words, answer) {

@@ -104,7 +104,7 @@ class Trend {
     const size = box.getBoundingClientRect();
     return new uPlot({
       width: Math.max(60, size.width), height: Math.max(60, size.height),
-      padding: [8, 16, 0, 0],
+      padding: [8, 20, 0, 0],
       legend: { show: false },
       scales: { x: { time: chosen.x === "time", range: padded }, y: { range: padded } },
       cursor: { sync: { key: "trend" }, drag: { x: true, y: false }, points: { size: 12, fill: "transparent", stroke: colours.second, width: 2 } },

@@ -1,0 +1,82 @@
+"""The demo's page while it measures: the pictures that the README and docs/page.md show."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.system,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(
+        not (files("nearedge.models.weights") / "siox.safetensors").is_file(),
+        reason="no weights are shipped",
+    ),
+]
+
+SCANS = 8
+WHAT = "document.querySelector('.what')?.innerText ?? ''"
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """Run a demo until the end of the test; the address of its page."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "nearedge.streaming", "demo", "--stay", f"--scans={SCANS}"]
+    environment = {**os.environ, "NEAREDGE__SERVICE__PAGE_PORT": str(port)}
+    with (tmp_path / "demo.log").open("wb") as log:
+        demo = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+    try:
+        yield awaited(f"http://127.0.0.1:{port}/", demo)
+    finally:
+        demo.send_signal(signal.SIGINT)
+        demo.wait(60)
+
+
+def awaited(address: str, demo: subprocess.Popen[bytes]) -> str:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and demo.poll() is None:
+        try:
+            httpx.get(f"{address}livez", trust_env=False)
+        except httpx.TransportError:
+            time.sleep(0.2)
+        else:
+            return address
+    raise TimeoutError(f"the demo served no page; it ended with {demo.poll()}")
+
+
+def test_the_structure_comes_out_of_the_scan(
+    browser: Any, address: str, keep: Callable[[Any, str], None]
+) -> None:
+    browser.look()
+    browser.open(f"{address}#now")
+    browser.wait(f"({WHAT}).includes('running')", timeout_s=180)
+    browser.wait("document.querySelectorAll('.figure').length > 3", timeout_s=180)
+    last = f"Scan {SCANS + 1}"  # scan 1 is the dark
+    browser.wait(f"({WHAT}).includes({last!r}) && ({WHAT}).includes('complete')", timeout_s=300)
+    browser.wait("document.querySelector('.stage canvas') !== null")
+    time.sleep(1.0)  # for the renderer, which says nothing when it is done
+    keep(browser, "page-now")
+    browser.js("location.hash = 'trend'")
+    browser.wait(f"document.querySelector('main').innerText.includes('{SCANS} spectra')")
+    browser.js(
+        "(() => { const choice = document.querySelector('select'); "
+        "choice.value = 'press-pressure'; choice.dispatchEvent(new Event('change')); })()"
+    )
+    browser.wait("document.querySelectorAll('.charts .uplot').length >= 3")
+    keep(browser, "page-trend")
+    browser.js("location.hash = 'health'")
+    browser.wait("document.querySelector('main').innerText.includes('ready')")
+    assert browser.troubles == []

@@ -1,0 +1,241 @@
+"""The page in a real browser. ``NEAREDGE_SCREENSHOTS=FOLDER`` keeps pictures of every view."""
+
+import statistics
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nearedge.callbacks.instrument import XanesNormalisation
+from nearedge.callbacks.measurement import Measurement, Run
+from nearedge.callbacks.normalise import normalise
+from nearedge.models import Inversion, Quality, Reason, Rejected, Samples, Spectrum, Technique
+from nearedge.models.estimate import Calibration, estimate
+from nearedge.sim.silica import Specimen, silica
+from nearedge.streaming.feed import Feed
+from nearedge.streaming.job import State
+from nearedge.streaming.ledger import Ledger
+from nearedge.streaming.metrics import Metrics
+from nearedge.streaming.row import Row
+from nearedge.streaming.web import serving_page
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+ENERGY = np.linspace(1812.0, 1900.0, 130)
+Keep = Callable[[Any, str], None]
+
+PRESSURES = (0.0, 8.0, 16.0, 24.0, 32.0, 40.0)
+SAMPLES, ATOMS = 12, 20
+
+
+def measured(number: int, pressure: float, specimen: Specimen, *, points: int = 130) -> Measurement:
+    mu = 0.3 + specimen.mu(ENERGY, pressure=pressure, fwhm=0.6)
+    uid = f"{number:08x}-0000-4000-8000-000000000000"
+    return Measurement(
+        run=Run(uid=uid, scan_id=number, time=1.76e9 + 60 * number, start={}),
+        stream="primary",
+        spectrum="0",
+        columns={"energy": ENERGY[:points], "mu": mu[:points]},
+        complete=True,
+        final=points == len(ENERGY),
+        time=1.76e9 + 60 * number,
+        context={"pressure": pressure},
+    )
+
+
+def drawn(pressure: float, specimen: Specimen, rng: np.random.Generator) -> Samples:
+    """True sites of that pressure, each turned and shaken: what a good model would draw."""
+    shares = specimen.shares(pressure)
+    sites = [site for site, _ in shares if len(site.species) >= ATOMS]
+    weights = np.array([share for site, share in shares if len(site.species) >= ATOMS])
+    chosen = rng.choice(len(sites), SAMPLES, p=weights / weights.sum())
+    turns = [np.linalg.qr(rng.normal(size=(3, 3)))[0] for _ in chosen]
+    clusters = [sites[k].positions[:ATOMS] @ turn for k, turn in zip(chosen, turns, strict=True)]
+    shaken = np.stack(clusters) + rng.normal(0, 0.06, (SAMPLES, ATOMS, 3))
+    return Samples(
+        species=np.stack([sites[k].species[:ATOMS] for k in chosen]),
+        positions=shaken.astype(np.float32),
+        weights=np.full(SAMPLES, 1 / SAMPLES),
+    )
+
+
+def answered(number: int, pressure: float, specimen: Specimen) -> Row:
+    measurement = measured(number, pressure, specimen)
+    spectrum = Spectrum(
+        energy=measurement.columns["energy"],
+        mu=measurement.columns["mu"],
+        technique=Technique.XANES,
+        absorber="Si",
+        edge="K",
+    )
+    outcome = normalise(spectrum, XanesNormalisation.model_validate({}))
+    samples = drawn(pressure, specimen, np.random.default_rng(number))
+    inversion = Inversion(
+        absorber="Si",
+        edge="K",
+        samples=samples,
+        estimates=estimate(samples, absorber="Si", calibration=Calibration()),
+        grid=np.arange(3.0),
+        condition=np.arange(3.0),
+        ood_score=0.2,
+        ood_flag=False,
+        misfit=None,
+        model="0123456789abcdef",
+        seed=number,
+        quality=Quality.DEFAULT,
+        seconds=0.8,
+    )
+    return Row(
+        key=f"key-{number}",
+        status=State.COMPLETE,
+        measurement=measurement,
+        outcome=outcome,
+        inversion=inversion,
+        error=None,
+        stages={"arrive": 0.02, "invert": 0.8, "write": 0.3},
+    )
+
+
+def refused(number: int, specimen: Specimen) -> Row:
+    return Row(
+        key=f"key-{number}",
+        status=State.REJECTED,
+        measurement=measured(number, 0.0, specimen),
+        outcome=Rejected(reason=Reason.NO_EDGE, detail="found no edge between 1812 and 1900 eV"),
+        inversion=None,
+        error=None,
+        stages={},
+    )
+
+
+@pytest.fixture(scope="module")
+def specimen() -> Specimen:
+    return silica("Si", "K")
+
+
+@pytest.fixture(scope="module")
+def feed(specimen: Specimen) -> Feed:
+    feed = Feed()
+    feed(refused(1, specimen))
+    for number, pressure in enumerate(PRESSURES, 2):
+        feed(answered(number, pressure, specimen))
+    return feed
+
+
+@pytest.fixture(scope="module")
+def address(feed: Feed) -> Iterator[str]:
+    ledger, metrics = Ledger(":memory:"), Metrics()
+    metrics.watch(ledger)
+    worker = SimpleNamespace(pid=1, beat_age_s=0.1, restarts=0)
+    service: Any = SimpleNamespace(ledger=ledger, metrics=metrics, worker=worker)
+    with serving_page(service, feed, title="silica under pressure") as served:
+        assert served is not None
+        yield served
+    ledger.close()
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Any:
+    """The browser at the newest result."""
+    browser.look()
+    browser.open(f"{address}#now")
+    browser.wait("document.querySelectorAll('.figure').length > 3")
+    browser.wait("document.querySelector('.stage canvas') !== null")
+    return browser
+
+
+def text(browser: Any, selector: str = "main") -> str:
+    return str(browser.js(f"document.querySelector({selector!r}).innerText"))
+
+
+def test_the_newest_answer_is_shown_with_all_its_parts(page: Any, keep: Keep) -> None:
+    shown = text(page)
+    assert "Scan 7, Si K edge" in shown
+    for words in ("CN", "bond, Å", "As measured", "Normalised", "Surroundings", "12 samples"):
+        assert words in shown
+    assert page.js("document.querySelectorAll('.uplot canvas').length") == 2
+    assert page.js("document.querySelectorAll('.cn .bar-fill').length") >= 1
+    keep(page, "now")
+    page.look(dark=True)
+    page.wait("document.querySelectorAll('.figure').length > 3")
+    keep(page, "now-dark")
+    page.look(820, 1180)
+    page.wait("document.querySelectorAll('.figure').length > 3")
+    keep(page, "now-tablet")
+    assert page.troubles == []  # no uncaught error, nothing that the policy refused
+
+
+def test_nothing_lies_outside_the_window(page: Any) -> None:
+    for width, height in ((1280, 720), (820, 1180), (400, 800)):
+        page.look(width, height)
+        for view in ("now", "trend", "health"):
+            page.js(f"location.hash = {view!r}")
+            page.wait(f"document.title === 'nearedge: {view}'")
+            assert page.js("document.documentElement.scrollWidth <= innerWidth"), (view, width)
+
+
+def test_every_view_is_reached_with_the_keyboard(page: Any, keep: Keep) -> None:
+    for key, words in (("2", "against"), ("3", "no-edge"), ("4", "Worker"), ("1", "Surroundings")):
+        page.press(key)
+        page.wait(f"document.querySelector('main').innerText.includes({words!r})")
+        keep(page, {"2": "trend", "3": "runs", "4": "health", "1": "now-again"}[key])
+    page.press("ArrowLeft")
+    page.wait("document.querySelector('main').innerText.includes('Scan 6')")
+    page.press("f")
+    page.wait("document.querySelector('main').innerText.includes('Scan 7')")
+
+
+def test_a_rejection_tells_its_reason_and_shows_what_was_measured(page: Any) -> None:
+    page.js("location.hash = 'now/key-1'")
+    page.wait("document.querySelector('main').innerText.includes('found no edge')")
+    page.wait("document.querySelectorAll('.raw .uplot').length === 1")
+    assert "no answer" in text(page, ".cn")
+
+
+def test_a_scan_grows_and_its_result_comes_without_a_reload(
+    page: Any, feed: Feed, specimen: Specimen, keep: Keep
+) -> None:
+    page.js("window.witness = true")
+    short = Rejected(reason=Reason.TOO_SHORT, detail="the scan ends 2 eV past the edge")
+    feed.show_partial(measured(8, 48.0, specimen, points=60), short, None)
+    page.wait("document.querySelector('main').innerText.includes('running, 60 points')")
+    page.wait("document.querySelector('#pulse').innerText.includes('scan running')")
+    keep(page, "running")
+    page.js(
+        "window.shown = new Promise(done => { const began = performance.now(); new "
+        "MutationObserver(() => document.querySelector('.what')?.innerText.includes('complete') "
+        "&& done(performance.now() - began)).observe(document.querySelector('main'), "
+        "{subtree: true, childList: true}); }); 0"
+    )
+    feed(answered(8, 48.0, specimen))
+    assert page.js("window.shown") < 1000.0  # ms
+    assert "Scan 8" in text(page)
+    assert page.js("window.witness") is True
+
+
+def test_a_thousand_results_stay_smooth(page: Any, feed: Feed, keep: Keep) -> None:
+    told = next(one for one in feed.summaries() if one["cn"])
+    many = [{**told, "key": f"old-{n}", "scan": -n, "time": told["time"] - n} for n in range(1000)]
+    feed.load(many)
+    page.js("location.hash = 'trend'")
+    page.wait("document.querySelector('main').innerText.includes('1007 spectra')")
+    page.js(
+        "window.move = (x) => new Promise(done => { const over = "
+        "document.querySelector('.u-over'), box = over.getBoundingClientRect(), began = "
+        "performance.now(); over.dispatchEvent(new MouseEvent('mousemove', {bubbles: true, "
+        "clientX: box.left + x * box.width, clientY: box.top + 20})); "
+        "setTimeout(() => done(performance.now() - began)); }); 0"
+    )
+    spent = [page.js(f"window.move({x})") for x in np.linspace(0.1, 0.9, 15)]
+    redraw = page.js(
+        "(async () => { const began = performance.now(); "
+        "document.querySelector('.controls button').click(); return performance.now() - began; })()"
+    )
+    print(f"moving {statistics.median(spent):.1f} ms, drawing anew {redraw:.1f} ms")
+    assert statistics.median(spent) < 100.0
+    keep(page, "trend-1000")
+    page.js("location.hash = 'runs'")
+    page.wait("document.querySelectorAll('tbody tr').length === 300")
+    assert page.troubles == []
