@@ -1,0 +1,1 @@
+"""Profiles of instruments: one YAML file for each."""

@@ -1,0 +1,1 @@
+"""Weights of the released models, each beside its card, recipe and log."""
