@@ -1,13 +1,14 @@
 """Figures for notebooks and papers, drawn with matplotlib.
 
-Each function takes an answer, a stored result or several of them, draws into the axes that it is
-given or into new ones, and returns them. No global state of matplotlib is touched.
+Each function takes an answer or a stored result, `plot_trend` several, draws into the axes that it
+is given or into those of a new pyplot figure, which a notebook shows, and returns them.
 """
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -35,7 +36,7 @@ LABELS = {
 
 def plot(one: "One") -> Figure:
     """Draw spectrum, coordination number and radial distribution side by side."""
-    figure = Figure(figsize=(10, 3), layout="constrained")
+    figure = pyplot.figure(figsize=(10, 3), layout="constrained")
     left, middle, right = figure.subplots(1, 3, width_ratios=[1.3, 0.8, 1.3])
     answer = as_answer(one)
     plot_spectrum(answer, axes=left)
@@ -158,4 +159,6 @@ def as_answer(one: "One") -> Answer:
 
 def new_axes(axes: Axes | None) -> Axes:
     """Return the axes, or those of a new figure."""
-    return Figure(figsize=(4.5, 3.2), layout="constrained").subplots() if axes is None else axes
+    if axes is not None:
+        return axes
+    return pyplot.figure(figsize=(4.5, 3.2), layout="constrained").subplots()

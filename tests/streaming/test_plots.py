@@ -1,11 +1,12 @@
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -16,6 +17,12 @@ from nearedge.streaming.catalog import results_container
 from nearedge.streaming.results import Provenance, Results, ResultWriter
 from nearedge.streaming.summary import stored_summary
 from nearedge.streaming.trend import COLUMNS, trend, trend_csv
+
+
+@pytest.fixture(autouse=True)
+def close_figures() -> Iterator[None]:
+    yield
+    pyplot.close("all")
 
 
 @pytest.fixture
