@@ -1,0 +1,62 @@
+"""The runs that drills send: of one spectrum each, every tenth one without an edge."""
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from nearedge.sim import hostile
+from nearedge.sim.hostile import Document, Documents
+
+REJECTED_EVERY = 10
+POINTS = 60
+
+
+def runs(n: int, *, whole: bool = False, time: float | None = None) -> list[Documents]:
+    """Return runs of different spectra; those whose turn it is have no edge, and are rejected."""
+    return [one_run(i, whole=whole, time=time) for i in range(n)]
+
+
+def one_run(i: int, *, whole: bool = False, time: float | None = None) -> Documents:
+    """Return the i-th run."""
+    import time as clock
+
+    began = clock.time() if time is None else time
+    if i % REJECTED_EVERY == REJECTED_EVERY // 2:
+        energy = np.linspace(hostile.ONSET - 30.0, hostile.ONSET + 60.0, POINTS)
+        flat = np.ones(POINTS)
+        return hostile.run_of(energy, flat, scan_id=i, whole=whole, time=began)
+    return hostile.good_run(i, points=POINTS, whole=whole, time=began)
+
+
+def uid_of(docs: Documents) -> str:
+    """Return the uid of a run."""
+    return str(docs[0][1]["uid"])
+
+
+def interleaved(many: Sequence[Documents], rng: random.Random) -> Iterator[Document]:
+    """Yield the documents of several runs in a random order that keeps each run's own."""
+    rests = [iter(docs) for docs in many]
+    turns = [i for i, docs in enumerate(many) for _ in docs]
+    rng.shuffle(turns)
+    for i in turns:
+        yield next(rests[i])
+
+
+def dropped(docs: Iterable[Document], rng: random.Random, *, share: float) -> Iterator[Document]:
+    """Yield documents, some of them missing."""
+    return (doc for doc in docs if rng.random() >= share)
+
+
+def duplicated(docs: Iterable[Document], rng: random.Random, *, share: float) -> Iterator[Document]:
+    """Yield documents, some of them twice."""
+    for doc in docs:
+        yield doc
+        if rng.random() < share:
+            yield doc
+
+
+def displaced(docs: Iterable[Document], rng: random.Random, *, by: int) -> list[Document]:
+    """Return documents in another order: each up to ``by`` places from its own."""
+    keyed = [(i + rng.uniform(0, by), doc) for i, doc in enumerate(docs)]
+    return [doc for _, doc in sorted(keyed, key=lambda pair: pair[0])]
