@@ -2,6 +2,7 @@
 
 import state, { detail, latest, newestRunning, runningDetail, sorted, subscribe } from "./store.js";
 import { card, chip, h, onResize, put, typing } from "./dom.js";
+import { flagKind, flagText, reasonText } from "./flags.js";
 import { bridgeText, clock, interval, number, set, shortRun, spectrumName } from "./format.js";
 import { Chart } from "./chart.js";
 import { Cluster, legend, neighbours } from "./cluster.js";
@@ -17,6 +18,7 @@ class Now {
   constructor(main, key) {
     this.key = key ?? null; // null: follow the newest
     this.answer = null;
+    this.fetching = true; // what an answer holds is not known yet
     this.turn = 0;
     this.build(main);
     this.onKey = (event) => this.step(event);
@@ -44,7 +46,7 @@ class Now {
       norm: new Chart(this.norm.body, { xLabel: "energy from e0, eV", marks: () => this.marks.norm ?? {} }),
     };
     this.cluster = new Cluster(this.stage.body);
-    this.stage.none = h("p", { class: "empty" }, "no answer");
+    this.stage.none = h("p", { class: "empty", hidden: true }, "no answer");
     this.stage.body.append(this.stage.none);
     this.stage.note.replaceWith(this.clusterTools());
     this.resizing = [this.cn, this.bond, this.angle].map((p) => onResize(p.body, () => this.drawBars()));
@@ -81,6 +83,7 @@ class Now {
     const turn = ++this.turn;
     const running = this.key === null ? newestRunning() : null;
     const told = this.key === null ? latest() : (state.results.get(this.key) ?? null);
+    if (told && !running) this.announce(told);
     try {
       const live = running && (await runningDetail(running.slot).catch(() => null));
       const done = told && (await detail(told.key));
@@ -90,8 +93,22 @@ class Now {
     }
   }
 
+  // The figures of a new answer are known before the rest of it is fetched.
+  announce(told) {
+    if (told.key === this.answer?.key) return;
+    this.answer = null;
+    this.fetching = true;
+    this.drawHead(told, null, false);
+    this.pale(true);
+  }
+
+  pale(on) {
+    for (const p of [this.stage, this.cn, this.bond, this.angle]) p.element.classList.toggle("older", on);
+  }
+
   draw(told, done, live) {
     if (!told && !live) return this.say(state.loaded ? "Nothing was measured yet. The first spectrum shows here as it grows." : "Loading …");
+    this.fetching = false;
     this.answer = live?.answer ?? done?.answer ?? null;
     const older = Boolean(live && !live.answer && done);
     this.drawHead(told, live, older);
@@ -100,6 +117,7 @@ class Now {
   }
 
   say(words) {
+    this.fetching = false;
     this.answer = null;
     this.head.replaceChildren(h("p", { class: "soft" }, words));
     this.charts.raw.clear();
@@ -109,7 +127,7 @@ class Now {
 
   drawHead(told, live, older) {
     const source = live ?? told;
-    const answer = this.answer;
+    const answer = this.answer ?? (told?.cn && !live ? told : null);
     const name = live ? spectrumName({ ...live, spectrum: live.name }) : spectrumName(told);
     const edge = (live ? live.spectrum?.edge : told.edge) || told?.edge || "";
     const state_ = live
@@ -176,7 +194,7 @@ class Now {
 
   drawAnswer(older) {
     const view = this.answer?.cluster ?? null;
-    for (const p of [this.stage, this.cn, this.bond, this.angle]) p.element.classList.toggle("older", older);
+    this.pale(older);
     this.cluster.set(view);
     this.stage.none.hidden = Boolean(view);
     const open = this.below.querySelector("details")?.open;
@@ -186,6 +204,7 @@ class Now {
   }
 
   drawBars() {
+    if (this.fetching) return;
     const answer = this.answer;
     draw(this.cn, answer && ((box) => probabilityBars(box, answer.cn_prob, answer.cn.set)));
     draw(this.bond, answer && ((box) => histogram(box, answer.sample_bond, answer.weights, { unit: "Å", digits: 3, interval: answer.bond })));
@@ -258,20 +277,12 @@ function figures(answer, edge, older) {
 
 // Why there is no answer.
 function why(told) {
-  return told.detail ? h("p", { class: "why" }, `${told.reason ?? told.status}: ${told.detail}`) : null;
+  return told.detail ? h("p", { class: "why" }, `${told.reason ? reasonText(told.reason) : told.status}: ${told.detail}`) : null;
 }
 
 function flags(words, answer) {
-  const known = words.map((word) => chip(FLAGS[word] ?? word.replaceAll("-", " "), "warn"));
-  if (answer?.ood.flag && !words.includes("out-of-distribution")) known.push(chip(FLAGS["out-of-distribution"], "warn"));
-  return known;
+  const all = new Set(answer?.ood?.flag ? [...words, "out-of-distribution"] : words);
+  return [...all].map((word) => chip(flagText(word), flagKind(word)));
 }
-
-const FLAGS = {
-  "out-of-distribution": "unlike anything the model learned: do not rely on it",
-  partial: "partial scan",
-  aborted: "scan was aborted",
-  gap: "documents are missing",
-};
 
 const capital = (words) => words[0].toUpperCase() + words.slice(1);

@@ -2,6 +2,7 @@
 
 import state, { sorted, subscribe } from "./store.js";
 import { chip, h } from "./dom.js";
+import { flagText, reasonText } from "./flags.js";
 import { dateTime, duration, interval, number, set, shortRun, spectrumName } from "./format.js";
 
 const SHOWN = 300;
@@ -51,7 +52,7 @@ function rows() {
 function matches(text) {
   const wanted = text.toLowerCase().split(/\s+/).filter(Boolean);
   return (told) => {
-    const all = [spectrumName(told), told.run, told.edge, told.status, told.reason, told.detail, ...(told.flags ?? []), told.cn ? `cn=${told.cn.map}` : ""].join(" ").toLowerCase();
+    const all = [spectrumName(told), told.run, told.edge, told.status, told.reason, told.detail, ...(told.flags ?? []), ...(told.flags ?? []).map(flagText), told.reason ? reasonText(told.reason) : "", told.cn ? `cn=${told.cn.map}` : ""].join(" ").toLowerCase();
     return wanted.every((word) => all.includes(word));
   };
 }
@@ -59,7 +60,7 @@ function matches(text) {
 function line(told) {
   const opens = state.results.has(told.key);
   const open = () => { if (opens) location.hash = `now/${encodeURIComponent(told.key)}`; };
-  const notes = told.reason && told.reason !== "not-a-sample" ? `${told.reason}: ${told.detail}` : (told.detail ?? (told.flags ?? []).join(", "));
+  const notes = told.reason && told.reason !== "not-a-sample" ? `${reasonText(told.reason)}: ${told.detail}` : (told.detail ?? (told.flags ?? []).map(flagText).join("; "));
   return h("tr", { tabindex: opens ? "0" : null, onclick: open, onkeydown: (event) => event.key === "Enter" && open() },
     h("td", {}, spectrumName(told)), h("td", {}, h("code", { title: told.run }, shortRun(told.run))), h("td", {}, dateTime(told.time)),
     h("td", {}, told.edge ?? ""), h("td", {}, stateChip(told)),

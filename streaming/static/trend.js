@@ -4,6 +4,7 @@ import { sorted, subscribe } from "./store.js";
 import { h, onResize, put, typing } from "./dom.js";
 import { axis } from "./chart.js";
 import { theme } from "./theme.js";
+import { flagText } from "./flags.js";
 import { bridgeText, dateTime, spectrumName } from "./format.js";
 
 /* global uPlot */
@@ -277,7 +278,7 @@ function describe(told) {
   if (told.bond) parts.push(`bond ${told.bond.mean.toFixed(3)} [${told.bond.lo.toFixed(3)}, ${told.bond.hi.toFixed(3)}] Å`);
   if (told.angle) parts.push(`angle ${told.angle.mean.toFixed(1)}°`);
   const along = Object.entries(told.context).map(([name, value]) => `${name} ${typeof value === "number" ? +value.toPrecision(4) : value}`);
-  return [...parts, ...along, ...told.flags].join(" · ");
+  return [...parts, ...along, ...told.flags.map(flagText)].join(" · ");
 }
 
 function select(options, value, choose) {

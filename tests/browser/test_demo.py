@@ -25,6 +25,20 @@ pytestmark = [
 ]
 
 SCANS = 8
+# When each answer is on the page, against when it was complete in the catalog, seconds.
+DELAYS = """
+(async () => {
+  const store = await import("/static/store.js");
+  window.delays = {};
+  new MutationObserver(() => {
+    const what = document.querySelector(".what")?.innerText ?? "";
+    const shown = what.match(/Scan (\\d+)[^]*complete/) ?? what.match(/answer of scan (\\d+)/);
+    const told = shown && store.sorted().find((one) => String(one.scan) === shown[1]);
+    if (!told?.cn || told.scan in window.delays) return;
+    window.delays[told.scan] = Date.now() / 1000 - told.time - told.latency;
+  }).observe(document.querySelector("main"), {subtree: true, childList: true});
+})()
+"""
 WHAT = "document.querySelector('.what')?.innerText ?? ''"
 
 
@@ -63,10 +77,15 @@ def test_the_structure_comes_out_of_the_scan(
     browser.look()
     browser.open(f"{address}#now")
     browser.wait(f"({WHAT}).includes('running')", timeout_s=180)
+    browser.js(DELAYS)
     browser.wait("document.querySelectorAll('.figure').length > 3", timeout_s=180)
     last = f"Scan {SCANS + 1}"  # scan 1 is the dark
     browser.wait(f"({WHAT}).includes({last!r}) && ({WHAT}).includes('complete')", timeout_s=300)
     browser.wait("document.querySelector('.stage canvas') !== null")
+    delays = browser.js("window.delays")
+    print({scan: round(delay, 2) for scan, delay in delays.items()})
+    assert len(delays) >= SCANS - 1  # one may have been complete before the watching began
+    assert max(delays.values()) < 1.0
     time.sleep(1.0)  # for the renderer, which says nothing when it is done
     keep(browser, "page-now")
     browser.js("location.hash = 'trend'")
