@@ -15,7 +15,6 @@ from nearedge.streaming.summary import Json
 
 KEPT_ERRORS = 50
 FRESH_S = 1.0
-BEAT_LOST_S = 30.0
 LISTED = 20
 SHOWN_METRICS = ("documents", "gaps", "spectra", "rejected", "retries", "errors", "known_spectra")
 
@@ -99,7 +98,7 @@ class Health:
 
         A Tiled server that is down does not make it unready: answers wait in the ledger.
         """
-        checks = {"ledger": self._ledger_error(), "worker": self._worker_error()}
+        checks = {"ledger": self._ledger_error(), "worker": self._service.worker.problem}
         return not any(checks.values()), {name: error or "ok" for name, error in checks.items()}
 
     def _make(self) -> Json:
@@ -122,17 +121,8 @@ class Health:
             "pid": worker.pid,
             "beat_age_s": worker.beat_age_s,
             "restarts": max(0, worker.restarts),
-            "error": self._worker_error(),
+            "error": worker.problem,
         }
-
-    def _worker_error(self) -> str | None:
-        worker = self._service.worker
-        if worker.pid is None:
-            return "no worker process runs"
-        age = worker.beat_age_s
-        if age is not None and age > BEAT_LOST_S:
-            return f"the worker has shown no life for {age:.0f} s"
-        return None
 
     def _ledger_error(self) -> str | None:
         try:

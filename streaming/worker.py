@@ -118,6 +118,16 @@ class Worker:
         """Seconds since the process last showed life, or None before it first did."""
         return time.monotonic() - self._beat.value if self._beat.value else None
 
+    @property
+    def problem(self) -> str | None:
+        """Why no spectrum can be inverted now, or None."""
+        if self.pid is None:
+            return "no worker process runs"
+        age = self.beat_age_s
+        if age is not None and age > self._beat_lost_s:
+            return f"the worker has shown no life for {age:.0f} s"
+        return None
+
     def start(self) -> None:
         """Start the process and return at once; it loads the model meanwhile."""
         with self._lock:
@@ -143,6 +153,7 @@ class Worker:
         spectra: Sequence[NormalisedSpectrum],
         *,
         seeds: Sequence[int],
+        keys: Sequence[str] | None = None,
         samples: int | None = None,
         quality: Quality | None = None,
         timeout_s: float | None = None,
@@ -155,6 +166,8 @@ class Worker:
             What to invert together.
         seeds
             One per spectrum.
+        keys
+            Of the results; not needed here, where everything asked for is calculated.
         samples, quality, timeout_s
             Instead of the settings'.
 

@@ -118,7 +118,9 @@ def _kill_busy_worker(stand: Stand, *, before: int) -> bool:
 def service_killed(base: Base) -> Ending:
     with stand_for(base, "service-killed", worker={"samples": 64, "batch": 4}) as stand:
         stand.start()
-        send(stand, runs(20))
+        many = runs(20)
+        store(stand, many)  # what is still on its way dies with the service
+        send(stand, many)
         kills = 0
         for before in (0, 4, 8):
             wait_until(
@@ -137,7 +139,9 @@ def service_killed(base: Base) -> Ending:
 def writer_killed(base: Base) -> Ending:
     with stand_for(base, "writer-killed") as stand:
         stand.start()
-        send(stand, runs(20))
+        many = runs(20)
+        store(stand, many)
+        send(stand, many)
         torn = kills = 0
         while torn < 3 and kills < 8 and stand.ended() < len(stand.sent) - 1:
             if not _await_write(stand):

@@ -28,7 +28,7 @@ function tiles(health) {
     tile("Latency, end of scan to Tiled", duration(median(recent)), [recent.length ? `median of the last ${recent.length}; worst ${duration(Math.max(...recent))}` : "no spectrum yet"]),
     tile("Documents", health.documents_per_s === null ? "–" : `${number(health.documents_per_s, 1)} /s`, [`${sum(totals.documents)} so far`, `${sum(totals.gaps)} gaps in runs`]),
     tile("Spectra", `${states.complete}`, [`complete; ${states.rejected} rejected, ${states.failed} failed`, byLabel("rejected:", totals.rejected)]),
-    tile("Worker", worker.pid ? `process ${worker.pid}` : "none", [`${worker.restarts} restarts`, worker.beat_age_s === null ? "has not answered yet" : `sign of life ${duration(worker.beat_age_s)} ago`]),
+    tile("Worker", worker.pid ? `process ${worker.pid}` : worker.error ? "none" : "remote", [`${worker.restarts} restarts`, worker.beat_age_s === null ? (worker.error ?? "it has not told of itself") : `sign of life ${duration(worker.beat_age_s)} ago`]),
     tile("Tiled", tiled(health), [`${states.writing} answers to write`, `${totals.retries?.write ?? 0} tries failed`]),
     tile("Errors survived", String(sum(totals.errors)), [byLabel("", totals.errors) || "none", byLabel("tries again:", totals.retries)]),
   ];

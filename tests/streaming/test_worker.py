@@ -141,6 +141,14 @@ def test_a_process_that_stops_beating_is_replaced_before_the_time_limit(worker):
 def test_a_live_process_beats(worker):
     worker.invert([spectrum()], seeds=[1])
     assert 0 <= worker.beat_age_s < 2.0
+    assert worker.problem is None
+
+
+def test_a_process_that_cannot_work_is_a_problem(worker, monkeypatch):
+    assert worker.problem == "no worker process runs"
+    worker.invert([spectrum()], seeds=[1])
+    monkeypatch.setattr(type(worker), "beat_age_s", 7.0)
+    assert worker.problem == "the worker has shown no life for 7 s"
 
 
 @pytest.mark.parametrize("load", ["load_nothing", "load_and_die"])
