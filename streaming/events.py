@@ -51,14 +51,22 @@ async def event_stream(
             loop.call_soon_threadsafe(rung.set)
 
     with feed.reader(wake) as mailbox:
-        due = clock()
-        while not feed.closed:
-            if clock() >= due:
-                yield event(("health", await run_sync(health)))
-                due = clock() + every_s
-            for message in mailbox.take():
-                yield event(message)
-            await _ring_or(rung, due - clock())
+        due, asked = clock(), None
+        try:
+            while not feed.closed:
+                if asked is None and clock() >= due:  # results never wait for the health
+                    asked = asyncio.ensure_future(run_sync(health, abandon_on_cancel=True))
+                    asked.add_done_callback(lambda _: rung.set())
+                    due = clock() + every_s
+                for message in mailbox.take():
+                    yield event(message)
+                if asked is not None and asked.done():
+                    yield event(("health", asked.result()))
+                    asked = None
+                await _ring_or(rung, every_s if asked is not None else due - clock())
+        finally:
+            if asked is not None:
+                asked.cancel()
 
 
 async def _ring_or(rung: asyncio.Event, seconds: float) -> None:

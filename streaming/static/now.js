@@ -19,7 +19,7 @@ class Now {
     this.key = key ?? null; // null: follow the newest
     this.answer = null;
     this.fetching = true; // what an answer holds is not known yet
-    this.turn = 0;
+    this.announced = null; // the last result whose figures were drawn
     this.build(main);
     this.onKey = (event) => this.step(event);
     addEventListener("keydown", this.onKey);
@@ -74,31 +74,47 @@ class Now {
   }
 
   changed(what) {
-    if (what === "all" || (this.key === null && (what === "result" || what === "running"))) this.refresh();
-    if (what === "about") this.refresh();
+    const followed = this.key === null && ["result", "running"].includes(what);
+    if (followed && what === "result") this.announce(latest(), newestRunning());
+    if (followed || what === "all" || what === "about") this.refresh();
   }
 
-  // Draw the newest state; an answer that comes late is not drawn over a newer one.
+  // One drawing at a time; what comes meanwhile is drawn after it, however fast it comes.
   async refresh() {
-    const turn = ++this.turn;
+    this.stale = true;
+    if (this.busy) return;
+    this.busy = true;
+    while (this.stale && !this.gone) {
+      this.stale = false;
+      await this.redraw();
+    }
+    this.busy = false;
+  }
+
+  async redraw() {
     const running = this.key === null ? newestRunning() : null;
-    const told = this.key === null ? latest() : (state.results.get(this.key) ?? null);
-    if (told && !running) this.announce(told);
+    const told = this.chosen();
+    this.announce(told, running);
     try {
       const live = running && (await runningDetail(running.slot).catch(() => null));
       const done = told && (await detail(told.key));
-      if (turn === this.turn) this.draw(told, done, live);
+      if (!this.gone && told === this.chosen()) this.draw(told, done, live);
     } catch (error) {
-      if (turn === this.turn) this.say(`This spectrum cannot be read: ${error.message}`);
+      if (!this.gone) this.say(`This spectrum cannot be read: ${error.message}`);
     }
   }
 
+  chosen() {
+    return this.key === null ? latest() : (state.results.get(this.key) ?? null);
+  }
+
   // The figures of a new answer are known before the rest of it is fetched.
-  announce(told) {
-    if (told.key === this.answer?.key) return;
+  announce(told, running) {
+    if (!told || told === this.announced) return;
+    this.announced = told;
     this.answer = null;
     this.fetching = true;
-    this.drawHead(told, null, false);
+    this.drawHead(told, running, Boolean(running));
     this.pale(true);
   }
 
@@ -127,7 +143,7 @@ class Now {
 
   drawHead(told, live, older) {
     const source = live ?? told;
-    const answer = this.answer ?? (told?.cn && !live ? told : null);
+    const answer = this.answer ?? (told?.cn ? told : null);
     const name = live ? spectrumName({ ...live, spectrum: live.name }) : spectrumName(told);
     const edge = (live ? live.spectrum?.edge : told.edge) || told?.edge || "";
     const state_ = live
@@ -234,7 +250,7 @@ class Now {
   }
 
   destroy() {
-    this.turn++;
+    this.gone = true;
     this.stop();
     removeEventListener("keydown", this.onKey);
     for (const stop of this.resizing) stop();
