@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 from benchmarks.drill.audit import Audit
+from benchmarks.drill.cluster import Cluster
 from benchmarks.drill.process import wait_until
 from benchmarks.drill.runs import (
     displaced,
@@ -123,11 +124,7 @@ def service_killed(base: Base) -> Ending:
         send(stand, many)
         kills = 0
         for before in (0, 4, 8):
-            wait_until(
-                "a running spectrum",
-                lambda n=before: stand.ended() >= n and stand.states().get("running"),
-                timeout_s=120,
-            )
+            _await_running(stand, ended=before)
             stand.kill()
             kills += stand.states().get("running", 0) > 0
             stand.start()
@@ -227,6 +224,40 @@ def proxy_killed(base: Base) -> Ending:
         send(stand, many[5:])
         audit = stand.settle(timeout_s=SETTLE_S)
         return Ending(audit=audit, struck="one run cut off, two missed while the proxy was away")
+
+
+@drill("Dask: worker killed (SIGKILL) in mid-inversion, then the scheduler, restarted after 5 s")
+def dask_killed(base: Base) -> Ending:
+    cluster = Cluster(base.folder)
+    worker = {"backend": "dask", "scheduler": cluster.address, "samples": 64, "batch": 4}
+    try:
+        with stand_for(base, "dask", worker=worker) as stand:
+            cluster.add_worker()
+            cluster.add_worker()
+            stand.start()
+            send(stand, runs(20))
+            _await_running(stand, ended=1)
+            cluster.workers[0].kill()
+            _await_running(stand, ended=6)
+            cluster.scheduler.kill()
+            for process in cluster.workers[1:]:
+                process.kill()  # they would end by themselves later
+            time.sleep(5.0)
+            left = 20 - stand.ended()
+            cluster.start_scheduler()
+            cluster.add_worker()
+            audit = stand.settle(timeout_s=SETTLE_S)
+            return Ending(audit=audit, struck=f"{left} spectra left when the scheduler died")
+    finally:
+        cluster.close()
+
+
+def _await_running(stand: Stand, *, ended: int) -> None:
+    wait_until(
+        "a running spectrum",
+        lambda: stand.ended() >= ended and stand.states().get("running"),
+        timeout_s=120,
+    )
 
 
 # -- Tiled ----------------------------------------------------------------------------------------
