@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import yaml
 
-from nearedge.streaming.tiled_formats import file_extensions, media_types
+from nearedge.streaming.tiled_formats import ROUTERS, file_extensions, media_types
 
 START_TIMEOUT_S = 90.0  # Tiled imports for 5 s on a fast machine
 STOP_TIMEOUT_S = 10.0
@@ -76,6 +76,7 @@ def server_config(directory: Path, *, readable: Sequence[str | Path] = ()) -> di
             **media_types(),
         },
         "file_extensions": file_extensions(),
+        "routers": ROUTERS,
     }
 
 

@@ -1,4 +1,4 @@
-"""The part of a Tiled server's configuration that lets it send results in our forms.
+"""The part of a Tiled server's configuration that lets it send results in our forms, and trends.
 
 For a server of one's own, `python -m nearedge.streaming.tiled_formats` prints it as YAML.
 """
@@ -11,6 +11,7 @@ from nearedge.streaming.exports import EXPORTS
 from nearedge.streaming.layout import ENSEMBLE
 
 MODULE = "nearedge.streaming.export_tiled"
+ROUTERS = ["nearedge.streaming.tiled_router:router"]
 
 
 def media_types() -> dict[str, dict[str, str]]:
@@ -24,8 +25,12 @@ def file_extensions() -> dict[str, str]:
 
 
 def config() -> dict[str, Any]:
-    """Return both, as they stand in a configuration."""
-    return {"media_types": media_types(), "file_extensions": file_extensions()}
+    """Return all of it, as it stands in a configuration."""
+    return {
+        "media_types": media_types(),
+        "file_extensions": file_extensions(),
+        "routers": ROUTERS,
+    }
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """`tiled serve config` of one's own, with the part that nearedge prints for it."""
 
+import csv
 import io
 import os
 import signal
@@ -85,15 +86,19 @@ def test_a_server_of_ones_own_sends_our_forms(
     writer.write("k1", measurement, spectrum, make_inversion(), provenance=by)
     writer.close()
     client.context.http_client.close()
-    answer = httpx.get(
-        f"{server}/container/full/inversions/k1",
-        params={"format": "xyz"},
-        headers={"Authorization": f"Apikey {KEY}"},
-        trust_env=False,
-    )
+    allowed = {"Authorization": f"Apikey {KEY}"}
+    link = f"{server}/container/full/inversions/k1?format=xyz"
+    answer = httpx.get(link, headers=allowed, trust_env=False)
     assert answer.status_code == 200, answer.text
     frames = ase.io.read(io.StringIO(answer.text), ":", format="extxyz")
     assert len(frames) == 2
     assert frames[0].info["raw_uid"] == "run-1"
-    refused = httpx.get(f"{server}/container/full/inversions/k1?format=xyz", trust_env=False)
-    assert refused.status_code == 401
+    table = server.replace("/api/v1", "/custom/nearedge/trend/inversions")
+    answer = httpx.get(table, headers=allowed, trust_env=False)
+    assert answer.status_code == 200, answer.text
+    (row,) = csv.DictReader(io.StringIO(answer.text))
+    assert (row["key"], row["run"], row["cn"], row["pressure"]) == ("k1", "run-1", "4.25", "2.5")
+    for closed in (link, table):
+        assert httpx.get(closed, trust_env=False).status_code == 401
+    missing = table.replace("inversions", "nothing")
+    assert httpx.get(missing, headers=allowed, trust_env=False).status_code == 404
