@@ -1,0 +1,1 @@
+"""Examples of how to run the services of a beamline computer."""
