@@ -8,6 +8,7 @@ import numpy as np
 from nearedge.models import Samples
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from pymatgen.core import Molecule, Structure
 
 VACUUM_A = 10.0
@@ -29,6 +30,19 @@ def molecule(samples: Samples, sample: int, *, absorber: str) -> "Molecule":
     from pymatgen.core import Molecule
 
     return Molecule(*cluster(samples, sample, absorber=absorber))
+
+
+def atoms(samples: Samples, sample: int, *, absorber: str) -> "Atoms":
+    """Return a sample as ASE Atoms.
+
+    Raises
+    ------
+    ImportError
+        If ASE is not installed: `pip install ase`.
+    """
+    from ase import Atoms
+
+    return Atoms(*cluster(samples, sample, absorber=absorber))
 
 
 def structure(

@@ -30,6 +30,7 @@ from nearedge.streaming.result_writer import COMPLETE, WRITING, ResultWriter
 from nearedge.streaming.result_writer import REJECTED as STATUS_REJECTED
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from pymatgen.core import Molecule, Structure
 
 __all__ = [
@@ -139,6 +140,10 @@ class Result(Entry):
     def structure(self, sample: int = 0) -> "Structure":
         """Return a sample as a pymatgen Structure: in a box with the absorber at its centre."""
         return export.structure(self.samples, sample, absorber=self.metadata["absorber"])
+
+    def atoms(self, sample: int = 0) -> "Atoms":
+        """Return a sample as ASE Atoms, the absorber first and no box; ASE must be installed."""
+        return export.atoms(self.samples, sample, absorber=self.metadata["absorber"])
 
     def extended_xyz(self, sample: int | None = None) -> str:
         """Return one sample, or all of them, as extended XYZ, which ASE and OVITO read."""
