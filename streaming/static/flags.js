@@ -5,6 +5,7 @@ const FLAGS = {
   "bad-points": "some points had no light",
   "constant-background": "no decaying background before the edge",
   "dark-subtracted": "dark subtracted",
+  "degraded": "quick answer of few samples; the full one follows",
   "dropped-rows": "points that were no numbers left out",
   "empty": "no points came",
   "gap": "documents are missing",
