@@ -60,6 +60,9 @@ class Assembler:
         Gets a short reason for counting, and the uid of the run or else of the document, for every
         document that was not used: ``malformed``, ``duplicate``, ``orphan``, ``run-finished``,
         ``too-many-readings``; ``no-spectrum`` for a run without any of the profile's streams.
+    on_end
+        Gets the uid of every run that has ended, after its measurements, and whether all of it has
+        come.
     clock
         Seconds, for ``expire`` and the pace of partial measurements.
     darks
@@ -73,6 +76,7 @@ class Assembler:
         emit: Callable[[Measurement], None],
         on_gap: Callable[[Gap], None] = lambda gap: None,
         on_discard: Callable[[str, str], None] = lambda reason, uid: None,
+        on_end: Callable[[str, bool], None] = lambda uid, whole: None,
         clock: Callable[[], float] = time.monotonic,
         darks: Darks | None = None,
     ) -> None:
@@ -80,6 +84,7 @@ class Assembler:
         self._emit = emit
         self._on_gap = on_gap
         self._on_discard = on_discard
+        self._on_end = on_end
         self._clock = clock
         self._darks = Darks() if darks is None else darks
         self._runs: dict[str, OpenRun] = {}
@@ -125,6 +130,11 @@ class Assembler:
         """Let a run come again from its start, for a back-fill from the catalog."""
         self._free(run_uid)
         self._finished.remove(run_uid)
+
+    def drop(self, run_uid: str) -> None:
+        """End a run of which nothing is wanted any more, since all of it came another way."""
+        self._free(run_uid)
+        self._finished.add(run_uid, run_uid)
 
     def _take(self, document: Document, raw: Mapping[str, Any]) -> None:
         for parent in _parents(document):
@@ -199,14 +209,15 @@ class Assembler:
         self._end(self._open(doc.run_start), ending)
 
     def _end(self, run: OpenRun, ending: Ending) -> None:
-        for detail in run.gaps(ending):
+        gaps = run.gaps(ending)
+        for detail in gaps:
             self._gap(run.uid, detail)
         for measurement in run.end(ending):
             self._emit(measurement)
         if run.run is not None and not run.sent:
             self._discard("no-spectrum", run.uid, "none of the profile's streams came")
-        self._free(run.uid)
-        self._finished.add(run.uid, run.uid)
+        self.drop(run.uid)
+        self._on_end(run.uid, not gaps)
 
     def _free(self, uid: str) -> None:
         self._runs.pop(uid, None)

@@ -1,5 +1,6 @@
 """What a run is for, told from its start document, and what dark runs leave for later ones."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,7 +13,7 @@ from nearedge.callbacks.instrument import Recognise
 DARK_ROLES = ("i0", "it", "ir", "if_", "spectrum", "low_loss")
 """Roles that have a dark: the intensities."""
 MAX_DARKS = 64
-"""As many dark runs are remembered; the oldest are forgotten."""
+"""As many dark runs are remembered; those added first are forgotten."""
 
 
 class Kind(StrEnum):
@@ -79,18 +80,24 @@ class Darks:
     """The dark runs seen so far; the latest that ended before a run is that run's dark.
 
     Chosen by the times in the documents and not by arrival, so that a replay that brings the dark
-    runs first chooses the same.
+    runs first chooses the same. Threads may share them.
     """
 
     def __init__(self) -> None:
         self._darks: dict[str, Dark] = {}
+        self._lock = threading.Lock()
 
     def add(self, dark: Dark) -> None:
-        """Remember a dark run, and forget the oldest of many."""
-        self._darks[dark.run_uid] = dark
-        if len(self._darks) > MAX_DARKS:
-            oldest = min(self._darks.values(), key=_order)
-            del self._darks[oldest.run_uid]
+        """Remember a dark run, and forget the one added first of many."""
+        with self._lock:
+            self._darks.pop(dark.run_uid, None)
+            self._darks[dark.run_uid] = dark
+            if len(self._darks) > MAX_DARKS:
+                del self._darks[next(iter(self._darks))]
+
+    def get(self, run_uid: str) -> Dark | None:
+        """Return what a dark run left, or None."""
+        return self._darks.get(run_uid)
 
     def before(
         self, time: float, columns: Mapping[str, np.ndarray]
@@ -99,7 +106,9 @@ class Darks:
 
         A dark whose shape does not fit a role's column is of other detectors and is passed over.
         """
-        earlier = sorted((d for d in self._darks.values() if d.ended <= time), key=_order)
+        with self._lock:
+            darks = list(self._darks.values())
+        earlier = sorted((dark for dark in darks if dark.ended <= time), key=_order)
         means: dict[str, np.ndarray] = {}
         source: dict[str, str] = {}
         for dark in earlier:
