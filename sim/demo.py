@@ -18,6 +18,7 @@ from nearedge.streaming.feed import Feed
 from nearedge.streaming.job import State
 from nearedge.streaming.opening import (
     Server,
+    archive_of,
     connected,
     ledger_for,
     page_of,
@@ -162,6 +163,7 @@ def serving_demo(
             source=source,
             ledger=ledger,
             put=results_of(profile, server).put,
+            archive=archive_of(profile, server),
             listeners=[results.add, show, feed],
             partial_listeners=[feed.show_partial],
         ) as service,

@@ -18,7 +18,14 @@ def run(config: Configs = None, device: Device = None, samples: Samples = None) 
 
     from nearedge.streaming.configuration import describe
     from nearedge.streaming.feed import Feed
-    from nearedge.streaming.opening import connected, ledger_for, page_of, results_of, serving
+    from nearedge.streaming.opening import (
+        archive_of,
+        connected,
+        ledger_for,
+        page_of,
+        results_of,
+        serving,
+    )
     from nearedge.streaming.stopping import stop_signals
     from nearedge.streaming.table import showing
     from nearedge.streaming.zmq_source import ZmqSource
@@ -36,6 +43,7 @@ def run(config: Configs = None, device: Device = None, samples: Samples = None) 
             source=ZmqSource(profile.source),
             ledger=ledger,
             put=results_of(profile, server).put,
+            archive=archive_of(profile, server),
             listeners=[show, feed],
             partial_listeners=[feed.show_partial],
         ) as service,

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from nearedge.callbacks.measurement import Measurement
@@ -21,6 +22,8 @@ OnPartial = Callable[[Measurement, NormalisedSpectrum, Inversion], None]
 LOOK_S = 2.0  # another process may have queued or retried something
 UNAVAILABLE_S = 5.0
 LEASE_MARGIN_S = 60.0
+FEWEST_SAMPLES = 4
+DEGRADED = "degraded"
 
 
 class Worker(Protocol):
@@ -31,6 +34,8 @@ class Worker(Protocol):
         spectra: Sequence[NormalisedSpectrum],
         *,
         seeds: Sequence[int],
+        keys: Sequence[str] | None = None,
+        samples: int | None = None,
         quality: Quality | None = None,
     ) -> list[Inversion]:
         """Return one inversion per spectrum; errors as in `nearedge.streaming.worker.Worker`."""
@@ -75,13 +80,25 @@ class Dispatch:
         """Invert one batch; return when to look again, s."""
         if expired := self._ledger.requeue_expired(attempts=self._settings.attempts):
             logger.warning("%d spectra were held too long and are tried again", expired)
-        jobs = self._ledger.claim(
-            self._settings.batch, lease_s=self._settings.timeout_s + LEASE_MARGIN_S
-        )
+        late = self._is_late()
+        if jobs := self._claim(live=True):
+            return self._invert(jobs, degraded=late)
+        if partial := self._ledger.take_partial():
+            wait_s = self._answer_partial(partial)
+            if wait_s:
+                return wait_s
+        jobs = self._claim(live=False)  # a scan that runs does not starve what was missed
         if jobs:
-            return self._invert(jobs)
-        partial = self._ledger.take_partial()
-        return LOOK_S if partial is None else self._answer_partial(partial)
+            return self._invert(jobs, degraded=False)
+        return LOOK_S if partial is None else 0
+
+    def _claim(self, *, live: bool) -> list[Job]:
+        lease_s = self._settings.timeout_s + LEASE_MARGIN_S
+        return self._ledger.claim(self._settings.batch, lease_s=lease_s, live=live)
+
+    def _is_late(self) -> bool:
+        limit_s = self._settings.degrade_after_s
+        return limit_s is not None and self._ledger.waited_s() > limit_s
 
     def _answer_partial(self, payload: bytes) -> float:
         """Give a quick answer to a spectrum that still grows; one that fails is dropped."""
@@ -97,18 +114,28 @@ class Dispatch:
         self._on_partial(measurement, spectrum, answer)
         return 0
 
-    def _invert(self, jobs: list[Job]) -> float:
+    def _invert(self, jobs: list[Job], *, degraded: bool) -> float:
         try:
-            spectra = [spectrum_of(job) for job in jobs]
-            answers = self._worker.invert(spectra, seeds=[seed_of(job.key) for job in jobs])
-            for job, answer in zip(jobs, answers, strict=True):
-                self._ledger.store(job, pack(answer))
+            for job, answer in zip(jobs, self._answers(jobs, degraded=degraded), strict=True):
+                self._ledger.store(job, pack(answer), degraded=degraded)
         except WorkerUnavailable as e:
             return self._wait_for_worker(jobs, e)
         except Exception as e:  # whatever it is, the jobs must not stay held
             self._blame(jobs, e)
         self._on_answer()
         return 0
+
+    def _answers(self, jobs: list[Job], *, degraded: bool) -> list[Inversion]:
+        keys = [job.key for job in jobs]
+        spectra, seeds = [spectrum_of(job) for job in jobs], [seed_of(key) for key in keys]
+        if not degraded:
+            return self._worker.invert(spectra, seeds=seeds, keys=keys)
+        samples = min(self._settings.samples, max(FEWEST_SAMPLES, self._settings.samples // 4))
+        logger.warning("%d spectra waited too long and get a quick answer first", len(jobs))
+        answers = self._worker.invert(
+            spectra, seeds=seeds, keys=keys, samples=samples, quality=Quality.FAST
+        )
+        return [replace(answer, flags=(*answer.flags, DEGRADED)) for answer in answers]
 
     def _wait_for_worker(self, jobs: list[Job], error: Exception) -> float:
         logger.error("%s; %d spectra wait", error, len(jobs))

@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,8 +11,9 @@ import stamina
 from nearedge.callbacks.assemble import Assembler
 from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.measurement import Gap, Measurement
+from nearedge.callbacks.recognise import Darks
 from nearedge.models import NormalisedSpectrum, Rejected
-from nearedge.streaming.job import Place
+from nearedge.streaming.job import Place, Priority
 from nearedge.streaming.ledger import Ledger
 from nearedge.streaming.metrics import Metrics
 from nearedge.streaming.packing import pack
@@ -20,10 +22,14 @@ from nearedge.streaming.prepare import Supports, prepare
 logger = logging.getLogger(__name__)
 
 OnPartial = Callable[[Measurement, NormalisedSpectrum | Rejected], None]
+Recall = Callable[[Mapping[str, Any], Darks], None]
+
+INCOMPLETE = frozenset({"gap", "no-stop"})
+"""Flags of a spectrum that the catalog may have whole."""
 
 
 class Intake:
-    """Feeds one assembler and puts what it emits into the ledger.
+    """Feeds one assembler and puts what it emits into the ledger; threads may share it.
 
     Parameters
     ----------
@@ -42,6 +48,17 @@ class Intake:
     on_partial
         Called with every measurement that still grows, and what it is so far; None: they are
         dropped.
+    darks
+        The dark runs seen so far.
+    recall
+        Called with every start document before it is used; adds the dark runs that it needs.
+    priority
+        Of the spectra.
+    hold_s
+        How long spectra of a run that lacks something wait for it to come from the catalog, s;
+        0: they go on as they are.
+    on_gap
+        Called when a run is to be fetched from the catalog.
     """
 
     def __init__(
@@ -55,26 +72,74 @@ class Intake:
         live: bool,
         on_submit: Callable[[str, bool], None],
         on_partial: OnPartial | None = None,
+        darks: Darks | None = None,
+        recall: Recall | None = None,
+        priority: Priority = Priority.LIVE,
+        hold_s: float = 0.0,
+        on_gap: Callable[[], None] = lambda: None,
     ) -> None:
         self._instrument, self._ledger, self._metrics = instrument, ledger, metrics
         self._key, self._supports, self._live = key, supports, live
-        self._on_submit, self._on_partial = on_submit, on_partial
+        self._on_submit, self._on_partial, self._on_gap = on_submit, on_partial, on_gap
+        self._darks, self._recall = Darks() if darks is None else darks, recall
+        self._priority, self._hold_s = priority, hold_s
+        self._suspects: set[str] = set()
+        self._lock = threading.Lock()
         self._assembler = Assembler(
-            instrument, emit=self.take, on_gap=self.note_gap, on_discard=self.note_discard
+            instrument,
+            emit=self.take,
+            on_gap=self.note_gap,
+            on_discard=self.note_discard,
+            on_end=self.note_end,
+            darks=self._darks,
         )
 
     def feed(self, name: str, doc: Mapping[str, Any]) -> None:
-        """Take one document; a bad one is logged and counted, and never raises."""
+        """Take one document; a bad one is logged and counted, and never raises.
+
+        Only what ``recall`` raises is passed on.
+        """
         self._metrics.documents.labels(name).inc()
+        if name == "start" and self._recall is not None:
+            self._recall(doc, self._darks)
         try:
-            self._assembler(name, doc)
+            with self._lock:
+                self._assembler(name, doc)
         except Exception:  # one document must not end the service
             self._metrics.bad_documents.labels(name).inc()
             logger.exception("a %s document raised: %.300r", name, doc)
 
     def end(self) -> None:
         """End the runs that are open: no more documents will come."""
-        self._assembler.close()
+        with self._lock:
+            self._assembler.close()
+
+    def expire(self, silent_s: float) -> None:
+        """End the runs that were silent for so long, s."""
+        with self._lock:
+            for uid in self._assembler.expire(silent_s):
+                logger.warning(
+                    "run %s: silent for %g s and no stop document: taken as ended",
+                    *(uid, silent_s),
+                    extra={"run_uid": uid},
+                )
+
+    def suspect(self) -> None:
+        """Have the open runs fetched from the catalog when they end: documents may be missing."""
+        with self._lock:
+            self._suspects.update(self._assembler.open_runs)
+        self._on_gap()
+
+    def open_runs(self) -> tuple[str, ...]:
+        """Return the uids of the runs that have begun and not ended."""
+        with self._lock:
+            return self._assembler.open_runs
+
+    def drop(self, run_uid: str) -> None:
+        """Take no more of a run, which came whole another way."""
+        with self._lock:
+            self._assembler.drop(run_uid)
+            self._suspects.discard(run_uid)
 
     def note_discard(self, reason: str, uid: str) -> None:
         """Log and count a document that was not used."""
@@ -86,6 +151,15 @@ class Intake:
         self._metrics.gaps.inc()
         extra = {"run_uid": gap.run_uid}
         logger.warning("run %s: documents are missing: %s", gap.run_uid, gap.detail, extra=extra)
+
+    def note_end(self, run_uid: str, whole: bool) -> None:
+        """Note that a run has ended, or that the catalog is to be asked for it."""
+        if self._hold_s and (not whole or run_uid in self._suspects):
+            self._ledger.ask(run_uid, "documents are missing", wait_s=self._hold_s)
+            self._on_gap()
+        else:
+            self._ledger.settle(run_uid)
+        self._suspects.discard(run_uid)
 
     def take(self, measurement: Measurement) -> None:
         """Submit a finished measurement, or its rejection; show one that still grows."""
@@ -104,17 +178,27 @@ class Intake:
     def _submit(self, measurement: Measurement) -> None:
         key = self._key(measurement)
         outcome = prepare(measurement, self._instrument, supports=self._supports)
-        rejected = isinstance(outcome, Rejected)
-        put = self._ledger.reject if rejected else self._ledger.submit
         payload = pack({"measurement": measurement, "outcome": outcome})
         ended = measurement.time if self._live else None
         for attempt in stamina.retry_context(
             on=sqlite3.OperationalError, attempts=None, timeout=None, wait_max=5.0
         ):
             with attempt:  # a full disk: the spectrum waits here, the documents in the source
-                new = put(key, place_of(measurement), payload, ended=ended)
+                new = self._ledger.submit(
+                    key,
+                    place_of(measurement),
+                    payload,
+                    ended=ended,
+                    rejected=isinstance(outcome, Rejected),
+                    priority=self._priority,
+                    hold_s=self._hold_s if self._may_improve(measurement) else None,
+                )
         self._count(measurement, outcome, new=new)
         self._on_submit(key, new)
+
+    def _may_improve(self, measurement: Measurement) -> bool:
+        incomplete = INCOMPLETE.intersection(measurement.flags)
+        return self._hold_s > 0 and bool(incomplete or measurement.run.uid in self._suspects)
 
     def _count(
         self, measurement: Measurement, outcome: NormalisedSpectrum | Rejected, *, new: bool

@@ -1,21 +1,36 @@
 """A spectrum on its way through the ledger."""
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 
 class State(StrEnum):
-    """Where a spectrum stands."""
+    """Where a spectrum stands.
 
+    A held one has a gap and waits for its run to come from the catalog. Degraded is no state of the
+    ledger: it is what a quick answer is stored as, before the full one replaces it.
+    """
+
+    HELD = "held"
     QUEUED = "queued"
     RUNNING = "running"
     WRITING = "writing"
     COMPLETE = "complete"
     REJECTED = "rejected"
     FAILED = "failed"
+    DEGRADED = "degraded"
 
 
-OPEN = (State.QUEUED, State.RUNNING, State.WRITING)
+STATES = tuple(state for state in State if state is not State.DEGRADED)
+OPEN = (State.HELD, State.QUEUED, State.RUNNING, State.WRITING)
+
+
+class Priority(IntEnum):
+    """Which of two waiting spectra is inverted first: the one with the lower number."""
+
+    LIVE = 0
+    CAUGHT_UP = 1
+    AGAIN = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +57,8 @@ class Job:
     ----------
     key, place
         Name of the result, and whose spectrum it is.
-    state, outcome
-        Where it stands, and the state that it takes once it is written.
+    state, outcome, priority
+        Where it stands, the state that it takes once it is written, and how urgent it is.
     payload, result
         Packed bytes of what was submitted and stored; None once the catalog has them.
     attempts, error
@@ -59,6 +74,7 @@ class Job:
     place: Place
     state: State
     outcome: State
+    priority: Priority
     payload: bytes | None
     result: bytes | None
     attempts: int

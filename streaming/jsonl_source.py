@@ -43,7 +43,9 @@ class JsonlSource:
         self._stopping = threading.Event()
         self.bad = 0
 
-    def documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def documents(
+        self, on_loss: Callable[[], None] = lambda: None
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the documents in the order of the lines.
 
         Raises

@@ -1,11 +1,14 @@
 """The durable list of spectra to invert and to write: one SQLite file, one row per spectrum.
 
 ```
-             claim              store                finish
-  queued ───────────► running ─────────► writing ───────────► complete | rejected
-    ▲ ▲                 │ │                 │ ▲
-    │ └── expired, hand_back, split ◄┘      └─┘ defer
-    └──── retry ──── failed ◄── fail, after so many attempts
+  held ─────► settle, or submitted again without its gap
+                │
+                ▼    claim              store                finish
+              queued ───────► running ─────────► writing ───────────► complete | rejected
+               ▲ ▲ ▲            │ │                │ ▲ │
+               │ │ └── expired, hand_back, split ◄┘  └─┘ defer
+               │ └──────────────────── finish of a degraded answer
+               └──── retry ──── failed ◄── fail, after so many attempts
 ```
 
 A row is held by whoever works on it. A hold ends at a time of the monotonic clock; it also ends
@@ -26,9 +29,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from nearedge.streaming.job import Job, Place, State
+from nearedge.streaming.job import STATES, Job, Place, Priority, State
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS spectra (
     key TEXT PRIMARY KEY,
@@ -37,6 +40,7 @@ CREATE TABLE IF NOT EXISTS spectra (
     outcome TEXT NOT NULL,              -- the state that it takes once it is written
     payload BLOB, result BLOB,          -- dropped when the catalog has them
     turn INTEGER NOT NULL,              -- order of the queue; a retried one goes to its end
+    priority INTEGER NOT NULL DEFAULT 0,
     attempts INTEGER NOT NULL DEFAULT 0,
     alone INTEGER NOT NULL DEFAULT 0,   -- not to be tried together with others
     error TEXT,
@@ -50,7 +54,14 @@ CREATE TABLE IF NOT EXISTS partials (
     payload BLOB NOT NULL, turn INTEGER NOT NULL,
     PRIMARY KEY (run_uid, stream, spectrum)
 );
+CREATE TABLE IF NOT EXISTS runs (       -- those that have ended, or lack something
+    run_uid TEXT PRIMARY KEY,
+    state TEXT NOT NULL,                -- gap | done | failed
+    why TEXT, held_since REAL, held_until REAL
+);
+CREATE TABLE IF NOT EXISTS darks (run_uid TEXT PRIMARY KEY, ended REAL NOT NULL, payload BLOB);
 """
+MIGRATIONS = {1: "ALTER TABLE spectra ADD COLUMN priority INTEGER NOT NULL DEFAULT 0"}
 FREE = "(held_until IS NULL OR held_until <= :now OR held_since > :now)"
 RELEASED = "owner = NULL, token = NULL, held_since = NULL, held_until = NULL"
 NEXT_TURN = "(SELECT COALESCE(MAX(turn), 0) + 1 FROM spectra)"
@@ -116,6 +127,8 @@ class Ledger:
                 f"it has version {version}, this program knows {SCHEMA_VERSION}: "
                 "upgrade nearedge, or name another file in service.ledger"
             )
+        if version in MIGRATIONS:
+            self._db.execute(MIGRATIONS[version])
         self._db.executescript(SCHEMA)
         self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
@@ -126,35 +139,53 @@ class Ledger:
 
     # -- submitting ---------------------------------------------------------------------------
 
-    def submit(self, key: str, place: Place, payload: bytes, *, ended: float | None = None) -> bool:
-        """Queue a spectrum for inversion; return False when the ledger has it already."""
-        return self._insert(
-            key, place, payload, ended=ended, state=State.QUEUED, outcome=State.COMPLETE
-        )
-
-    def reject(self, key: str, place: Place, payload: bytes, *, ended: float | None = None) -> bool:
-        """Queue a rejected measurement for writing; return False when the ledger has it already."""
-        return self._insert(
-            key, place, payload, ended=ended, state=State.WRITING, outcome=State.REJECTED
-        )
-
-    def _insert(
+    def submit(
         self,
         key: str,
         place: Place,
         payload: bytes,
         *,
-        ended: float | None,
-        state: State,
-        outcome: State,
+        ended: float | None = None,
+        rejected: bool = False,
+        priority: Priority = Priority.LIVE,
+        hold_s: float | None = None,
     ) -> bool:
+        """Queue a spectrum for inversion; return False when the ledger has it already.
+
+        One that is held does not count: it is replaced.
+
+        Parameters
+        ----------
+        key, place, payload
+            Name of the result, whose spectrum it is, and all about it.
+        ended
+            When the measurement ended, seconds since the epoch.
+        rejected
+            Whether it is queued for writing only.
+        priority
+            Of the inversion.
+        hold_s
+            Do nothing with it for so long, s, unless `settle` ends that, while its run is asked
+            for; None: it need not wait.
+        """
+        outcome = State.REJECTED if rejected else State.COMPLETE
+        state = State.WRITING if rejected else State.QUEUED
         with self._transaction() as db:
             added = db.execute(
                 "INSERT INTO spectra (key, run_uid, scan_id, stream, spectrum, state, outcome, "
-                f"payload, turn, ended, queued) VALUES (?, ?, ?, ?, ?, ?, ?, ?, {NEXT_TURN}, ?, ?) "
-                "ON CONFLICT (key) DO NOTHING",
-                (key, *_columns(place), state, outcome, payload, ended, self._now()),
+                "payload, turn, priority, ended, queued) "
+                f"VALUES (?, ?, ?, ?, ?, ?, ?, ?, {NEXT_TURN}, ?, ?, ?) "
+                "ON CONFLICT (key) DO UPDATE SET state = excluded.state, "
+                "outcome = excluded.outcome, payload = excluded.payload, turn = excluded.turn, "
+                "ended = COALESCE(spectra.ended, excluded.ended), queued = excluded.queued "
+                "WHERE spectra.state = 'held' AND excluded.state != 'held'",
+                (
+                    *(key, *_columns(place), state if hold_s is None else State.HELD, outcome),
+                    *(payload, priority, ended, self._now()),
+                ),
             )
+            if hold_s is not None:
+                self._ask(db, place.run_uid, "its spectra have gaps", hold_s)
             db.execute(
                 "DELETE FROM partials WHERE run_uid = ? AND stream = ? AND spectrum = ?",
                 _slot(place),
@@ -179,13 +210,103 @@ class Ledger:
             )
             return db.total_changes - before
 
+    # -- runs ---------------------------------------------------------------------------------
+
+    def ask(self, run_uid: str, why: str, *, wait_s: float) -> None:
+        """Note that a run lacks something, and for how long the catalog may be asked for it, s."""
+        with self._transaction() as db:
+            self._ask(db, run_uid, why, wait_s)
+
+    def _ask(self, db: sqlite3.Connection, run_uid: str, why: str, wait_s: float) -> None:
+        now = self._clock()
+        db.execute(
+            "INSERT INTO runs (run_uid, state, why, held_since, held_until) "
+            "VALUES (?, 'gap', ?, ?, ?) ON CONFLICT (run_uid) DO UPDATE SET why = excluded.why, "
+            "held_since = excluded.held_since, held_until = excluded.held_until "
+            "WHERE runs.state = 'gap'",
+            (run_uid, why, now, now + wait_s),
+        )
+
+    def asked(self) -> list[tuple[str, bool]]:
+        """Return the runs that lack something, and of each whether its time is over."""
+        query = f"SELECT run_uid, {FREE} FROM runs WHERE state = 'gap'"
+        rows = self._read(query, {"now": self._clock()})
+        return [(run_uid, bool(over)) for run_uid, over in rows]
+
+    def settle(self, run_uid: str, *, error: str | None = None) -> None:
+        """Note that a run has all that it will get, and go on with what it held.
+
+        Parameters
+        ----------
+        run_uid
+            Of the run.
+        error
+            Why it could not be read from the catalog.
+        """
+        state = "done" if error is None else "failed"
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO runs (run_uid, state, why) VALUES (?1, ?2, ?3) "
+                "ON CONFLICT (run_uid) DO UPDATE SET state = ?2, why = ?3",
+                (run_uid, state, error),
+            )
+            db.execute(
+                f"UPDATE spectra SET state = {READY}, queued = ?, turn = {NEXT_TURN} "
+                "WHERE state = 'held' AND run_uid = ?",
+                (self._now(), run_uid),
+            )
+
+    def unknown_runs(self, run_uids: Sequence[str]) -> list[str]:
+        """Return those of the runs that the ledger has not, in the same order."""
+        known = {row[0] for row in self._read("SELECT run_uid FROM runs")}
+        return [uid for uid in run_uids if uid not in known]
+
+    def run_counts(self) -> dict[str, int]:
+        """Return how many runs are ``gap``, ``done`` and ``failed``."""
+        found = dict(map(tuple, self._read("SELECT state, COUNT(*) FROM runs GROUP BY state")))
+        return {state: found.get(state, 0) for state in ("gap", "done", "failed")}
+
+    def is_new(self) -> bool:
+        """Return whether nothing was ever noted in it."""
+        return not self._read("SELECT 1 FROM runs UNION SELECT 1 FROM spectra LIMIT 1")
+
+    def put_dark(self, run_uid: str, payload: bytes, *, ended: float, kept: int) -> None:
+        """Keep what a dark run measured, and only the ``kept`` that ended last."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO darks (run_uid, ended, payload) VALUES (?, ?, ?)",
+                (run_uid, ended, payload),
+            )
+            db.execute(
+                "DELETE FROM darks WHERE run_uid NOT IN "
+                "(SELECT run_uid FROM darks ORDER BY ended DESC LIMIT ?)",
+                (kept,),
+            )
+
+    def darks(self) -> list[bytes]:
+        """Return what the dark runs measured, in the order in which they ended."""
+        return [row["payload"] for row in self._read("SELECT payload FROM darks ORDER BY ended")]
+
     # -- working ------------------------------------------------------------------------------
 
-    def claim(self, n: int = 1, *, lease_s: float) -> list[Job]:
-        """Take up to ``n`` queued spectra to invert; one that must be alone comes alone."""
+    def claim(self, n: int = 1, *, lease_s: float, live: bool = False) -> list[Job]:
+        """Take up to ``n`` queued spectra to invert; one that must be alone comes alone.
+
+        Parameters
+        ----------
+        n
+            How many at most.
+        lease_s
+            How long they are held, s.
+        live
+            Only the urgent ones.
+        """
+        last = Priority.LIVE if live else Priority.AGAIN
         with self._transaction() as db:
             waiting = db.execute(
-                "SELECT key, alone FROM spectra WHERE state = 'queued' ORDER BY turn LIMIT ?", (n,)
+                "SELECT key, alone FROM spectra WHERE state = 'queued' AND priority <= ? "
+                "ORDER BY priority, turn LIMIT ?",
+                (last, n),
             ).fetchall()
             keys = [row["key"] for row in _until_alone(waiting)]
             self._hold(db, keys, lease_s, "state = 'running', started = :wall")
@@ -203,24 +324,24 @@ class Ledger:
             self._hold(db, keys, lease_s, "state = 'writing'")
             return self._jobs(keys)
 
-    def store(self, job: Job, result: bytes) -> bool:
-        """Keep the answer to a claimed spectrum, to be written; False when the hold was lost."""
+    def store(self, job: Job, result: bytes, *, degraded: bool = False) -> bool:
+        """Keep the answer to a claimed spectrum, to be written; False when the hold was lost.
+
+        After a degraded one has been written, the spectrum is queued again for a full one.
+        """
         return self._move(
             job,
             State.RUNNING,
             f"state = 'writing', result = :result, inverted = :wall, attempts = 0, error = NULL, "
-            f"{RELEASED}",
+            f"outcome = :outcome, {RELEASED}",
             result=result,
+            outcome=State.DEGRADED if degraded else State.COMPLETE,
         )
 
     def finish(self, job: Job) -> bool:
-        """Note that the catalog shows it as complete; False when the hold was lost."""
-        return self._move(
-            job,
-            State.WRITING,
-            "state = outcome, payload = NULL, result = NULL, finished = :wall, error = NULL, "
-            f"{RELEASED}",
-        )
+        """Note that the catalog has it; False when the hold was lost."""
+        change = _QUEUED_AGAIN if job.outcome is State.DEGRADED else _ENDED
+        return self._move(job, State.WRITING, f"{change}, result = NULL, error = NULL, {RELEASED}")
 
     def fail(self, job: Job, error: str, *, attempts: int) -> bool:
         """Count a failed try: back to the end of the queue, or failed after ``attempts`` tries."""
@@ -305,9 +426,8 @@ class Ledger:
         chosen = "" if keys is None else f"AND key IN ({', '.join('?' * len(keys))})"
         with self._transaction() as db:
             return db.execute(
-                "UPDATE spectra SET attempts = 0, alone = 1, "
-                "state = CASE WHEN outcome = 'rejected' OR result IS NOT NULL "
-                f"THEN 'writing' ELSE 'queued' END, turn = {NEXT_TURN}, {RELEASED} "
+                f"UPDATE spectra SET attempts = 0, alone = 1, state = {READY}, "
+                f"turn = {NEXT_TURN}, {RELEASED} "
                 f"WHERE state = 'failed' {chosen}",
                 tuple(keys or ()),
             ).rowcount
@@ -329,9 +449,10 @@ class Ledger:
                 )
 
     def take_partial(self) -> bytes | None:
-        """Take the payload of the partial spectrum that waits longest, if no finished one waits."""
+        """Take the payload of the partial spectrum that waits longest, if nothing urgent waits."""
         with self._transaction() as db:
-            if db.execute("SELECT 1 FROM spectra WHERE state = 'queued'").fetchone():
+            urgent = "SELECT 1 FROM spectra WHERE state = 'queued' AND priority = 0"
+            if db.execute(urgent).fetchone():
                 return None
             row = db.execute(
                 "DELETE FROM partials WHERE turn = (SELECT MIN(turn) FROM partials) "
@@ -344,7 +465,7 @@ class Ledger:
     def counts(self) -> dict[State, int]:
         """Return the number of spectra in each state."""
         found = dict(map(tuple, self._read("SELECT state, COUNT(*) FROM spectra GROUP BY state")))
-        return {state: found.get(state, 0) for state in State}
+        return {state: found.get(state, 0) for state in STATES}
 
     def get(self, key: str) -> Job | None:
         """Return the row of a key, or None."""
@@ -358,9 +479,17 @@ class Ledger:
     def oldest_age_s(self) -> float | None:
         """Return how long the oldest open spectrum has waited, s; None when none is open."""
         oldest = self._read(
-            "SELECT MIN(queued) FROM spectra WHERE state IN ('queued', 'running', 'writing')"
+            "SELECT MIN(queued) FROM spectra "
+            "WHERE state IN ('held', 'queued', 'running', 'writing')"
         )[0][0]
         return None if oldest is None else max(0.0, self._now() - oldest)
+
+    def waited_s(self) -> float:
+        """Return how long the oldest urgent spectrum has waited to be inverted, s."""
+        oldest = self._read(
+            "SELECT MIN(queued) FROM spectra WHERE state = 'queued' AND priority = 0"
+        )[0][0]
+        return 0.0 if oldest is None else max(0.0, self._now() - oldest)
 
     def seconds_until_write(self) -> float | None:
         """Return how long until an answer may be written, s; None when none waits."""
@@ -427,6 +556,9 @@ class Ledger:
         return [_job(row) for key in keys for row in self._read(query, (key,))]
 
 
+READY = "CASE WHEN outcome = 'rejected' OR result IS NOT NULL THEN 'writing' ELSE 'queued' END"
+_ENDED = "state = outcome, payload = NULL, finished = :wall"
+_QUEUED_AGAIN = f"state = 'queued', outcome = 'complete', priority = {Priority.AGAIN:d}"
 _TRIED = (
     "attempts = attempts + 1, alone = 1, "
     "state = CASE WHEN attempts + 1 >= :attempts THEN 'failed' ELSE 'queued' END, "
@@ -482,6 +614,7 @@ def _job(row: sqlite3.Row) -> Job:
         place=place,
         state=State(row["state"]),
         outcome=State(row["outcome"]),
+        priority=Priority(row["priority"]),
         payload=row["payload"],
         result=row["result"],
         attempts=row["attempts"],

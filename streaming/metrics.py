@@ -21,6 +21,9 @@ class Metrics:
         All of them, for `prometheus_client.generate_latest`.
     documents, bad_documents, discarded, gaps
         Documents by name; those that raised; those not used, by reason; gaps in runs.
+    backfills, caught_up, interruptions
+        Runs with gaps by what became of them; missed runs that were read from the catalog; times
+        that the connection was lost or documents overflowed.
     known, rejected, done
         Spectra that the ledger had already; rejections by reason; ends by state.
     seconds
@@ -36,6 +39,9 @@ class Metrics:
         self.bad_documents = count("bad_documents", "documents that could not be read", "name")
         self.discarded = count("discarded", "documents that were not used", "reason")
         self.gaps = count("gaps", "gaps found in runs")
+        self.backfills = count("backfills", "runs with gaps, by what became of them", "outcome")
+        self.caught_up = count("caught_up_runs", "missed runs read from the catalog")
+        self.interruptions = count("interruptions", "connections lost, or documents overflowed")
         self.known = count("known_spectra", "spectra that the ledger had already")
         self.rejected = count("rejected", "measurements that were not inverted", "reason")
         self.done = count("spectra", "spectra that came to an end", "status")
@@ -75,5 +81,9 @@ class LedgerCollector(Collector):
         for state, n in self._ledger.counts().items():
             states.add_metric([state], n)
         yield states
+        runs = GaugeMetricFamily("nearedge_runs", "runs by state", labels=["state"])
+        for state, n in self._ledger.run_counts().items():
+            runs.add_metric([state], n)
+        yield runs
         age = self._ledger.oldest_age_s() or 0.0
         yield GaugeMetricFamily("nearedge_oldest_seconds", "age of the oldest open one", age)

@@ -5,18 +5,23 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from nearedge.callbacks.measurement import Measurement
 from nearedge.models.card import Card, read_card
-from nearedge.streaming.catalog import Client, connect, results_container
+from nearedge.streaming.catalog import Client, connect, raw_container, results_container
 from nearedge.streaming.credential import api_key
+from nearedge.streaming.dask_worker import DaskWorker
 from nearedge.streaming.embedded import embedded_server
 from nearedge.streaming.feed import Feed
+from nearedge.streaming.job import State
 from nearedge.streaming.key import result_key
 from nearedge.streaming.ledger import Ledger
 from nearedge.streaming.profile import Profile
+from nearedge.streaming.profile import Worker as WorkerSettings
+from nearedge.streaming.recovery import Archive
+from nearedge.streaming.results import Results
 from nearedge.streaming.service import Listener, PartialListener, Service
 from nearedge.streaming.source import Source
 from nearedge.streaming.storing import Storing
@@ -101,8 +106,24 @@ def results_of(profile: Profile, server: Server) -> Storing:
 
 def results_box(profile: Profile, server: Server) -> Client:
     """Return the container of a profile's results, made if it is not there."""
-    client = connect(server.uri, api_key=server.api_key)
-    return results_container(client, profile.catalog.results)
+    return results_container(_client(server), profile.catalog.results)
+
+
+def archive_of(profile: Profile, server: Server) -> Archive:
+    """Return the runs and results on a server; it connects when it is first asked."""
+    return Archive(
+        raw=cache(lambda: raw_container(_client(server), profile.catalog.raw)),
+        finished=lambda: _finished(profile, server),
+    )
+
+
+def _finished(profile: Profile, server: Server) -> Iterator[tuple[str, State]]:
+    for key, status in Results(results_box(profile, server)).finished():
+        yield key, State(status)
+
+
+def _client(server: Server) -> Client:
+    return connect(server.uri, api_key=server.api_key)
 
 
 @contextmanager
@@ -113,6 +134,7 @@ def serving(
     ledger: Ledger,
     put: Put,
     live: bool = True,
+    archive: Archive | None = None,
     listeners: Sequence[Listener] = (),
     partial_listeners: Sequence[PartialListener] = (),
 ) -> Iterator[Service]:
@@ -126,6 +148,8 @@ def serving(
         Where documents come from, where the work is kept, and what writes a row.
     live
         Whether the source tells of measurements as they end.
+    archive
+        The catalog's runs and results; None: there are none.
     listeners, partial_listeners
         Called with every row that has come to an end, and every spectrum that still grows.
 
@@ -139,16 +163,30 @@ def serving(
         profile=profile,
         source=source,
         ledger=ledger,
-        worker=Worker(profile.worker),
+        worker=worker_of(profile.worker, card=card),
         key=lambda measurement: key_of(measurement, profile=profile, card=card),
         supports=card.supports,
         put=put,
         live=live,
+        archive=archive,
         listeners=listeners,
         partial_listeners=partial_listeners,
     )
     with service:
         yield service
+
+
+def worker_of(settings: WorkerSettings, *, card: Card) -> Worker | DaskWorker:
+    """Return what inverts spectra: a process of this machine, or Dask's workers.
+
+    Raises
+    ------
+    ValueError
+        If Dask is not installed, or its scheduler must not be trusted.
+    """
+    if settings.backend == "dask":
+        return DaskWorker(settings, model=card.digest)
+    return Worker(settings)
 
 
 def key_of(measurement: Measurement, *, profile: Profile, card: Card) -> str:

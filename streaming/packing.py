@@ -9,6 +9,7 @@ import msgpack
 import numpy as np
 
 from nearedge.callbacks.measurement import Gap, Measurement, Run
+from nearedge.callbacks.recognise import Dark
 from nearedge.models import (
     Estimates,
     Interval,
@@ -26,7 +27,7 @@ VERSION = 1
 VALUES = {
     cls.__name__: cls
     for cls in (
-        *(Run, Measurement, Gap),
+        *(Run, Measurement, Gap, Dark),
         *(Spectrum, NormalisedSpectrum, Rejected),
         *(Interval, Samples, Estimates, Inversion),
         *(Technique, Reason, Quality),

@@ -78,8 +78,19 @@ class Catalog(Section):
 
 
 class Worker(Section):
-    """The process that owns the device and the model."""
+    """The process that owns the device and the model, or the Dask workers that do."""
 
+    backend: Literal["process", "dask"] = Field(
+        "process", description="process: one on this machine; dask: the workers of a scheduler"
+    )
+    scheduler: str | None = Field(
+        None, description="address of the Dask scheduler, such as tcp://127.0.0.1:8786"
+    )
+    trust_network: bool = Field(
+        False,
+        description="use a scheduler on another machine without tls://: whoever reaches it can "
+        "run code on the workers and here",
+    )
     device: str = Field(
         "auto", description="auto (cuda when present, else cpu), cpu, cuda or cuda:N"
     )
@@ -95,6 +106,12 @@ class Worker(Section):
     attempts: int = Field(5, ge=1, description="tries of one spectrum before it counts as failed")
     timeout_s: float = Field(
         120.0, gt=0, description="time for one batch before the worker counts as hung, s"
+    )
+    degrade_after_s: float | None = Field(
+        60.0,
+        gt=0,
+        description="when a finished spectrum has waited so long, those that wait get a fast "
+        "answer of few samples, flagged degraded, and the full one later, s; null: never",
     )
 
 
@@ -112,6 +129,30 @@ class Service(Section):
         le=65535,
         description="port of the live page, /metrics and /readyz on the loopback; 0: any that is "
         "free; null: none of them",
+    )
+    run_silent_s: float = Field(
+        3600.0,
+        ge=0,
+        description="a run that was silent for so long and has no stop document counts as ended, "
+        "and what there is of it is inverted, flagged partial, s; 0: never",
+    )
+    backfill_wait_s: float = Field(
+        60.0,
+        ge=0,
+        description="how long a spectrum with a gap waits for its run to come from the catalog "
+        "before it is inverted as it is, flagged gap, s; 0: not at all",
+    )
+    catch_up_every_s: float = Field(
+        30.0,
+        ge=0,
+        description="time between two looks for finished runs of the catalog that were missed, s; "
+        "0: never",
+    )
+    catch_up_days: float = Field(
+        1.0,
+        ge=0,
+        description="at its start the service inverts what ended within so many days and is not in "
+        "its ledger",
     )
 
 

@@ -13,9 +13,16 @@ from nearedge.streaming.catalog import Client, connect, raw_container, results_c
 from nearedge.streaming.job import State
 from nearedge.streaming.jsonl_source import JsonlSource
 from nearedge.streaming.ledger import Ledger
-from nearedge.streaming.opening import Server, connected, ledger_for, results_of, serving
+from nearedge.streaming.opening import (
+    Server,
+    archive_of,
+    connected,
+    ledger_for,
+    results_of,
+    serving,
+)
 from nearedge.streaming.profile import Profile
-from nearedge.streaming.results import Results
+from nearedge.streaming.recovery import Archive
 from nearedge.streaming.service import Listener, Service
 from nearedge.streaming.source import Source
 from nearedge.streaming.stopping import stop_signals
@@ -108,13 +115,14 @@ def replay(profile: Profile, selection: Selection, *, console: Console) -> Repla
     """
     done: Counter[str] = Counter()
     with connected(profile) as server, ledger_for(profile, server) as ledger:
-        finished = Results(results_container(_client(server), profile.catalog.results)).finished()
-        ledger.adopt((key, State(status)) for key, status in finished)
+        archive = archive_of(profile, server)
+        ledger.adopt(archive.finished())
         with _replaying(
             profile,
             _source(profile, server, selection),
             ledger=ledger,
             put=results_of(profile, server).put,
+            archive=archive,
             console=console,
             count=lambda row: done.update([row.status]),
         ) as service:
@@ -136,6 +144,7 @@ def verify(profile: Profile, selection: Selection, *, console: Console) -> Repla
             _source(profile, server, selection),
             ledger=ledger,
             put=comparing.put,
+            archive=archive_of(profile, server),
             console=console,
             count=lambda row: done.update(["failed"] if row.status is State.FAILED else []),
         ) as service:
@@ -151,6 +160,7 @@ def _replaying(
     *,
     ledger: Ledger,
     put: Put,
+    archive: Archive,
     console: Console,
     count: Listener,
 ) -> Iterator[Service]:
@@ -162,6 +172,7 @@ def _replaying(
             ledger=ledger,
             put=put,
             live=False,
+            archive=archive,
             listeners=[count, show],
         ) as service,
     ):

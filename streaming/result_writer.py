@@ -15,7 +15,7 @@ from nearedge.streaming import layout
 from nearedge.streaming.catalog import CONFLICT, Client
 from nearedge.streaming.layout import Provenance
 
-WRITING, COMPLETE, REJECTED = "writing", "complete", "rejected"
+WRITING, COMPLETE, REJECTED, DEGRADED = "writing", "complete", "rejected", "degraded"
 THREADS = 8  # one for each array
 
 
@@ -66,6 +66,31 @@ class ResultWriter:
             final=COMPLETE,
         )
 
+    def write_degraded(
+        self,
+        key: str,
+        measurement: Measurement,
+        spectrum: NormalisedSpectrum,
+        inversion: Inversion,
+        *,
+        provenance: Provenance,
+    ) -> None:
+        """Write a quick answer beside the place of the full one; errors as for `write`."""
+        self._put(
+            degraded_key(key),
+            Spec(layout.ENSEMBLE, version=layout.VERSION),
+            layout.ensemble_metadata(measurement, spectrum, inversion, provenance),
+            layout.ensemble_arrays(measurement, spectrum, inversion),
+            final=DEGRADED,
+        )
+
+    def remove_degraded(self, key: str) -> None:
+        """Remove the quick answer, if there is one; errors as for `write`."""
+        if degraded_key(key) in self._container:
+            self._container.delete_contents(
+                [degraded_key(key)], recursive=True, external_only=False
+            )
+
     def write_rejected(
         self, key: str, measurement: Measurement, rejected: Rejected, *, provenance: Provenance
     ) -> None:
@@ -99,6 +124,11 @@ class ResultWriter:
         if arrays:
             list(self._pool.map(lambda item: put_array(node, *item), arrays.items()))
             node.update_metadata({"status": final}, drop_revision=True)
+
+
+def degraded_key(key: str) -> str:
+    """Return the name of the quick answer of a spectrum."""
+    return f"{key}-degraded"
 
 
 def put_array(node: Client, name: str, array: np.ndarray) -> None:

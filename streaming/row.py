@@ -9,25 +9,27 @@ from nearedge.streaming.job import Job, State
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Row:
-    """One spectrum that is complete, rejected or failed.
+    """One spectrum that is complete, rejected, failed or, for a time, degraded.
 
     Attributes
     ----------
     key
         Name of its result in the catalog.
     status
-        Complete, rejected or failed.
+        Complete, rejected or failed; degraded for a quick answer that is going to be replaced.
     measurement
         What was measured.
     outcome
         The spectrum that was inverted, or why it was not.
     inversion
-        The answer; None unless complete.
+        The answer; None unless complete or degraded.
     error
         What went wrong, for a failed one.
     stages
         Seconds spent in each stage: ``arrive`` (end of the measurement to the ledger), ``wait``,
         ``invert``, ``write``. Those that did not happen are left out.
+    redone
+        Whether the catalog may have a degraded answer to it.
     """
 
     key: str
@@ -37,6 +39,7 @@ class Row:
     inversion: Inversion | None
     error: str | None
     stages: dict[str, float]
+    redone: bool = False
 
     @property
     def latency_s(self) -> float:

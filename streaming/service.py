@@ -7,17 +7,22 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from nearedge.callbacks.measurement import Measurement
+from nearedge.callbacks.recognise import Darks
 from nearedge.models import Inversion, NormalisedSpectrum, Rejected
+from nearedge.streaming.dark_runs import DarkRuns, KeptDarks
+from nearedge.streaming.dask_worker import DaskWorker
 from nearedge.streaming.dispatch import Dispatch
 from nearedge.streaming.intake import Intake
-from nearedge.streaming.job import OPEN, Job, State
+from nearedge.streaming.job import OPEN, Job, Priority, State
 from nearedge.streaming.ledger import Ledger
 from nearedge.streaming.loop import Loop
 from nearedge.streaming.metrics import Metrics
 from nearedge.streaming.prepare import Supports
 from nearedge.streaming.profile import Profile
+from nearedge.streaming.recovery import Archive, Recovery
 from nearedge.streaming.row import Row
 from nearedge.streaming.source import Source
 from nearedge.streaming.worker import Worker
@@ -27,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 FINISH_S = 5.0  # of the ten seconds that a stop may take: time for the work at hand
 LOOK_S = 1.0
+TEND_S = 5.0
+PRIME_S = 5.0  # the first documents wait so long for the darks of the catalog
 
 Listener = Callable[[Row], None]
 PartialListener = Callable[[Measurement, NormalisedSpectrum | Rejected, Inversion | None], None]
@@ -50,7 +57,11 @@ class Service:
     put
         Writes a row to the catalog; idempotent under its key.
     live
-        Whether the source tells of measurements as they end.
+        Whether the source tells of measurements as they end. If not, every answer is a full one,
+        and a run without its end waits for nothing.
+    archive
+        The catalog's runs and results: for gaps and missed runs of a live service, and for the
+        darks of a replayed run. None: there is none.
     listeners
         Called with every row that has come to an end, by the service's own threads.
     partial_listeners
@@ -73,11 +84,12 @@ class Service:
         profile: Profile,
         source: Source,
         ledger: Ledger,
-        worker: Worker,
+        worker: Worker | DaskWorker,
         key: Callable[[Measurement], str],
         supports: Supports,
         put: Put,
         live: bool = True,
+        archive: Archive | None = None,
         listeners: Sequence[Listener] = (),
         partial_listeners: Sequence[PartialListener] = (),
     ) -> None:
@@ -92,16 +104,43 @@ class Service:
         self._changed = threading.Condition()
         self._open: set[str] = set()
         self._source_ended = self._stopping = False
-        self._intake = Intake(
+        self._settings, self._live = profile.service, live
+        darks = KeptDarks(ledger) if live else Darks()
+        dark_runs = None if archive is None else DarkRuns(archive.raw, profile.instrument)
+        make_intake = partial(
+            Intake,
             profile.instrument,
             ledger=ledger,
             metrics=self.metrics,
             key=key,
             supports=supports,
-            live=live,
             on_submit=self._on_submit,
-            on_partial=self._on_partial if partial_listeners else None,
+            darks=darks,
         )
+        if live:
+            self._intake = make_intake(
+                live=True,
+                on_partial=self._on_partial if partial_listeners else None,
+                hold_s=0.0 if archive is None else self._settings.backfill_wait_s,
+                on_gap=self.look_soon,
+            )
+        else:
+            self._intake = make_intake(
+                live=False, recall=dark_runs and dark_runs.recall, priority=Priority.CAUGHT_UP
+            )
+        self._recovery = None
+        if live and archive is not None and dark_runs is not None:
+            self._recovery = Recovery(
+                settings=self._settings,
+                live=self._intake,
+                make_intake=partial(make_intake, live=False, recall=dark_runs.recall),
+                ledger=ledger,
+                metrics=self.metrics,
+                archive=archive,
+                dark_runs=dark_runs,
+                darks=darks,
+            )
+        self._tender = self._loop("tend", self._tend)
         writing = Writing(ledger=ledger, metrics=self.metrics, put=put, on_row=self._publish)
         self._writer = self._loop("writer", writing.step)
         self._dispatch = Dispatch(
@@ -126,6 +165,7 @@ class Service:
         self.worker.start()
         self._dispatcher.start()
         self._writer.start()
+        self._tender.start()
         self._reader.start()
 
     def drain(self, timeout_s: float | None = None) -> bool:
@@ -144,6 +184,9 @@ class Service:
         began = time.monotonic()
         self._stopping = True
         self._source.stop()
+        if self._recovery is not None:
+            self._recovery.stop()
+        self._tender.stop()
         self._dispatch.stop()
         self._dispatcher.stop()
         if not self._dispatcher.join(finish_s):
@@ -152,8 +195,20 @@ class Service:
         self._dispatcher.join(1.0)
         self._writer.stop()
         self._reader.join(max(0.5, finish_s - (time.monotonic() - began)))
+        self._tender.join(0.5)
         if not self._writer.join(max(0.5, finish_s - (time.monotonic() - began))):
             logger.warning("the catalog is slow: what is not written stays in the ledger")
+
+    def look_soon(self) -> None:
+        """Have the catalog asked soon for what is missing: documents were lost."""
+        if self._recovery is not None:
+            self._recovery.look_soon()
+            self._tender.ring()
+
+    def suspect(self) -> None:
+        """Have the runs that are open now fetched from the catalog when they end."""
+        self.metrics.interruptions.inc()
+        self._intake.suspect()
 
     def __enter__(self) -> "Service":
         self.start()
@@ -166,7 +221,9 @@ class Service:
 
     def _read(self) -> None:
         try:
-            for name, doc in self._source.documents():
+            for name, doc in self._source.documents(self.suspect):
+                if self._recovery is not None:
+                    self._recovery.primed.wait(PRIME_S)
                 self._intake.feed(name, doc)
             if not self._stopping:  # else the runs that are open may still go on without us
                 self._intake.end()
@@ -177,6 +234,13 @@ class Service:
         with self._changed:
             self._source_ended = True
             self._changed.notify_all()
+
+    def _tend(self) -> float | None:
+        if not self._live:
+            return None
+        if silent_s := self._settings.run_silent_s:
+            self._intake.expire(silent_s)
+        return TEND_S if self._recovery is None else self._recovery.step()
 
     def _is_drained(self) -> bool:
         if not self._source_ended:
@@ -213,7 +277,8 @@ class Service:
         self.metrics.count(row)
         _tell(self._listeners, row)
         with self._changed:
-            self._open.discard(row.key)
+            if row.status is not State.DEGRADED:
+                self._open.discard(row.key)
             self._changed.notify_all()
 
 

@@ -1,14 +1,22 @@
 """Where documents come from."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 
 class Source(Protocol):
     """Live, replayed or recorded documents, in order."""
 
-    def documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield name and document until there are no more, or until stopped."""
+    def documents(
+        self, on_loss: Callable[[], None] = lambda: None
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield name and document until there are no more, or until stopped.
+
+        Parameters
+        ----------
+        on_loss
+            Called, between the documents where it happened, when some may have been lost.
+        """
         ...
 
     def stop(self) -> None:

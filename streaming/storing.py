@@ -12,6 +12,7 @@ import numpy as np
 from nearedge.models import Rejected
 from nearedge.streaming import layout
 from nearedge.streaming.catalog import Client
+from nearedge.streaming.job import State
 from nearedge.streaming.layout import Provenance
 from nearedge.streaming.result_writer import ResultWriter
 from nearedge.streaming.row import Row
@@ -57,9 +58,11 @@ class Storing:
         if isinstance(row.outcome, Rejected):
             writer.write_rejected(row.key, row.measurement, row.outcome, provenance=provenance)
         elif row.inversion is not None:
-            writer.write(
-                row.key, row.measurement, row.outcome, row.inversion, provenance=provenance
-            )
+            degraded = row.status is State.DEGRADED
+            write = writer.write_degraded if degraded else writer.write
+            write(row.key, row.measurement, row.outcome, row.inversion, provenance=provenance)
+            if row.redone:
+                writer.remove_degraded(row.key)
 
     def _open(self) -> ResultWriter:
         if self._writer is None:

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import bluesky_tiled_plugins  # noqa: F401 - makes runs of the catalog able to give documents
@@ -53,7 +53,9 @@ class TiledSource:
             else self._uids
         )
 
-    def documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def documents(
+        self, on_loss: Callable[[], None] = lambda: None
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the documents of each run.
 
         Raises
@@ -85,6 +87,18 @@ def finished(raw: Client, *, since: float | None = None, until: float | None = N
         found = found.search(Comparison("lt", "start.time", until))
     # SQLite sorts numbers within JSON as text: right for seconds since the epoch, until 2286
     return list(found.sort(("start.time", 1)))
+
+
+def ended(raw: Client, *, since: float) -> list[str]:
+    """Return the uids of the runs that ended then or later, in the order in which they began."""
+    return list(raw.search(Comparison("ge", "stop.time", since)).sort(("start.time", 1)))
+
+
+def is_finished(raw: Client, uid: str) -> bool:
+    """Return whether the catalog has a run to its end."""
+    if uid not in raw:
+        return False
+    return bool((raw[uid].metadata.get("stop") or {}).get("exit_status"))
 
 
 def documents_of(raw: Client, uid: str) -> Iterator[tuple[str, dict[str, Any]]]:

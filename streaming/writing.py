@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import stamina
 
-from nearedge.streaming.job import Job, State
+from nearedge.streaming.job import Job, Priority, State
 from nearedge.streaming.ledger import Ledger
 from nearedge.streaming.metrics import Metrics
 from nearedge.streaming.packing import unpack
@@ -121,4 +121,5 @@ def row_of(
         inversion=None if job.result is None else unpack(job.result),
         error=error,
         stages=stages(job, finished=finished),
+        redone=job.priority > Priority.LIVE,
     )

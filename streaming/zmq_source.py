@@ -111,14 +111,18 @@ class ZmqSource:
                 thread.start()
                 self._thread = thread
 
-    def documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def documents(
+        self, on_loss: Callable[[], None] = lambda: None
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield what is received, decoded here; after `stop` what still waits, and then ends."""
         self.start()
         while (item := self._queue.get()) is not None:
             if isinstance(item, Overflow):
                 self._on_overflow(item)
+                on_loss()
             elif isinstance(item, Interruption):
                 self._on_gap(item)
+                on_loss()
             else:
                 yield from self._decoded(item)
 

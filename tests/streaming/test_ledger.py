@@ -54,7 +54,7 @@ def test_a_spectrum_goes_from_queued_to_complete(ledger):
 
 
 def test_a_rejection_goes_straight_to_the_writer(ledger):
-    assert ledger.reject("k", place(), b"why")
+    assert ledger.submit("k", place(), b"why", rejected=True)
     assert ledger.claim(lease_s=LEASE) == []
     (job,) = ledger.claim_write(lease_s=LEASE)
     ledger.finish(job)
@@ -64,7 +64,7 @@ def test_a_rejection_goes_straight_to_the_writer(ledger):
 def test_submitting_twice_adds_nothing(ledger):
     assert ledger.submit("k", place(), b"first")
     assert not ledger.submit("k", place(), b"second")
-    assert not ledger.reject("k", place(), b"third")
+    assert not ledger.submit("k", place(), b"third", rejected=True)
     (job,) = ledger.claim(5, lease_s=LEASE)
     assert job.payload == b"first"
 
@@ -142,14 +142,14 @@ def test_a_failed_try_goes_to_the_end_of_the_queue(ledger):
 
 def test_handing_back_counts_no_try(ledger):
     ledger.submit("a", place("a"), b"x")
-    ledger.reject("b", place("b"), b"x")
+    ledger.submit("b", place("b"), b"x", rejected=True)
     ledger.hand_back([*ledger.claim(lease_s=LEASE), *ledger.claim_write(lease_s=LEASE)])
     assert [job.attempts for job in ledger.claim(lease_s=LEASE)] == [0]
     assert [job.attempts for job in ledger.claim_write(lease_s=LEASE)] == [0]
 
 
 def test_a_deferred_write_waits_and_keeps_its_answer(ledger, clock):
-    ledger.reject("k", place(), b"x")
+    ledger.submit("k", place(), b"x", rejected=True)
     (job,) = ledger.claim_write(lease_s=LEASE)
     ledger.defer(job, "no route to host", delay_s=5.0)
     assert ledger.claim_write(lease_s=LEASE) == []
@@ -174,7 +174,7 @@ def test_what_a_dead_process_held_is_freed(tmp_path):
     path = tmp_path / "ledger.sqlite"
     dead = Ledger(path, owner="1.dead")
     dead.submit("a", place("a"), b"x")
-    dead.reject("b", place("b"), b"x")
+    dead.submit("b", place("b"), b"x", rejected=True)
     dead.claim(lease_s=LEASE)
     dead.claim_write(lease_s=LEASE)
     dead.close()
@@ -279,8 +279,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(n=st.integers(0, 12), rejected=st.booleans())
     def submit(self, n, rejected):
-        add = self.ledger.reject if rejected else self.ledger.submit
-        assert add(str(n), place(str(n)), b"x") == (str(n) not in self.submitted)
+        new = self.ledger.submit(str(n), place(str(n)), b"x", rejected=rejected)
+        assert new == (str(n) not in self.submitted)
         self.submitted.add(str(n))
 
     @rule(target=claimed, n=st.integers(1, 4))

@@ -219,6 +219,21 @@ def test_a_finished_result_is_never_touched_again(
     assert written["k1"].status == "complete"
 
 
+def test_a_quick_answer_stands_beside_its_place_until_the_full_one_is_there(
+    box: Any, measurement: Measurement, spectrum: NormalisedSpectrum, make_inversion: Callable
+) -> None:
+    writer, answer = ResultWriter(box), (measurement, spectrum, make_inversion())
+    writer.write_degraded("k", *answer, provenance=provenance())
+    assert len(box) == 1
+    assert "k" not in box
+    assert Results(box).latest() is None
+    writer.write("k", *answer, provenance=provenance())
+    writer.remove_degraded("k")
+    assert list(box) == ["k"]
+    writer.remove_degraded("k")  # again: nothing is there
+    writer.close()
+
+
 def test_what_is_being_written_is_not_found(box: Any) -> None:
     box.create_container("k", metadata={"status": "writing"}, specs=["ClusterEnsemble"])
     assert list(Results(box).search()) == []

@@ -53,7 +53,7 @@ class ListSource:
         self._documents, self._stays = documents, stays
         self._stop = threading.Event()
 
-    def documents(self):
+    def documents(self, on_loss=lambda: None):
         yield from self._documents
         if self._stays:
             self._stop.wait(30)
@@ -77,7 +77,7 @@ class ScriptedWorker:
     def close(self) -> None:
         self.closed.set()
 
-    def invert(self, spectra, *, seeds, quality=None):
+    def invert(self, spectra, *, seeds, keys=None, quality=None):
         self.batches.append(len(spectra))
         if self.script:
             raise self.script.pop(0)
@@ -343,7 +343,7 @@ def test_stopping_hands_back_what_the_worker_holds(build, ledger):
     busy = threading.Event()
 
     class Busy(ScriptedWorker):
-        def invert(self, spectra, *, seeds, quality=None):
+        def invert(self, spectra, *, seeds, keys=None, quality=None):
             busy.set()
             self.closed.wait(30)
             raise WorkerDied("the worker was closed")
@@ -372,7 +372,7 @@ def test_a_source_that_breaks_still_has_its_spectra_finished(build, caplog):
     docs = scan()
 
     class Broken(ListSource):
-        def documents(self):
+        def documents(self, on_loss=lambda: None):
             yield from docs
             raise OSError("cable")
 
