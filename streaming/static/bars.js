@@ -3,6 +3,7 @@
 import { s } from "./dom.js";
 
 const LABELLED = 0.05;
+const LABEL_PX = 36;
 const EDGE = { left: 36, right: 8, top: 8, bottom: 20 };
 
 // Probability of each coordination number; those of the 90 % set are filled.
@@ -21,11 +22,16 @@ export function probabilityBars(box, probabilities, set) {
         x: EDGE.left + i * step + step * 0.16, width: step * 0.68,
         y: EDGE.top + frame.height - height, height: Math.max(height, 0.75),
       }),
-      values[i] >= LABELLED ? text(EDGE.left + (i + 0.5) * step, EDGE.top + frame.height - height - 4, percent(values[i])) : null,
+      labelled(values[i], values, step) ? text(EDGE.left + (i + 0.5) * step, EDGE.top + frame.height - height - 4, percent(values[i])) : null,
       text(EDGE.left + (i + 0.5) * step, EDGE.top + frame.height + 14, String(k)));
   });
   const label = `Coordination number: ${shown.map((k, i) => `${k}: ${percent(values[i])}`).join(", ")}`;
   return frame.svg(label, [...frame.percentTicks(), ...bars, frame.baseline()]);
+}
+
+// Narrow bars leave room for the label of the highest only.
+function labelled(value, values, step) {
+  return value >= LABELLED && (step >= LABEL_PX || value === Math.max(...values));
 }
 
 // How often sampled values fall into each bin, with the mean and its interval.

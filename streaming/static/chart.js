@@ -5,7 +5,8 @@ import { onResize } from "./dom.js";
 
 /* global uPlot */
 
-// A chart that fills its element. `lines`: [{label, x, y, colour, dash, width, points}].
+// A chart that fills its element. `lines`: [{label, x, y, colour, dash, width, points}]; a colour is
+// the name of one of the page's, or any other.
 export class Chart {
   constructor(element, { xLabel, yLabel, marks = () => ({}) }) {
     this.element = element;
@@ -71,7 +72,7 @@ export function axis(colours, label, size) {
     labelGap: 0,
     font: FONT,
     size,
-    values: (plot, ticks) => ticks.map(tick),
+    values: (plot, ticks, index, space, step) => ticks.map((value) => tick(value, step)),
     stroke: colours.soft,
     grid: { stroke: colours.line, width: 1 },
     ticks: { stroke: colours.line, size: 4 },
@@ -79,17 +80,21 @@ export function axis(colours, label, size) {
   };
 }
 
-function tick(value) {
-  return value === null ? "" : String(Number(value.toPrecision(7))).replace("-", "−");
+// All ticks of an axis have the decimals of its step.
+function tick(value, step) {
+  if (value === null) return "";
+  const decimals = String(Number(step.toPrecision(6))).split(".")[1] ?? "";
+  return value.toFixed(decimals.length).replace("-", "−");
 }
 
 function series(line, colours) {
+  const colour = colours[line.colour] ?? line.colour;
   return {
     label: line.label,
-    stroke: colours[line.colour],
+    stroke: colour,
     width: line.width ?? 1.75,
     dash: line.dash,
-    points: { show: Boolean(line.points), size: 4, fill: colours[line.colour] },
+    points: { show: Boolean(line.points), size: 4, fill: colour },
     spanGaps: true,
   };
 }
@@ -116,6 +121,8 @@ function drawMarks(plot, { windows = [], lines = [] }, colours) {
     ctx.lineTo(x, bbox.top + bbox.height);
     ctx.stroke();
     ctx.fillStyle = colours.second;
+    ctx.textAlign = "left"; // the axes leave their own behind
+    ctx.textBaseline = "alphabetic";
     ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
     ctx.fillText(name, x + 4 * devicePixelRatio, bbox.top + bbox.height - 6 * devicePixelRatio);
   }

@@ -1,7 +1,7 @@
 // The clusters in 3-D: all samples over each other, or the most typical one with its spread.
 
 import { h, s } from "./dom.js";
-import { colour, radius } from "./elements.js";
+import { colour, mixed, radius } from "./elements.js";
 import { number } from "./format.js";
 import { theme } from "./theme.js";
 
@@ -69,21 +69,15 @@ function makeViewer(stage) {
   }
 }
 
-// A mixture with the background, as if one saw through it.
-function paler(tint, behind) {
-  const part = (text, at) => parseInt(text.slice(at, at + 2), 16);
-  const mixed = [1, 3, 5].map((at) => Math.round(0.5 * part(tint, at) + 0.5 * part(behind, at)));
-  return `#${mixed.map((value) => value.toString(16).padStart(2, "0")).join("")}`;
-}
-
-// One shape for each species, so that hundreds of atoms are drawn at once.
+// One shape for each species, so that hundreds of atoms are drawn at once; pale, as if one saw
+// through them.
 function addSamples(viewer, view) {
   const shapes = new Map();
   const behind = theme().card;
   view.positions.slice(1).forEach((sample, k) => sample.forEach(([x, y, z], i) => {
     const symbol = view.species[k + 1][i];
     if (!symbol) return;
-    if (!shapes.has(symbol)) shapes.set(symbol, viewer.addShape({ color: paler(colour(symbol), behind) }));
+    if (!shapes.has(symbol)) shapes.set(symbol, viewer.addShape({ color: mixed(colour(symbol), behind, 0.5) }));
     shapes.get(symbol).addSphere({ center: { x, y, z }, radius: 0.1, quality: 1 });
   }));
 }

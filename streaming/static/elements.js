@@ -13,4 +13,12 @@ const COLOURS = {
 const RADII = { H: 0.31, C: 0.76, N: 0.71, O: 0.66, F: 0.57, Al: 1.21, Si: 1.11, P: 1.07, S: 1.05 };
 
 export const colour = (symbol) => COLOURS[symbol] ?? "#9aa3ad";
+
+// A colour mixed with a share of another; both as #rrggbb.
+export function mixed(tint, other, share) {
+  const part = (text, at) => parseInt(text.slice(at, at + 2), 16);
+  const values = [1, 3, 5].map((at) => Math.round((1 - share) * part(tint, at) + share * part(other, at)));
+  return `#${values.map((value) => value.toString(16).padStart(2, "0")).join("")}`;
+}
+
 export const radius = (symbol) => 0.28 + 0.16 * (RADII[symbol] ?? 1.3);

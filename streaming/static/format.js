@@ -20,9 +20,17 @@ export function clock(seconds) {
 
 export function dateTime(seconds) {
   if (!seconds) return DASH;
+  return `${day(seconds)} ${clock(seconds)}`;
+}
+
+export function day(seconds) {
   const date = new Date(seconds * 1000);
-  const day = [date.getFullYear(), date.getMonth() + 1, date.getDate()].map(two).join("-");
-  return `${day} ${clock(seconds)}`;
+  return [date.getFullYear(), date.getMonth() + 1, date.getDate()].map(two).join("-");
+}
+
+// A time on an axis whose ticks are `step` seconds apart.
+export function clockTick(seconds, step) {
+  return clock(seconds).slice(0, step < 60 ? 8 : 5);
 }
 
 function two(n) {

@@ -42,6 +42,15 @@ function pulseText() {
   return ["live", "live"];
 }
 
+// An open menu closes by Escape, and by a click elsewhere or into it.
+function closeMenus(event) {
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    const leaves = event.type === "click" ? !event.target.closest(".menu > summary") : event.key === "Escape";
+    if (leaves) menu.open = false;
+    if (leaves && event.key) menu.querySelector("summary").focus();
+  }
+}
+
 function onKey(event) {
   if (typing(event) || event.ctrlKey || event.metaKey || event.altKey) return;
   const view = Object.keys(VIEWS)[Number(event.key) - 1];
@@ -54,6 +63,8 @@ subscribe((what) => {
 });
 addEventListener("hashchange", route);
 addEventListener("keydown", onKey);
+addEventListener("keydown", closeMenus);
+addEventListener("click", closeMenus);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", route);
 connect();
 route();

@@ -7,6 +7,7 @@ import { bridgeText, clock, interval, number, set, shortRun, spectrumName } from
 import { Chart } from "./chart.js";
 import { Cluster, legend, neighbours } from "./cluster.js";
 import { histogram, probabilityBars } from "./bars.js";
+import { radialLines } from "./radial.js";
 import { rawLines } from "./raw.js";
 
 export function show(main, key) {
@@ -32,22 +33,23 @@ class Now {
     this.raw = panel("raw", "As measured");
     this.norm = panel("norm", "Normalised");
     this.cn = panel("cn", "Coordination number");
-    this.bond = panel("bond", "Mean bond");
-    this.angle = panel("angle", "Mean bond angle");
+    this.bond = panel("bond", "Mean bond, Å");
+    this.angle = panel("angle", "Mean angle, °");
     this.stage = panel("cluster", "Surroundings");
+    this.rdf = panel("rdf", "Neighbours by distance");
     this.stage.body.classList.add("stage");
     this.below = h("div");
     this.stage.element.append(this.below);
-    const panels = [this.raw, this.norm, this.stage, this.cn, this.bond, this.angle];
+    const panels = [this.raw, this.norm, this.stage, this.rdf, this.cn, this.bond, this.angle];
     main.append(h("div", { class: "now" }, this.head, h("div", { class: "panels" }, panels.map((p) => p.element))));
     this.marks = {};
     this.charts = {
       raw: new Chart(this.raw.body, { xLabel: "energy, eV", marks: () => this.marks.raw ?? {} }),
-      norm: new Chart(this.norm.body, { xLabel: "energy from e0, eV", marks: () => this.marks.norm ?? {} }),
+      norm: new Chart(this.norm.body, { xLabel: "energy from e0, eV", yLabel: "edge steps", marks: () => this.marks.norm ?? {} }),
+      rdf: new Chart(this.rdf.body, { xLabel: "distance from the absorber, Å", yLabel: "atoms / Å" }),
     };
     this.cluster = new Cluster(this.stage.body);
-    this.stage.none = h("p", { class: "empty", hidden: true }, "no answer");
-    this.stage.body.append(this.stage.none);
+    for (const p of [this.stage, this.rdf]) p.body.append(p.none = h("p", { class: "empty", hidden: true }, "no answer"));
     this.stage.note.replaceWith(this.clusterTools());
     this.resizing = [this.cn, this.bond, this.angle].map((p) => onResize(p.body, () => this.drawBars()));
     this.resizing.push(onResize(this.stage.body, () => this.cluster.resize()));
@@ -119,7 +121,7 @@ class Now {
   }
 
   pale(on) {
-    for (const p of [this.stage, this.cn, this.bond, this.angle]) p.element.classList.toggle("older", on);
+    for (const p of [this.stage, this.rdf, this.cn, this.bond, this.angle]) p.element.classList.toggle("older", on);
   }
 
   draw(told, done, live) {
@@ -154,11 +156,10 @@ class Now {
       this.head,
       h("div", { class: "what" },
         h("div", { class: "line" }, h("h2", {}, `${capital(name)}${edge ? `, ${edge} edge` : ""}`), state_),
-        h("div", { class: "line soft" }, `run ${shortRun(source.run)}, ${clock(source.time)}${older ? `; answer of ${spectrumName(told)}` : ""}`),
-        h("div", { class: "line" }, flags(words, answer))),
-      live ? null : why(told),
-      answer ? figures(answer, edge, older) : h("span"),
-      this.actions(told, live));
+        h("div", { class: "soft" }, `run ${shortRun(source.run)}, ${clock(source.time)}${older ? `; answer of ${spectrumName(told)}` : ""}`)),
+      answer ? figures(answer, edge, older) : h("p", { class: "why" }, live ? "" : why(told)),
+      this.actions(told, live),
+      flags(words, answer));
   }
 
   actions(told, live) {
@@ -222,12 +223,16 @@ class Now {
   drawBars() {
     if (this.fetching) return;
     const answer = this.answer;
+    const radial = answer ? radialLines(answer) : { lines: [], note: "" };
+    this.charts.rdf.set(radial.lines);
+    this.rdf.none.hidden = Boolean(answer);
+    this.rdf.note.textContent = radial.note;
     draw(this.cn, answer && ((box) => probabilityBars(box, answer.cn_prob, answer.cn.set)));
     draw(this.bond, answer && ((box) => histogram(box, answer.sample_bond, answer.weights, { unit: "Å", digits: 3, interval: answer.bond })));
     draw(this.angle, answer && ((box) => histogram(box, answer.sample_angle, answer.weights, { unit: "°", digits: 1, interval: answer.angle })));
-    this.cn.note.textContent = answer ? "filled: the 90 % set" : "";
-    this.bond.note.textContent = answer ? "Å; shaded: 90 %" : "";
-    this.angle.note.textContent = answer ? "°; shaded: 90 %" : "";
+    this.cn.note.textContent = answer ? "filled: 90 % set" : "";
+    this.bond.note.textContent = answer ? "mean and 90 %" : "";
+    this.angle.note.textContent = answer ? "mean and 90 %" : "";
   }
 
   open(key) {
@@ -255,8 +260,7 @@ class Now {
     removeEventListener("keydown", this.onKey);
     for (const stop of this.resizing) stop();
     this.cluster.destroy();
-    this.charts.raw.destroy();
-    this.charts.norm.destroy();
+    for (const chart of Object.values(this.charts)) chart.destroy();
   }
 }
 
@@ -288,17 +292,17 @@ function figures(answer, edge, older) {
   ];
   return h("dl", { class: `figures${older ? " older" : ""}` },
     list.map(([title, value, more]) => h("div", { class: "figure" },
-      h("dt", {}, title), h("dd", {}, value, " ", h("small", {}, more)))));
+      h("dt", {}, title, more ? h("span", {}, "90 %") : null), h("dd", {}, value, " ", h("small", {}, more)))));
 }
 
 // Why there is no answer.
 function why(told) {
-  return told.detail ? h("p", { class: "why" }, `${told.reason ? reasonText(told.reason) : told.status}: ${told.detail}`) : null;
+  return told.detail ? `${told.reason ? reasonText(told.reason) : told.status}: ${told.detail}` : "";
 }
 
 function flags(words, answer) {
   const all = new Set(answer?.ood?.flag ? [...words, "out-of-distribution"] : words);
-  return [...all].map((word) => chip(flagText(word), flagKind(word)));
+  return all.size ? h("div", { class: "flags" }, [...all].map((word) => chip(flagText(word), flagKind(word)))) : null;
 }
 
 const capital = (words) => words[0].toUpperCase() + words.slice(1);

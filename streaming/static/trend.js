@@ -5,7 +5,7 @@ import { h, onResize, put, typing } from "./dom.js";
 import { axis } from "./chart.js";
 import { theme } from "./theme.js";
 import { flagText } from "./flags.js";
-import { bridgeText, dateTime, spectrumName } from "./format.js";
+import { bridgeText, clockTick, dateTime, day, spectrumName } from "./format.js";
 
 /* global uPlot */
 
@@ -79,17 +79,30 @@ class Trend {
 
   drawCharts() {
     const names = this.available().filter((name) => chosen.figures.has(name));
-    this.words.textContent = this.points.length
-      ? `${this.points.length} spectra of the ${chosen.edge} edge; bars and dashes hold the truth nine times in ten; click a point to open it`
-      : "No answers yet.";
-    const shape = JSON.stringify([names, chosen]);
+    this.words.textContent = this.key();
+    const shape = JSON.stringify([names, chosen, this.xLabel()]);
     if (shape !== this.drawn || this.plots.length !== names.length) this.rebuild(names);
     this.drawn = shape;
     const x = this.points.map(xOf);
     this.plots.forEach(({ plot, name }) => {
       const values = this.points.map((told) => FIGURES[name].value(told));
-      plot.setData([x, values.map((v) => v?.mean ?? null), values.map((v) => v?.lo ?? null), values.map((v) => v?.hi ?? null)]);
+      const means = values.map((v) => v?.mean ?? null);
+      const of = (foreign) => means.map((mean, i) => (isForeign(this.points[i]) === foreign ? mean : null));
+      plot.setData([x, of(false), of(true), values.map((v) => v?.lo ?? null), values.map((v) => v?.hi ?? null)]);
     });
+  }
+
+  // How to read the charts.
+  key() {
+    if (!this.points.length) return "No answers yet. Each spectrum with an answer becomes a point.";
+    const open = this.points.some(isForeign) ? "; open circles: unlike anything the model learned" : "";
+    return `${this.points.length} spectra of the ${chosen.edge} edge. Bars: 90 % intervals; dashes: members of the 90 % set${open}. Click a point to open it, drag to zoom.`;
+  }
+
+  xLabel() {
+    if (chosen.x !== "time") return chosen.x === "scan" ? "scan number" : chosen.x;
+    const days = [this.points[0], this.points.at(-1)].map((told) => (told ? day(told.time) : ""));
+    return `time, ${days[0] === days[1] ? days[0] : days.join(" to ")}`;
   }
 
   rebuild(names) {
@@ -108,11 +121,12 @@ class Trend {
       padding: [8, 20, 0, 0],
       legend: { show: false },
       scales: { x: { time: chosen.x === "time", range: padded }, y: { range: padded } },
-      cursor: { sync: { key: "trend" }, drag: { x: true, y: false }, points: { size: 12, fill: "transparent", stroke: colours.second, width: 2 } },
+      cursor: { sync: { key: "trend" }, drag: { x: true, y: false }, points: { size: ringSize, fill: "transparent", stroke: colours.second, width: ringWidth } },
       axes: [this.xAxis(colours, last), this.yAxis(name, figure, colours)],
       series: [
         {},
-        { label: figure.title, stroke: colours.first, width: 0, paths: () => null, points: { show: true, size: this.points.length > 300 ? 4 : 7, fill: colours.first } },
+        this.dots(figure.title, colours.first, colours.first),
+        this.dots(figure.title, colours.first, colours.card),
         { show: true, stroke: "transparent", paths: () => null, points: { show: false } },
         { show: true, stroke: "transparent", paths: () => null, points: { show: false } },
       ],
@@ -120,16 +134,18 @@ class Trend {
         drawAxes: [(plot) => (name === "cn" ? drawSets(plot, this.points, colours) : drawErrorBars(plot, colours))],
         setCursor: [(plot) => this.tell(plot)],
         draw: [(plot) => this.drawChosen(plot, colours)],
-        ready: [(plot) => plot.over.addEventListener("click", () => this.open(plot.cursor.idx))],
+        ready: [(plot) => plot.over.addEventListener("click", () => this.open(under(plot)))],
       },
-    }, [[], [], [], []], box);
+    }, [[], [], [], [], []], box);
+  }
+
+  dots(label, stroke, fill) {
+    return { label, stroke, width: 0, paths: () => null, points: { show: true, size: this.points.length > MANY ? 4 : 7, fill } };
   }
 
   xAxis(colours, last) {
-    const found = { ...axis(colours, xLabel(), 24), ...(chosen.x === "scan" ? { incrs: WHOLE } : {}) };
-    if (!last) return { ...found, label: undefined, labelSize: 0, size: 8, values: () => [], ticks: { show: false } };
-    if (chosen.x === "time") delete found.values; // uPlot's own, for times
-    return found;
+    const found = { ...axis(colours, this.xLabel(), 24), ...X_AXES[chosen.x] };
+    return last ? found : { ...found, label: undefined, labelSize: 0, size: 8, values: () => [], ticks: { show: false } };
   }
 
   yAxis(name, figure, colours) {
@@ -138,12 +154,12 @@ class Trend {
   }
 
   tell(plot) {
-    const at = plot.cursor.idx;
-    if (at !== null && at !== undefined && this.points[at]) this.words.textContent = describe(this.points[at]);
+    const told = this.points[plot.cursor.idx];
+    this.words.textContent = told ? describe(told) : this.key();
   }
 
   drawChosen(plot, colours) {
-    const value = plot.data[1][this.at];
+    const value = plot.data[1][this.at] ?? plot.data[2][this.at];
     if (this.at < 0 || value === null || value === undefined) return;
     const { ctx } = plot;
     ctx.save();
@@ -186,6 +202,8 @@ class Trend {
   }
 }
 
+const REACH = 20; // pixels
+const MANY = 300; // points that need smaller marks
 const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000];
 
 const asInterval = (name) => (told) => told[name];
@@ -206,15 +224,29 @@ const FIGURES = {
   ood: { title: "out of distribution", label: "o. o. d. score", value: asNumber((told) => told.ood?.score) },
 };
 
+const X_AXES = {
+  scan: { incrs: WHOLE },
+  time: { space: 80, values: (plot, ticks, index, space, step) => ticks.map((at) => (step < 86400 ? clockTick(at, step) : day(at))) },
+};
+
+// The point that was clicked; null for a click beside the points, as of a double click.
+function under(plot) {
+  const { idx, left } = plot.cursor;
+  const near = Number.isInteger(idx) && Math.abs(plot.valToPos(plot.data[0][idx], "x") - left) < REACH;
+  return near ? idx : null;
+}
+
+// A ring around the point under the cursor, and none at the ends of its bar.
+const ringSize = (plot, series) => (series <= 2 ? 12 : 0);
+const ringWidth = (plot, series) => (series <= 2 ? 2 : 0);
+
+const isForeign = (told) => Boolean(told.ood?.flag);
+
 function xOf(told) {
   if (chosen.x === "scan") return told.scan ?? NaN;
   if (chosen.x === "time") return told.time;
   const value = told.context[chosen.x];
   return typeof value === "number" ? value : NaN;
-}
-
-function xLabel() {
-  return { scan: "scan number", time: "time" }[chosen.x] ?? chosen.x;
 }
 
 function padded(plot, min, max) {
@@ -226,7 +258,7 @@ function padded(plot, min, max) {
 // Draw lines in the plot's own area, thinner and paler where there are many.
 function drawing(plot, colours, draw) {
   const { ctx, bbox } = plot;
-  const many = plot.data[0].length > 300;
+  const many = plot.data[0].length > MANY;
   ctx.save();
   ctx.beginPath();
   ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
@@ -256,7 +288,7 @@ function drawSets(plot, points, colours) {
 }
 
 function drawErrorBars(plot, colours) {
-  const [x, , lo, hi] = plot.data;
+  const [x, , , lo, hi] = plot.data;
   drawing(plot, colours, (ctx) => {
     const cap = (x.length > 150 ? 0 : 4) * devicePixelRatio;
     for (let i = 0; i < x.length; i++) {

@@ -1,6 +1,10 @@
-"""The demo's page while it measures: the pictures that the README and docs/page.md show."""
+"""The demo's page while it measures: the pictures that the README and docs/page.md show.
+
+``NEAREDGE_SCREENSHOTS=docs/figures python -m pytest tests/browser/test_demo.py`` makes them anew.
+"""
 
 import os
+import shutil
 import signal
 import socket
 import statistics
@@ -49,7 +53,9 @@ def address(tmp_path: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "nearedge.streaming", "demo", "--stay", f"--scans={SCANS}"]
+    kept = tmp_path / "kept"
+    options = ["--stay", f"--scans={SCANS}", f"--keep={kept}"]
+    command = [sys.executable, "-m", "nearedge.streaming", "demo", *options]
     environment = {**os.environ, "NEAREDGE__SERVICE__PAGE_PORT": str(port)}
     with (tmp_path / "demo.log").open("wb") as log:
         demo = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
@@ -58,6 +64,8 @@ def address(tmp_path: Path) -> Iterator[str]:
     finally:
         demo.send_signal(signal.SIGINT)
         demo.wait(60)
+    if folder := os.environ.get("NEAREDGE_SCREENSHOTS"):
+        shutil.copy(kept / "demo.png", folder)
 
 
 def awaited(address: str, demo: subprocess.Popen[bytes]) -> str:

@@ -27,6 +27,7 @@ ENERGY = np.linspace(1812.0, 1900.0, 130)
 READY = "document.querySelector('.legend') && !document.querySelector('.panels .older')"
 Keep = Callable[[Any, str], None]
 
+PARTS = ("CN", "bond, Å", "As measured", "Normalised", "Surroundings", "12 samples", "O full")
 PRESSURES = (0.0, 8.0, 16.0, 24.0, 32.0, 40.0)
 SAMPLES, ATOMS = 12, 20
 
@@ -130,7 +131,10 @@ def address(feed: Feed) -> Iterator[str]:
     ledger, metrics = Ledger(":memory:"), Metrics()
     metrics.watch(ledger)
     worker = SimpleNamespace(pid=1, beat_age_s=0.1, restarts=0, problem=None)
-    service: Any = SimpleNamespace(ledger=ledger, metrics=metrics, worker=worker)
+    sound = {"ledger": None, "worker": None}
+    service: Any = SimpleNamespace(
+        ledger=ledger, metrics=metrics, worker=worker, checks=lambda: sound
+    )
     with serving_page(service, feed, title="silica under pressure") as served:
         assert served is not None
         yield served
@@ -154,9 +158,9 @@ def text(browser: Any, selector: str = "main") -> str:
 def test_the_newest_answer_is_shown_with_all_its_parts(page: Any, keep: Keep) -> None:
     shown = text(page)
     assert "Scan 7, Si K edge" in shown
-    for words in ("CN", "bond, Å", "As measured", "Normalised", "Surroundings", "12 samples"):
+    for words in PARTS:
         assert words in shown
-    assert page.js("document.querySelectorAll('.uplot canvas').length") == 2
+    assert page.js("document.querySelectorAll('.uplot canvas').length") == 3
     assert page.js("document.querySelectorAll('.cn .bar-fill').length") >= 1
     keep(page, "now")
     page.look(dark=True)
