@@ -14,6 +14,7 @@ from nearedge.models.card import read_card
 from nearedge.sim.beamline_process import BeamlineProcess, Outcome, Storage, running_beamline
 from nearedge.sim.comparison import compare, summary_table, verdict
 from nearedge.sim.proxy import ProxyAddress, running_proxy
+from nearedge.streaming.bus import beating, opened_bus
 from nearedge.streaming.feed import Feed
 from nearedge.streaming.job import State
 from nearedge.streaming.opening import (
@@ -139,6 +140,7 @@ def placed(profile: Profile, directory: Path, proxy: ProxyAddress) -> Profile:
             "readable": (frames,),
         },
         "service": {"ledger": str(directory / "ledger.sqlite")},
+        "bus": {"address": "127.0.0.1:0"},  # beside a service that runs
         "instrument": {"readable_roots": (frames,)},
     }
     return profile.model_copy(
@@ -156,6 +158,7 @@ def serving_demo(
     """Run the service, as `nearedge run` does."""
     source, feed = ZmqSource(profile.source), Feed()
     with (
+        opened_bus(profile.bus) as bus,
         ledger_for(profile, server) as ledger,
         showing(console, counts=ledger.counts) as show,
         serving(
@@ -164,11 +167,13 @@ def serving_demo(
             ledger=ledger,
             put=results_of(profile, server).put,
             archive=archive_of(profile, server),
-            listeners=[results.add, show, feed],
-            partial_listeners=[feed.show_partial],
+            listeners=[results.add, show, feed, bus.row],
+            partial_listeners=[feed.show_partial, bus.partial],
         ) as service,
+        beating(bus, service, every_s=profile.bus.heartbeat_s),
         page_of(profile, service=service, feed=feed, server=server) as address,
     ):
+        service.metrics.watch_live(source, service.worker)
         if address is not None:
             console.print(f"the live page: {address}", highlight=False, soft_wrap=True)
         if not source.ready.wait(READY_S):

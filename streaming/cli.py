@@ -13,29 +13,12 @@ from typing import Annotated
 import typer
 
 from nearedge.streaming import commands, offline
+from nearedge.streaming.logs import Form, start_logging
 
 logger = logging.getLogger(__name__)
 
 GROUP = "nearedge.commands"
 LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
-
-
-class StderrHandler(logging.Handler):
-    """Writes to whatever standard error is now: a live table puts itself in between."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one line."""
-        sys.stderr.write(self.format(record) + "\n")
-
-
-def start_logging(level: int) -> None:
-    """Log nearedge's messages of that level and above to standard error."""
-    handler = StderrHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    ours = logging.getLogger("nearedge")
-    ours.handlers = [handler]
-    ours.setLevel(level)
-    ours.propagate = False
 
 
 def _print_version(wanted: bool) -> None:
@@ -49,12 +32,15 @@ def common(
         int, typer.Option("-v", "--verbose", count=True, help="Log more; -vv everything.")
     ] = 0,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Log errors only.")] = False,
+    log: Annotated[
+        Form, typer.Option(envvar="NEAREDGE_LOG", help="Lines for people, or JSON.")
+    ] = Form.TEXT,
     show_version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="And exit.")
     ] = False,
 ) -> None:
     """Structure around the absorber from near-edge spectra, while they are measured."""
-    start_logging(LEVELS[0] if quiet else LEVELS[min(1 + verbose, 3)])
+    start_logging(LEVELS[0] if quiet else LEVELS[min(1 + verbose, 3)], log)
 
 
 def build() -> typer.Typer:

@@ -16,6 +16,7 @@ def run(config: Configs = None, device: Device = None, samples: Samples = None) 
     """Invert spectra while they are measured, until Ctrl-C or SIGTERM."""
     from rich.console import Console
 
+    from nearedge.streaming.bus import beating, opened_bus
     from nearedge.streaming.configuration import describe
     from nearedge.streaming.feed import Feed
     from nearedge.streaming.opening import (
@@ -32,25 +33,30 @@ def run(config: Configs = None, device: Device = None, samples: Samples = None) 
 
     profile = profile_of(config, device=device, samples=samples)
     typer.echo(describe(profile), err=True)
-    feed = Feed()
+    source, feed = ZmqSource(profile.source), Feed()
     with (
         stop_signals() as stopped,
+        opened_bus(profile.bus) as bus,
         connected(profile) as server,
         ledger_for(profile, server) as ledger,
         showing(Console(), counts=ledger.counts) as show,
         serving(
             profile,
-            source=ZmqSource(profile.source),
+            source=source,
             ledger=ledger,
             put=results_of(profile, server).put,
             archive=archive_of(profile, server),
-            listeners=[show, feed],
-            partial_listeners=[feed.show_partial],
+            listeners=[show, feed, bus.row],
+            partial_listeners=[feed.show_partial, bus.partial],
         ) as service,
+        beating(bus, service, every_s=profile.bus.heartbeat_s),
         page_of(profile, service=service, feed=feed, server=server) as address,
     ):
+        service.metrics.watch_live(source, service.worker)
         if address is not None:
             typer.echo(f"the live page: {address}", err=True)
+        if bus.address is not None:
+            typer.echo(f"answers are published at {bus.address}", err=True)
         stopped.wait()
 
 

@@ -65,6 +65,11 @@ def client_keys(curve: profile.Curve, *, environ: Mapping[str, str] | None = Non
     return ClientKeys(server=_public(curve.server_key), public=public, secret=secret)
 
 
+def server_secret(keys: profile.BusKeys) -> bytes:
+    """Return our own secret key, as text in Z85; errors as for `client_keys`."""
+    return _certificate(keys.secret_key, read_secret(keys.secret_key), "secret-key")
+
+
 def _secret(curve: profile.Curve, environ: Mapping[str, str]) -> bytes:
     if curve.secret_key is not None:
         return _certificate(curve.secret_key, read_secret(curve.secret_key), "secret-key")

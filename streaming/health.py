@@ -98,7 +98,7 @@ class Health:
 
         A Tiled server that is down does not make it unready: answers wait in the ledger.
         """
-        checks = {"ledger": self._ledger_error(), "worker": self._service.worker.problem}
+        checks = self._service.checks()
         return not any(checks.values()), {name: error or "ok" for name, error in checks.items()}
 
     def _make(self) -> Json:
@@ -123,13 +123,6 @@ class Health:
             "restarts": max(0, worker.restarts),
             "error": worker.problem,
         }
-
-    def _ledger_error(self) -> str | None:
-        try:
-            self._service.ledger.counts()
-        except Exception as e:  # whatever is wrong with it
-            return f"the ledger cannot be read: {e}"
-        return None
 
     def _totals(self) -> Json:
         """Return the sum of each counter over its labels, and by label where that tells more."""

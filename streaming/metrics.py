@@ -1,15 +1,40 @@
 """What the service counts, in Prometheus form and in a registry of its own."""
 
 from collections.abc import Iterator
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from nearedge.streaming.ledger import Ledger
 from nearedge.streaming.row import Row
 
 SECONDS = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 120.0)
+
+
+class Connection(Protocol):
+    """What a live source counts, as in `nearedge.streaming.zmq_source.ZmqSource`."""
+
+    received: int
+    received_bytes: int
+    bad: int
+    disconnects: int
+    refused: int
+
+    @property
+    def overflowed(self) -> int:
+        """Documents discarded since too many were waiting."""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes received and not yet decoded."""
+
+
+class Restarts(Protocol):
+    """What counts how often its process or connection was replaced; -1 before the first."""
+
+    restarts: int
 
 
 class Metrics:
@@ -68,6 +93,10 @@ class Metrics:
         """Show the ledger's states among the metrics."""
         self.registry.register(LedgerCollector(ledger))
 
+    def watch_live(self, source: Connection, worker: Restarts) -> None:
+        """Show what a live source and a worker count themselves among the metrics."""
+        self.registry.register(LiveCollector(source, worker))
+
 
 class LedgerCollector(Collector):
     """The ledger's states and backlog, read whenever somebody asks."""
@@ -87,3 +116,26 @@ class LedgerCollector(Collector):
         yield runs
         age = self._ledger.oldest_age_s() or 0.0
         yield GaugeMetricFamily("nearedge_oldest_seconds", "age of the oldest open one", age)
+
+
+class LiveCollector(Collector):
+    """What is lost or refused before documents are decoded, and the worker's restarts."""
+
+    def __init__(self, source: Connection, worker: Restarts) -> None:
+        self._source, self._worker = source, worker
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        """Yield the counters of the source and of the worker."""
+        source = self._source
+        for name, text, value in (
+            ("messages", "messages received", source.received),
+            ("message_bytes", "bytes of the messages received", source.received_bytes),
+            ("refused_messages", "messages that are no document", source.bad),
+            ("overflowed_documents", "documents discarded for want of room", source.overflowed),
+            ("disconnects", "connections lost", source.disconnects),
+            ("refused_handshakes", "connections that the proxy refused", source.refused),
+            ("worker_restarts", "workers replaced", max(0, self._worker.restarts)),
+        ):
+            yield CounterMetricFamily(f"nearedge_{name}", text, value)
+        waiting = source.waiting_bytes
+        yield GaugeMetricFamily("nearedge_waiting_bytes", "bytes that wait to be decoded", waiting)

@@ -156,6 +156,28 @@ class Service(Section):
     )
 
 
+class BusKeys(Section):
+    """Keys of an encrypted bus (CURVE), as zmq.auth.create_certificates writes them."""
+
+    secret_key: str = Field(description="file with our own secret key (.key_secret), mode 0600")
+    clients: str = Field(
+        description="folder with the public keys (.key) of those who may listen; others may not"
+    )
+
+
+class Bus(Section):
+    """Answers and heartbeats as Bluesky documents, for plans and agents to listen to."""
+
+    address: str | None = Field(
+        "127.0.0.1:5579",
+        description="host:port to publish at; port 0: any that is free; null: nothing is "
+        "published; beyond the loopback only with bus.curve",
+    )
+    prefix: str = Field("nearedge", pattern=r"^[^\s]*$", description="prefix of the messages")
+    heartbeat_s: float = Field(2.0, gt=0, description="time between two heartbeats, s")
+    curve: BusKeys | None = Field(None, description="keys of an encrypted bus; null: not encrypted")
+
+
 class Simulator(Section):
     """The simulated beamline (nearedge simulate, nearedge demo)."""
 
@@ -193,6 +215,7 @@ class Profile(Section):
     catalog: Catalog = Catalog()
     worker: Worker = Worker()
     service: Service = Service()
+    bus: Bus = Bus()
     simulator: Simulator = Simulator()
 
     def digest(self) -> str:

@@ -94,6 +94,7 @@ class Recovery:
         self._archive = archive
         self._dark_runs, self._darks = dark_runs, darks
         self._clock, self._now = clock, now
+        self._epoch = now() - clock()  # the wall clock may jump; what it was at first stays
         self._since = now() - settings.catch_up_days * DAY_S
         self._next_look = float("-inf")
         self._open_before: set[str] = set()
@@ -164,7 +165,7 @@ class Recovery:
         if not every_s or self._clock() < self._next_look:
             return
         self._adopt()
-        began = self._now()
+        began = self._epoch + self._clock()
         missed = self._ledger.unknown_runs(ended(raw, since=self._since))
         still_open = set(self._live.open_runs())
         for uid in missed:

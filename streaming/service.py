@@ -205,6 +205,10 @@ class Service:
             self._recovery.look_soon()
             self._tender.ring()
 
+    def checks(self) -> dict[str, str | None]:
+        """Return what spectra need to be taken and inverted, and what is wrong with each."""
+        return {"ledger": self._ledger_error(), "worker": self.worker.problem}
+
     def suspect(self) -> None:
         """Have the runs that are open now fetched from the catalog when they end."""
         self.metrics.interruptions.inc()
@@ -241,6 +245,13 @@ class Service:
         if silent_s := self._settings.run_silent_s:
             self._intake.expire(silent_s)
         return TEND_S if self._recovery is None else self._recovery.step()
+
+    def _ledger_error(self) -> str | None:
+        try:
+            self.ledger.counts()
+        except Exception as e:  # whatever is wrong with it
+            return f"the ledger cannot be read: {e}"
+        return None
 
     def _is_drained(self) -> bool:
         if not self._source_ended:
