@@ -36,7 +36,7 @@ export function sorted() {
 export function latest() {
   let found = null;
   for (const told of state.results.values()) {
-    if (told.status === "complete") found = told;
+    if (told.cn) found = told;
   }
   return found ?? [...state.results.values()].at(-1) ?? null;
 }
