@@ -1,13 +1,14 @@
 import sqlite3
 import threading
 from collections import Counter
+from contextlib import closing
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from nearedge.streaming.job import Place, State
+from nearedge.streaming.job import Place, Priority, State
 from nearedge.streaming.ledger import Ledger, LedgerError, owner_is_alive, this_process
 
 LEASE = 30.0
@@ -230,6 +231,36 @@ def test_a_file_that_is_no_ledger_is_refused(tmp_path):
     path.write_text("this is not a database, and longer than a header of SQLite would be\n" * 10)
     with pytest.raises(LedgerError, match="cannot use"):
         Ledger(path)
+
+
+def test_a_ledger_of_the_first_version_is_taken_over(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    first = Ledger(path)
+    first.submit("k", place(), b"x")
+    first._db.execute("ALTER TABLE spectra DROP COLUMN priority")
+    first._db.execute("DROP TABLE runs")
+    first._db.execute("PRAGMA user_version = 1")
+    first.close()
+    with closing(Ledger(path)) as ledger:
+        (job,) = ledger.claim(lease_s=LEASE)
+        assert (job.key, job.priority) == ("k", Priority.LIVE)
+        assert ledger.run_counts() == {"gap": 0, "done": 0, "failed": 0}
+
+
+def test_a_held_spectrum_is_replaced_by_the_whole_one_and_by_nothing_else(ledger):
+    assert ledger.submit("k", place(), b"gappy", hold_s=60)
+    assert not ledger.submit("k", place(), b"gappy again", hold_s=60)
+    assert ledger.claim(lease_s=LEASE) == []
+    assert ledger.submit("k", place(), b"whole")
+    assert not ledger.submit("k", place(), b"late")
+    (job,) = ledger.claim(lease_s=LEASE)
+    assert job.payload == b"whole"
+
+
+def test_only_so_many_darks_are_kept(ledger):
+    for n in (2, 0, 3, 1):
+        ledger.put_dark(f"dark-{n}", b"%d" % n, ended=float(n), kept=2)
+    assert ledger.darks() == [b"2", b"3"]
 
 
 def test_a_ledger_of_a_later_version_is_refused(tmp_path):

@@ -310,6 +310,16 @@ def test_a_hiccup_of_the_catalog_is_bridged_at_once(build, no_waiting):
     assert value(service, "retries_total", stage="write") is None
 
 
+@pytest.mark.parametrize("status", [401, 403, 409, 413, 429, 500, 507])
+def test_a_catalog_that_refuses_for_a_while_gets_each_answer_once(build, no_waiting, status):
+    catalog = Catalog(*[refused(status) for _ in range(12)])
+    with build(scan(), catalog=catalog) as service:
+        assert service.drain(20)
+    assert list(catalog.puts.values()) == [1]
+    assert [row.status for row in service.rows] == [State.COMPLETE]
+    assert value(service, "retries_total", stage="write") >= 4
+
+
 def test_a_catalog_that_refuses_for_good_ends_as_failed(build, no_waiting, ledger):
     catalog = Catalog(*[refused(413)] * 50)
     with build(scan(), catalog=catalog) as service:
