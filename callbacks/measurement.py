@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+LONGEST_NAME = 80
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
@@ -24,6 +26,13 @@ class Run:
     scan_id: int | None
     time: float
     start: dict[str, Any]
+
+    @property
+    def sample(self) -> str | None:
+        """Name of the sample where the start document gives one, its first characters."""
+        found = self.start.get("sample_name") or self.start.get("sample")
+        name = found.get("name") if isinstance(found, dict) else found
+        return name[:LONGEST_NAME] if isinstance(name, str) and name else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,6 +60,8 @@ class Measurement:
         Short words: ``aborted``, ``gap`` …
     context
         Scalars measured along (pressure, temperature …): their means, for trends.
+    units
+        Of those scalars that the documents give one.
     dark
         For the roles that a dark run measured before, its mean: what ``reduce`` subtracts. A
         scalar (), or (n,) for a whole spectrum, or (elements,).
@@ -71,6 +82,7 @@ class Measurement:
     time: float
     flags: tuple[str, ...] = ()
     context: dict[str, Any] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
     dark: dict[str, np.ndarray] = field(default_factory=dict)
     dark_runs: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()

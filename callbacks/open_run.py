@@ -1,7 +1,7 @@
 """A run that has begun and not ended: its readings, and the spectra that they finish."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from typing import Any
@@ -387,6 +387,7 @@ class OpenRun:
         when = max(times, default=run.time if ended is None else ended)
         sample = self.kind is Kind.SAMPLE
         dark, dark_runs = self._darks.before(run.time, columns) if sample else ({}, ())
+        context = self._context(points, when if self._is_grouped else float("inf"))
         self.sent += final
         return Measurement(
             run=run,
@@ -397,7 +398,8 @@ class OpenRun:
             final=final,
             time=when,
             flags=tuple(sorted(flags)),
-            context=self._context(points, when if self._is_grouped else float("inf")),
+            context=context,
+            units=self._units(context),
             dark=dark,
             dark_runs=dark_runs,
             keys=tuple(sorted(frozenset().union(*(s.keys for s in self._listed())))),
@@ -421,6 +423,10 @@ class OpenRun:
             if mean is not None:
                 found[key] = mean
         return found
+
+    def _units(self, keys: Iterable[str]) -> dict[str, str]:
+        found = ((key, stream.unit(key)) for key in keys for stream in self._streams.values())
+        return {key: unit for key, unit in found if unit}
 
     def _keep_dark(self, measured: Measurement, points: Sequence[Point], ending: Ending) -> None:
         if self.kind is not Kind.DARK or not ending.success or ending.time is None:

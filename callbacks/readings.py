@@ -115,6 +115,11 @@ class Readings:
         """The data keys of the stream that somebody reads."""
         return self._wanted & {key for doc in self._descriptors.values() for key in doc.data_keys}
 
+    def unit(self, key: str) -> str | None:
+        """Return the unit that the descriptors give a data key."""
+        units = (doc.data_keys.get(key, {}).get("units") for doc in self._descriptors.values())
+        return next((unit for unit in units if isinstance(unit, str) and unit), None)
+
     @property
     def has_files(self) -> bool:
         """Whether some key that somebody reads lies in files."""

@@ -36,8 +36,8 @@ class Answer:
         As in `nearedge.models.Inversion`; the flags are also the measurement's.
     model, config, code
         Digests of weights and settings (None where not known), and the version of nearedge.
-    context
-        Scalars measured along.
+    context, units, sample
+        Scalars measured along, their units, and the sample's name, as far as known.
     grid, condition
         (g,) eV from e0 and what the model read there; None for a stored result.
     implied
@@ -63,6 +63,8 @@ class Answer:
     config: str | None = None
     code: str = field(default_factory=lambda: version("nearedge"))
     context: Mapping[str, Any] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    sample: str | None = None
     grid: Array | None = None
     condition: Array | None = None
     implied: Array | None = None
@@ -94,6 +96,8 @@ def answer_of_row(row: Row) -> Answer | None:
         spectrum=spectrum,
         flags=row.flags,
         context=measurement.context,
+        units=measurement.units,
+        sample=measurement.run.sample,
         **_inverted(inversion),
     )
 
@@ -132,6 +136,8 @@ def answer_of_result(result: "Result") -> Answer:
         config=metadata["config"],
         code=metadata["code"],
         context=metadata["context"],
+        units=metadata.get("units", {}),
+        sample=raw.get("sample"),
     )
 
 

@@ -33,8 +33,11 @@ def _fill_entry(entry: h5py.Group, answer: Answer) -> None:
     entry["end_time"] = _iso(answer.time)
     entry["entry_identifier_uuid"] = answer.run_uid
     sample = _group(entry, "sample", "NXsample")
-    sample["name"] = str(answer.context.get("sample_name", "not recorded"))
-    _write_scalars(_group(sample, "context", "NXparameters"), answer.context)
+    sample["name"] = answer.sample or "not recorded"
+    context = _group(sample, "context", "NXparameters")
+    _write_scalars(context, answer.context)
+    for name, unit in answer.units.items():
+        context[_name(name)].attrs["units"] = unit
     if eels:
         _fill_eels(_group(entry, "eels", "NXem_eels"), answer)
         entry.attrs["default"] = "eels"
@@ -156,7 +159,11 @@ def _plot(
 def _write_scalars(group: h5py.Group, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         if isinstance(value, bool | int | float | str | np.generic):
-            group[name.replace("/", "_")] = value
+            group[_name(name)] = value
+
+
+def _name(text: str) -> str:
+    return text.replace("/", "_")
 
 
 def _iso(seconds: float) -> str:

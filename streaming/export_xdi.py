@@ -48,6 +48,7 @@ def _fields(answer: Answer) -> list[tuple[str, str]]:
         *columns,
         ("Element.symbol", answer.absorber),
         ("Element.edge", answer.edge),
+        *([("Sample.name", _line(answer.sample))] if answer.sample else []),
         ("Scan.end_time", measured),
         ("Scan.edge_energy", f"{spectrum.e0:.4f} eV"),
         ("Nearedge.run_uid", answer.run_uid),

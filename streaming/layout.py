@@ -103,6 +103,7 @@ def _common(measurement: Measurement, provenance: Provenance) -> dict[str, Any]:
             "uid": run.uid,
             "scan_id": run.scan_id,
             "time": run.time,
+            "sample": run.sample,
             "stream": measurement.stream,
             "spectrum": measurement.spectrum,
             "complete": measurement.complete,
@@ -111,6 +112,7 @@ def _common(measurement: Measurement, provenance: Provenance) -> dict[str, Any]:
         },
         "measured": measurement.time,
         "context": measurement.context,
+        "units": measurement.units,
         **asdict(provenance),
     }
 

@@ -125,7 +125,8 @@ def plot_trend(
     axes = new_axes(axes)
     y = frame[figure].to_numpy(float)
     axes.errorbar(frame[against], y, yerr=_errors(frame, figure), fmt="o", ms=4, color=MEASURED)
-    axes.set(xlabel=against, ylabel=LABELS.get(figure, figure))
+    unit = frame.attrs.get("units", {}).get(against)
+    axes.set(xlabel=f"{against} / {unit}" if unit else against, ylabel=LABELS.get(figure, figure))
     return axes
 
 

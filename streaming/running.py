@@ -44,6 +44,7 @@ class Running:
             "scan": run.scan_id,
             "stream": self.measurement.stream,
             "name": self.measurement.spectrum,
+            "sample": run.sample,
             "time": self.measurement.time,
             "points": max((len(column) for column in columns), default=0),
             "waiting": self.outcome.detail if isinstance(self.outcome, Rejected) else None,

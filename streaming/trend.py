@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nearedge.streaming.results import Result
 
 COLUMNS = (
-    *("key", "run", "scan", "stream", "spectrum", "time", "edge", "status", "reason"),
+    *("key", "run", "scan", "sample", "stream", "spectrum", "time", "edge", "status", "reason"),
     *("cn", "cn_map", "cn_set", "bond", "bond_lo", "bond_hi", "angle", "angle_lo", "angle_hi"),
     *("bridge", "bridge_lo", "bridge_hi", "misfit", "ood_score", "ood_flag", "flags", "model"),
     "latency",
@@ -58,13 +58,15 @@ def trend(results: "Iterable[Result]") -> "pd.DataFrame":
     Returns
     -------
     Data frame with the columns of `COLUMNS` and one for each scalar measured along; ``time`` is
-    UTC, lengths are Å and angles degrees.
+    UTC, lengths are Å and angles degrees; ``frame.attrs["units"]`` has the units of the scalars.
     """
     import pandas as pd
 
-    records = [record(stored_summary(result.key, result.metadata)) for result in results]
+    told = [stored_summary(result.key, result.metadata) for result in results]
+    records = [record(one) for one in told]
     frame = pd.DataFrame.from_records(records, columns=_columns(records))
     frame = frame.astype(dict.fromkeys(NUMBERS, float)).infer_objects()
+    frame.attrs["units"] = {name: unit for one in told for name, unit in one["units"].items()}
     frame["time"] = pd.to_datetime(frame["time"], unit="s", utc=True)
     return frame.sort_values("time", kind="stable", ignore_index=True)
 

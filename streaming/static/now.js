@@ -156,7 +156,7 @@ class Now {
       this.head,
       h("div", { class: "what" },
         h("div", { class: "line" }, h("h2", {}, `${capital(name)}${edge ? `, ${edge} edge` : ""}`), state_),
-        h("div", { class: "soft" }, `run ${shortRun(source.run)}, ${clock(source.time)}${older ? `; answer of ${spectrumName(told)}` : ""}`)),
+        h("div", { class: "soft" }, `${source.sample ? `${source.sample}, ` : ""}run ${shortRun(source.run)}, ${clock(source.time)}${older ? `; answer of ${spectrumName(told)}` : ""}`)),
       answer ? figures(answer, edge, older) : h("p", { class: "why" }, live ? "" : why(told)),
       this.actions(told, live),
       flags(words, answer));

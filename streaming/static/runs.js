@@ -9,7 +9,7 @@ const SHOWN = 300;
 let words = "";
 
 export function show(main) {
-  const search = h("input", { type: "search", placeholder: "Search: scan, run, edge, state, flag, reason …", "aria-label": "Search", size: 44, value: words });
+  const search = h("input", { type: "search", placeholder: "Search: scan, sample, edge, state, flag …", "aria-label": "Search", size: 44, value: words });
   const count = h("span", { class: "soft", role: "status" });
   const body = h("tbody");
   let limit = SHOWN;
@@ -38,7 +38,7 @@ export function show(main) {
   };
 }
 
-const HEADS = [["spectrum"], ["run"], ["ended"], ["edge"], ["state"], ["CN", "num"], ["90 %"], ["bond, Å", "num"], ["notes"], ["latency", "num"]];
+const HEADS = [["spectrum"], ["sample"], ["run"], ["ended"], ["edge"], ["state"], ["CN", "num"], ["90 %"], ["bond, Å", "num"], ["notes"], ["latency", "num"]];
 
 // The newest first: what runs, what waits, what has ended.
 function rows() {
@@ -52,7 +52,7 @@ function rows() {
 function matches(text) {
   const wanted = text.toLowerCase().split(/\s+/).filter(Boolean);
   return (told) => {
-    const all = [spectrumName(told), told.run, told.edge, told.status, told.reason, told.detail, ...(told.flags ?? []), ...(told.flags ?? []).map(flagText), told.reason ? reasonText(told.reason) : "", told.cn ? `cn=${told.cn.map}` : ""].join(" ").toLowerCase();
+    const all = [spectrumName(told), told.sample, told.run, told.edge, told.status, told.reason, told.detail, ...(told.flags ?? []), ...(told.flags ?? []).map(flagText), told.reason ? reasonText(told.reason) : "", told.cn ? `cn=${told.cn.map}` : ""].join(" ").toLowerCase();
     return wanted.every((word) => all.includes(word));
   };
 }
@@ -62,7 +62,7 @@ function line(told) {
   const open = () => { if (opens) location.hash = `now/${encodeURIComponent(told.key)}`; };
   const notes = told.reason && told.reason !== "not-a-sample" ? `${reasonText(told.reason)}: ${told.detail}` : (told.detail ?? (told.flags ?? []).map(flagText).join("; "));
   return h("tr", { tabindex: opens ? "0" : null, onclick: open, onkeydown: (event) => event.key === "Enter" && open() },
-    h("td", {}, spectrumName(told)), h("td", {}, h("code", { title: told.run }, shortRun(told.run))), h("td", {}, dateTime(told.time)),
+    h("td", {}, spectrumName(told)), h("td", { class: "sample" }, told.sample ?? ""), h("td", {}, h("code", { title: told.run }, shortRun(told.run))), h("td", {}, dateTime(told.time)),
     h("td", {}, told.edge ?? ""), h("td", {}, stateChip(told)),
     h("td", { class: "num" }, told.cn ? number(told.cn.mean, 2) : ""), h("td", {}, told.cn ? set(told.cn.set) : ""),
     h("td", { class: "num", title: interval(told.bond, 3) }, told.bond ? number(told.bond.mean, 3) : ""),

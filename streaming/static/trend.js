@@ -100,7 +100,8 @@ class Trend {
   }
 
   xLabel() {
-    if (chosen.x !== "time") return chosen.x === "scan" ? "scan number" : chosen.x;
+    if (chosen.x === "scan") return "scan number";
+    if (chosen.x !== "time") return [chosen.x, this.points.at(-1)?.units[chosen.x]].filter(Boolean).join(", ");
     const days = [this.points[0], this.points.at(-1)].map((told) => (told ? day(told.time) : ""));
     return `time, ${days[0] === days[1] ? days[0] : days.join(" to ")}`;
   }
@@ -306,10 +307,10 @@ function drawErrorBars(plot, colours) {
 }
 
 function describe(told) {
-  const parts = [`${spectrumName(told)}, ${dateTime(told.time)}`, `CN ${told.cn.mean.toFixed(2)} {${told.cn.set.join(", ")}}`];
+  const parts = [[spectrumName(told), told.sample, dateTime(told.time)].filter(Boolean).join(", "), `CN ${told.cn.mean.toFixed(2)} {${told.cn.set.join(", ")}}`];
   if (told.bond) parts.push(`bond ${told.bond.mean.toFixed(3)} [${told.bond.lo.toFixed(3)}, ${told.bond.hi.toFixed(3)}] Å`);
   if (told.angle) parts.push(`angle ${told.angle.mean.toFixed(1)}°`);
-  const along = Object.entries(told.context).map(([name, value]) => `${name} ${typeof value === "number" ? +value.toPrecision(4) : value}`);
+  const along = Object.entries(told.context).map(([name, value]) => `${name} ${typeof value === "number" ? +value.toPrecision(4) : value} ${told.units[name] ?? ""}`.trim());
   return [...parts, ...along, ...told.flags.map(flagText)].join(" · ");
 }
 

@@ -36,7 +36,9 @@ def measured(number: int, pressure: float, specimen: Specimen, *, points: int = 
     mu = 0.3 + specimen.mu(ENERGY, pressure=pressure, fwhm=0.6)
     uid = f"{number:08x}-0000-4000-8000-000000000000"
     return Measurement(
-        run=Run(uid=uid, scan_id=number, time=1.76e9 + 60 * number, start={}),
+        run=Run(
+            uid=uid, scan_id=number, time=1.76e9 + 60 * number, start={"sample_name": "silica"}
+        ),
         stream="primary",
         spectrum="0",
         columns={"energy": ENERGY[:points], "mu": mu[:points]},
@@ -44,6 +46,7 @@ def measured(number: int, pressure: float, specimen: Specimen, *, points: int = 
         final=points == len(ENERGY),
         time=1.76e9 + 60 * number,
         context={"pressure": pressure},
+        units={"pressure": "GPa"},
     )
 
 

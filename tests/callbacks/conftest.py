@@ -89,6 +89,7 @@ def compose(
     metadata: dict[str, Any] | None = None,
     configuration: dict[str, Any] | None = None,
     baseline: Sequence[dict[str, Any]] = (),
+    units: dict[str, str] | None = None,
 ) -> Documents:
     """Return the documents of one run; ``paged`` packs its events into one event_page."""
     run = event_model.compose_run(uid=uid, time=time, metadata=metadata or {}, validate=False)
@@ -96,7 +97,9 @@ def compose(
     streams = (("baseline", baseline, {}), (stream, events, configuration or {}))
     for name, rows, settings in streams:
         if rows:
-            documents += _stream(run, name, rows, paged=paged, time=time, settings=settings)
+            documents += _stream(
+                run, name, rows, paged=paged, time=time, settings=settings, units=units or {}
+            )
     stop = run.compose_stop(exit_status=exit_status, time=time + 50)
     return [*documents, ("stop", dict(stop))]
 
@@ -109,8 +112,10 @@ def _stream(
     paged: bool,
     time: float,
     settings: dict[str, Any],
+    units: dict[str, str],
 ) -> Documents:
     keys = {key: data_key(value) for key, value in rows[0].items()}
+    keys |= {key: {**keys[key], "units": unit} for key, unit in units.items() if key in keys}
     configuration = {
         "camera": {
             "data": settings,

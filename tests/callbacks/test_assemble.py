@@ -164,6 +164,33 @@ def test_context_comes_from_the_readings_the_baseline_or_the_start(hearing, comp
     assert hearing(instrument).take(documents).only.context == {"t": 15.0, "p": 4.0, "ph": 7.0}
 
 
+def test_context_has_the_units_that_the_documents_give(hearing, compose, transmission):
+    roles = transmission.roles.model_copy(update={"context": ("t", "p", "ph")})
+    instrument = transmission.model_copy(update={"roles": roles})
+    events = [{"e": 1.0, "i0": 1.0, "it": 1.0, "t": 10.0}]
+    units = {"t": "K", "p": "GPa", "e": "eV"}
+    documents = compose("a", events, baseline=[{"p": 3.0}], metadata={"ph": 7}, units=units)
+    assert hearing(instrument).take(documents).only.units == {"t": "K", "p": "GPa"}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "sample"),
+    [
+        ({"sample_name": "quartz"}, "quartz"),
+        ({"sample": "coesite"}, "coesite"),
+        ({"sample": {"name": "glass", "mass": 2}}, "glass"),
+        ({"sample": {"mass": 2}}, None),
+        ({"sample_name": 7}, None),
+        ({}, None),
+    ],
+)
+def test_the_sample_is_named_where_the_start_document_does(
+    hearing, compose, scan_points, transmission, metadata, sample
+):
+    documents = compose("a", scan_points(5), metadata=metadata)
+    assert hearing(transmission).take(documents).only.run.sample == sample
+
+
 def test_a_running_scan_is_shown_now_and_then(hearing, compose, scan_points, transmission):
     heard = hearing(transmission.model_copy(update={"partial_every_s": 1.0}))
     for name, doc in compose("a", scan_points(20)):

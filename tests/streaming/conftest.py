@@ -62,7 +62,9 @@ def measurement() -> Measurement:
     """One spectrum of a run, with a two-element detector."""
     rng = np.random.default_rng(0)
     return Measurement(
-        run=Run(uid="run-1", scan_id=7, time=1000.0, start={"uid": "run-1"}),
+        run=Run(
+            uid="run-1", scan_id=7, time=1000.0, start={"uid": "run-1", "sample_name": "quartz"}
+        ),
         stream="primary",
         spectrum="0",
         columns={
@@ -76,6 +78,7 @@ def measurement() -> Measurement:
         time=1010.0,
         flags=("gap",),
         context={"pressure": 2.5},
+        units={"pressure": "GPa"},
     )
 
 

@@ -125,6 +125,7 @@ def test_larch_reads_the_normalised_spectrum_from_xdi(answer: Answer, tmp_path: 
     assert float(attributes["e0"]) == answer.spectrum.e0
     assert float(attributes["pre1"]) == -40.0
     assert attributes["run_uid"] == "run-1"
+    assert read.attrs["sample"]["name"] == "quartz"
 
 
 def test_xdi_has_no_lines_that_are_not_numbers(answer: Answer) -> None:
@@ -141,6 +142,9 @@ def test_nexus_says_what_was_measured_and_what_made_it(answer: Answer) -> None:
         entry = file[file.attrs["default"]]
         assert entry.attrs["NX_class"] == "NXentry"
         assert entry["definition"].asstr()[()] == "NXxasproc"
+        assert entry["sample/name"].asstr()[()] == "quartz"
+        assert entry["sample/context/pressure"][()] == 2.5
+        assert entry["sample/context/pressure"].attrs["units"] == "GPa"
         reduction = entry["XAS_data_reduction"]
         for name in ("program", "version", "date"):
             assert reduction[name].asstr()[()]

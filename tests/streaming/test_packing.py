@@ -86,6 +86,7 @@ measurements = st.builds(
     time=st.floats(),
     flags=st.lists(names, max_size=2).map(tuple),
     context=st.dictionaries(names, plain, max_size=2),
+    units=st.dictionaries(names, names, max_size=2),
 )
 normalised = st.builds(
     NormalisedSpectrum,

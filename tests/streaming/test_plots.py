@@ -48,6 +48,8 @@ def test_a_trend_is_a_data_frame_in_order_of_time(results: Results) -> None:
     assert list(frame.columns) == [*COLUMNS, "pressure"]
     assert list(frame["cn"]) == [4.0, 5.0, 6.0]
     assert list(frame["pressure"]) == [0.0, 10.0, 20.0]
+    assert frame.attrs["units"] == {"pressure": "GPa"}
+    assert set(frame["sample"]) == {"quartz"}
     assert frame["time"][0].timestamp() == 1000.0
     np.testing.assert_allclose(frame["bond_hi"] - frame["bond"], 0.1)
     assert trend([]).columns.tolist() == list(COLUMNS)
@@ -100,6 +102,7 @@ def test_each_species_has_its_line(results: Results) -> None:
 def test_a_trend_is_drawn_with_its_bars(results: Results, figure: str) -> None:
     frame = trend(results.search())
     axes = plots.plot_trend(frame, figure=figure, against="pressure")
+    assert axes.get_xlabel() == "pressure / GPa"
     points = axes.lines[0]
     np.testing.assert_allclose(points.get_xdata(orig=False), [0, 10, 20])
     np.testing.assert_allclose(points.get_ydata(orig=False), frame[figure].astype(float))

@@ -24,19 +24,27 @@ from nearedge.streaming.metrics import Metrics
 from nearedge.streaming.page import STATIC, Page
 from nearedge.streaming.results import Provenance, ResultWriter
 from nearedge.streaming.row import Row
+from nearedge.streaming.service import Service
 from nearedge.streaming.web import PageError, load, served, serving_page
 
 PLACE = Place(run_uid="run-1", scan_id=1, stream="primary", spectrum="0")
 
 
+class Watched(SimpleNamespace):
+    """What the page needs of a service, with its own way of looking at itself."""
+
+    checks = Service.checks
+    _ledger_error = Service._ledger_error
+
+
 @pytest.fixture
 def service() -> Iterator[Any]:
-    """What the page needs of a service, with a real ledger and real metrics."""
+    """A service that does nothing, with a real ledger and real metrics."""
     ledger = Ledger(":memory:")
     metrics = Metrics()
     metrics.watch(ledger)
     worker = SimpleNamespace(pid=1234, beat_age_s=0.5, restarts=1, problem=None)
-    yield SimpleNamespace(ledger=ledger, metrics=metrics, worker=worker)
+    yield Watched(ledger=ledger, metrics=metrics, worker=worker)
     ledger.close()
 
 
