@@ -209,14 +209,16 @@ class Assembler:
         self._end(self._open(doc.run_start), ending)
 
     def _end(self, run: OpenRun, ending: Ending) -> None:
-        gaps = run.gaps(ending)
-        for detail in gaps:
-            self._gap(run.uid, detail)
-        for measurement in run.end(ending):
-            self._emit(measurement)
-        if run.run is not None and not run.sent:
-            self._discard("no-spectrum", run.uid, "none of the profile's streams came")
-        self.drop(run.uid)
+        try:
+            gaps = run.gaps(ending)
+            for detail in gaps:
+                self._gap(run.uid, detail)
+            for measurement in run.end(ending):
+                self._emit(measurement)
+            if run.run is not None and not run.sent:
+                self._discard("no-spectrum", run.uid, "none of the profile's streams came")
+        finally:  # a run that cannot be ended must not stay, to be ended again and again
+            self.drop(run.uid)
         self._on_end(run.uid, not gaps)
 
     def _free(self, uid: str) -> None:

@@ -3,7 +3,8 @@
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import stamina
@@ -102,27 +103,37 @@ class Intake:
         self._metrics.documents.labels(name).inc()
         if name == "start" and self._recall is not None:
             self._recall(doc, self._darks)
-        try:
-            with self._lock:
-                self._assembler(name, doc)
-        except Exception:  # one document must not end the service
-            self._metrics.bad_documents.labels(name).inc()
-            logger.exception("a %s document raised: %.300r", name, doc)
+        with self._surviving(name, doc):
+            self._assembler(name, doc)
 
     def end(self) -> None:
         """End the runs that are open: no more documents will come."""
-        with self._lock:
+        while uids := self.open_runs():
+            for uid in uids:
+                with self._surviving("stop", uid):
+                    self._assembler.close(uid)
+        with self._surviving("stop", None):
             self._assembler.close()
 
     def expire(self, silent_s: float) -> None:
         """End the runs that were silent for so long, s."""
-        with self._lock:
+        with self._surviving("stop", None):
             for uid in self._assembler.expire(silent_s):
                 logger.warning(
                     "run %s: silent for %g s and no stop document: taken as ended",
                     *(uid, silent_s),
                     extra={"run_uid": uid},
                 )
+
+    @contextmanager
+    def _surviving(self, name: str, what: object) -> Iterator[None]:
+        """Have the assembler for oneself; what it raises harms one document or run alone."""
+        try:
+            with self._lock:
+                yield
+        except Exception:
+            self._metrics.bad_documents.labels(name).inc()
+            logger.exception("a %s document raised: %.300r", name, what)
 
     def suspect(self) -> None:
         """Have the open runs fetched from the catalog when they end: documents may be missing."""

@@ -62,6 +62,7 @@ CREATE TABLE IF NOT EXISTS runs (       -- those that have ended, or lack someth
 CREATE TABLE IF NOT EXISTS darks (run_uid TEXT PRIMARY KEY, ended REAL NOT NULL, payload BLOB);
 """
 MIGRATIONS = {1: "ALTER TABLE spectra ADD COLUMN priority INTEGER NOT NULL DEFAULT 0"}
+SQLITE_LIMIT = 2**63
 FREE = "(held_until IS NULL OR held_until <= :now OR held_since > :now)"
 RELEASED = "owner = NULL, token = NULL, held_since = NULL, held_until = NULL"
 NEXT_TURN = "(SELECT COALESCE(MAX(turn), 0) + 1 FROM spectra)"
@@ -589,7 +590,10 @@ def owner_is_alive(owner: str) -> bool:
 
 
 def _columns(place: Place) -> tuple[str, int | None, str, str]:
-    return place.run_uid, place.scan_id, place.stream, place.spectrum
+    scan_id = place.scan_id
+    if scan_id is not None and abs(scan_id) >= SQLITE_LIMIT:  # no scan counts so far
+        scan_id = None
+    return place.run_uid, scan_id, place.stream, place.spectrum
 
 
 def _slot(place: Place) -> tuple[str, str, str]:

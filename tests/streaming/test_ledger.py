@@ -2,6 +2,7 @@ import sqlite3
 import threading
 from collections import Counter
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from hypothesis import settings
@@ -255,6 +256,13 @@ def test_a_held_spectrum_is_replaced_by_the_whole_one_and_by_nothing_else(ledger
     assert not ledger.submit("k", place(), b"late")
     (job,) = ledger.claim(lease_s=LEASE)
     assert job.payload == b"whole"
+
+
+@pytest.mark.parametrize("scan_id", [2**63 - 1, 2**63, -(2**200), None])
+def test_a_scan_number_of_any_size_is_taken(ledger, scan_id):
+    ledger.submit("k", replace(place(), scan_id=scan_id), b"x")
+    (job,) = ledger.claim(lease_s=LEASE)
+    assert job.place.scan_id == (scan_id if scan_id == 2**63 - 1 else None)
 
 
 def test_only_so_many_darks_are_kept(ledger):

@@ -114,7 +114,7 @@ class Bench:
         flags: tuple[str, ...] = unpack(self.job(uid).payload or b"")["measurement"].flags
         return flags
 
-    def count(self, name: str, **labels: str) -> float:
+    def count(self, name: str, /, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(f"nearedge_{name}_total", labels) or 0.0
 
 
@@ -289,6 +289,42 @@ def test_a_run_that_never_stops_is_taken_when_the_catalog_has_no_more(
     bench.recovery.step()
     assert bench.job("endless").state is State.QUEUED
     assert "no-stop" in bench.flags("endless")
+
+
+@pytest.fixture
+def poison(monkeypatch) -> None:
+    """Let a run of this name raise when it is submitted."""
+    submit = Ledger.submit
+
+    def raising(self, key, *arguments, **options):
+        if key == "key-poisoned":
+            raise OverflowError("too large")
+        return submit(self, key, *arguments, **options)
+
+    monkeypatch.setattr(Ledger, "submit", raising)
+
+
+@pytest.mark.usefixtures("poison")
+def test_a_run_that_cannot_be_ended_keeps_no_other_from_its_end(bench: Bench) -> None:
+    bench.hear(scan("poisoned")[:-1])
+    bench.hear(scan("endless")[:-1])
+    bench.live.expire(0.0)
+    bench.live.expire(0.0)
+    assert bench.live.open_runs() == ()
+    assert bench.job("endless").state is State.HELD
+    assert bench.count("bad_documents", name="stop") == 1
+    store(bench.raw, scan("poisoned"))
+    bench.recovery.step()  # it was not forgotten
+    assert bench.count("caught_up_runs") == 1
+
+
+@pytest.mark.usefixtures("poison")
+def test_at_the_end_of_a_source_one_bad_run_harms_no_other(bench: Bench) -> None:
+    for uid in ("poisoned", "unfinished"):
+        bench.hear(scan(uid)[:-1])
+    bench.live.end()
+    assert bench.live.open_runs() == ()
+    assert bench.job("unfinished").state is State.HELD
 
 
 def test_the_first_documents_wait_for_the_catalogs_darks_only_until_it_was_asked(
