@@ -23,7 +23,7 @@ from benchmarks.drill.runs import (
     runs,
     uid_of,
 )
-from benchmarks.drill.stand import Base, Stand
+from benchmarks.drill.stand import Base, Stand, locked
 from nearedge.sim import hostile
 from nearedge.sim.hostile import Documents, mutate, mutate_frame, serialise
 
@@ -283,25 +283,172 @@ def tiled_killed(base: Base) -> Ending:
 def tiled_flaky(base: Base) -> Ending:
     with stand_for(base, "tiled-flaky") as stand:
         stand.start()
-        base.fail_tiled(0.2)
-        try:
-            send(stand, runs(20))
-            wait_until("the end", lambda: stand.ended() >= 20, timeout_s=SETTLE_S)
-        except TimeoutError as e:
-            print(f"  tiled-flaky: {e}", flush=True)
-        finally:
-            retries = stand.metric('nearedge_retries_total{stage="write"}')
-            base.fail_tiled(0.0)
+        with base.tiled_trouble(share=0.2):
+            retries = _write_all(stand)
         audit = stand.settle(timeout_s=SETTLE_S)
         return Ending(audit=audit, struck=f"{retries:.0f} writes put off, others repeated at once")
 
 
+def _write_all(stand: Stand) -> float:
+    """Have 20 spectra written, or as many as can be; return how many writes were put off."""
+    send(stand, runs(20))
+    try:
+        wait_until("the end", lambda: stand.ended() >= 20, timeout_s=SETTLE_S)
+    except TimeoutError as e:
+        print(f"  {stand.name}: {e}", flush=True)
+    return stand.metric('nearedge_retries_total{stage="write"}') or 0.0
+
+
+@drill("Tiled refuses 1 in 5 calls with 401, 409, 413, 429 or 507")
+def tiled_refuses(base: Base) -> Ending:
+    with stand_for(base, "tiled-refuses") as stand:
+        stand.start()
+        with base.tiled_trouble(share=0.2, statuses=(401, 409, 413, 429, 507)):
+            retries = _write_all(stand)
+        audit = stand.settle(timeout_s=SETTLE_S)
+        return Ending(audit=audit, struck=f"{retries:.0f} writes put off, others repeated at once")
+
+
+@drill("Tiled slow: 1 s for each call")
+def tiled_slow(base: Base) -> Ending:
+    with stand_for(base, "tiled-slow") as stand:
+        stand.start()
+        with base.tiled_trouble(delay_s=1.0):
+            began = time.monotonic()
+            _write_all(stand)
+            each = (time.monotonic() - began) / 20
+        audit = stand.settle(timeout_s=SETTLE_S)
+        return Ending(audit=audit, struck=f"{each:.1f} s for each spectrum")
+
+
+@drill("Tiled hung (SIGSTOP) for 15 s; the service stopped (SIGTERM) meanwhile, and restarted")
+def tiled_hung(base: Base) -> Ending:
+    with stand_for(base, "tiled-hung") as stand:
+        stand.start()
+        send(stand, runs(10))
+        _await_write(stand)
+        base.tiled.signal(signal.SIGSTOP)
+        try:
+            send(stand, [one_run(i) for i in range(10, 20)])
+            time.sleep(15.0)
+            waiting = stand.states().get("writing", 0)
+            stand.stop()
+        finally:
+            base.tiled.signal(signal.SIGCONT)
+        stand.start()
+        audit = stand.settle(timeout_s=SETTLE_S)
+        return Ending(
+            audit=audit,
+            struck=f"{waiting} answers waited; it stopped in {stand.stops[0][1]:.1f} s",
+        )
+
+
+@drill("disk of Tiled full for 20 s")
+def tiled_full(base: Base) -> Ending:
+    with small_disk(base.folder / "small-tiled", megabytes=32) as disk:
+        own = Base(disk)
+        try:
+            ledger = {"ledger": str(base.folder / "tiled-full.sqlite")}  # not on that disk
+            with stand_for(own, "tiled-full", service=ledger) as stand:
+                stand.start()
+                send(stand, runs(5))
+                wait_until("five results", lambda: stand.ended() >= 5, timeout_s=120)
+                _fill(disk / "ballast")
+                send(stand, [one_run(i) for i in range(5, 15)])
+                time.sleep(20.0)
+                waiting = stand.states().get("writing", 0)
+                (disk / "ballast").unlink()
+                send(stand, [one_run(i) for i in range(15, 20)])
+                audit = stand.settle(timeout_s=SETTLE_S)
+                return Ending(audit=audit, struck=f"{waiting} answers waited in the ledger")
+        finally:
+            own.close()
+
+
+@contextmanager
+def small_disk(folder: Path, *, megabytes: int) -> Iterator[Path]:
+    """Yield a folder on a disk of its own."""
+    folder.mkdir()
+    size = f"size={megabytes}m"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+@drill("two services with a ledger each on one catalog, one of them killed (SIGKILL) half-way")
+def two_services(base: Base) -> Ending:
+    shared = {
+        "catalog": {"raw": "raw-two", "results": "results-two"},
+        "source": {"prefix": "two"},
+    }
+    with stand_for(base, "two") as one, stand_for(base, "second", **shared) as other:
+        one.start()
+        other.start()
+        send(one, runs(20))
+        wait_until("half of it", lambda: other.ended() >= 10, timeout_s=120)
+        both = one.ended() + other.ended()
+        other.kill()
+        other.start()
+        wait_until("all of the other", lambda: other.ended() >= 20, timeout_s=SETTLE_S)
+        other.stop()
+        one.stops += other.stops
+        audit = one.settle(timeout_s=SETTLE_S)
+        return Ending(audit=audit, struck=f"{both} writes of 20 spectra at the kill, 40 at the end")
+
+
+# -- the ledger, and too much work ----------------------------------------------------------------
+
+
+@drill("ledger lost: deleted while the service was stopped")
+def ledger_lost(base: Base) -> Ending:
+    with stand_for(base, "ledger-lost") as stand:
+        stand.start()
+        many = runs(20)
+        store(stand, many[:15])
+        send(stand, many[:10])
+        wait_until("ten results", lambda: stand.ended() >= 10, timeout_s=120)
+        stand.stop()
+        for file in stand.folder.glob("ledger.sqlite*"):
+            file.unlink()
+        stand.sent.update(map(uid_of, many[10:15]))
+        stand.start()
+        send(stand, many[15:])
+        audit = stand.settle(timeout_s=SETTLE_S, nameless=10)
+        return Ending(audit=audit, struck="10 results known again, 5 runs missed")
+
+
+@drill("more work than the worker can do: quick answers first, full ones later")
+def overload(base: Base) -> Ending:
+    worker = {"samples": 32, "quality": "default", "batch": 2, "degrade_after_s": 3.0}
+    with stand_for(base, "overload", worker=worker) as stand:
+        stand.start()
+        send(stand, runs(20))
+        wait_until("the end", lambda: stand.ended() >= 20, timeout_s=SETTLE_S)
+        quick = stand.metric('nearedge_spectra_total{status="degraded"}') or 0
+        audit = stand.settle(timeout_s=SETTLE_S)
+        return Ending(audit=audit, struck=f"{quick:.0f} quick answers, each replaced")
+
+
+@drill("more documents than may wait in memory, while the ledger is locked")
+def queue_full(base: Base) -> Ending:
+    with stand_for(base, "queue-full", source={"queue_mb": 0.1}) as stand:
+        stand.start()
+        many = runs(20)
+        store(stand, many)
+        with locked(stand.ledger):
+            send(stand, many)
+            time.sleep(3.0)
+        stand.await_quiet()
+        refused = stand.metric("nearedge_overflowed_documents_total") or 0
+        audit = stand.settle(timeout_s=SETTLE_S)
+        return Ending(audit=audit, struck=f"{refused:.0f} of {20 * 63} documents found no room")
+
+
 @drill("disk of the ledger full for 15 s")
 def disk_full(base: Base) -> Ending:
-    disk = base.folder / "small-disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], check=True)
-    try:
+    with small_disk(base.folder / "small-disk", megabytes=4) as disk:
         ledger = {"ledger": str(disk / "ledger.sqlite")}
         with stand_for(base, "disk-full", service=ledger) as stand:
             stand.start()
@@ -317,8 +464,6 @@ def disk_full(base: Base) -> Ending:
             return Ending(
                 audit=audit, struck=f"{inside} of the 15 spectra sent until then were in the ledger"
             )
-    finally:
-        subprocess.run(["umount", "-l", disk], check=True)
 
 
 def _fill(path: Path) -> None:

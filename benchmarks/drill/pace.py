@@ -6,7 +6,6 @@ The conditions take turns, one scan each, so that what else the machine does fal
 import os
 import random
 import signal
-import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -17,7 +16,7 @@ from bluesky import RunEngine
 from bluesky.plans import list_scan
 from ophyd.sim import SynAxis, SynSignal
 
-from benchmarks.drill.stand import Base, Stand
+from benchmarks.drill.stand import Base, Stand, locked
 from nearedge.sim import hostile
 from nearedge.sim.beamline import run_engine
 
@@ -45,7 +44,7 @@ def measure(base: Base, *, scans: int) -> dict[str, Any]:
         conditions: dict[str, Condition] = {
             "attached": lambda: nullcontext(),
             "stopped (SIGSTOP)": lambda: _frozen(stand),
-            "hung (its ledger locked by another process)": lambda: _locked(stand),
+            "hung (its ledger locked by another process)": lambda: locked(stand.ledger),
         }
         with run_engine([stand.publisher]) as RE:
             _scan(RE, stand)  # the first one imports and allocates
@@ -84,17 +83,6 @@ def _frozen(stand: Stand) -> Iterator[None]:
         yield
     finally:
         stand.service.signal(signal.SIGCONT)
-
-
-@contextmanager
-def _locked(stand: Stand) -> Iterator[None]:
-    db = sqlite3.connect(stand.ledger, isolation_level=None, timeout=30)
-    db.execute("BEGIN EXCLUSIVE")
-    try:
-        yield
-    finally:
-        db.execute("ROLLBACK")
-        db.close()
 
 
 def within_noise(some: list[float], others: list[float]) -> bool:

@@ -1,5 +1,6 @@
 """A proxy, a Tiled server and a service in processes that a drill may kill."""
 
+import json
 import secrets
 import shutil
 import signal
@@ -7,7 +8,8 @@ import socket
 import sqlite3
 import time
 import urllib.request
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +70,21 @@ class Base:
         """Wait until the server serves."""
         wait_until("Tiled", lambda: _listens(self._port), timeout_s=START_S)
 
-    def fail_tiled(self, share: float) -> None:
-        """Make this share of the server's calls fail."""
-        (self._tiled_folder / "failing").write_text(str(share))
+    @contextmanager
+    def tiled_trouble(self, **trouble: Any) -> Iterator[None]:
+        """Make the server's calls slow, or fail, until the end of the block.
+
+        Parameters
+        ----------
+        trouble
+            ``share`` of the calls that fail, ``statuses`` that they fail with, ``delay_s`` of all.
+        """
+        switch = self._tiled_folder / "trouble.json"
+        switch.write_text(json.dumps(trouble))
+        try:
+            yield
+        finally:
+            switch.unlink()
 
     def close(self) -> None:
         """End both."""
@@ -94,15 +108,16 @@ class Stand:
     def __init__(self, base: Base, name: str, **settings: dict[str, Any]) -> None:
         self.base, self.name = base, name
         self.folder = base.folder / name
-        self.folder.mkdir()
+        self.folder.mkdir(parents=True)
         self.ledger = Path(settings.get("service", {}).get("ledger", self.folder / "ledger.sqlite"))
         self.page = free_port()
         profile = _merged(self._profile(), settings)
         self._profile_path = self.folder / "profile.yaml"
         self._profile_path.write_text(yaml.safe_dump(profile))
-        self.raw = raw_container(base.client, f"raw-{name}")
-        self.results = results_container(base.client, f"results-{name}")
-        self.publisher: Any = Publisher(f"127.0.0.1:{base.inward}", prefix=name.encode())
+        self.raw = raw_container(base.client, profile["catalog"]["raw"])
+        self.results = results_container(base.client, profile["catalog"]["results"])
+        self._prefix = profile["source"]["prefix"].encode()
+        self.publisher: Any = Publisher(f"127.0.0.1:{base.inward}", prefix=self._prefix)
         self._store: RawStore | None = None
         self.sent: set[str] = set()
         self.service: Process | None = None
@@ -125,6 +140,7 @@ class Stand:
                 "backfill_wait_s": 20.0,
                 "catch_up_every_s": 3.0,
             },
+            "bus": {"address": "127.0.0.1:0"},
         }
 
     # -- the service --------------------------------------------------------------------------
@@ -232,7 +248,7 @@ class Stand:
 
     def send_frame(self, frame: bytes) -> None:
         """Publish bytes that may be no document; the prefix is put before them."""
-        self.publisher._socket.send(self.name.encode() + frame)  # noqa: SLF001 - it has no other way
+        self.publisher._socket.send(self._prefix + frame)  # noqa: SLF001 - it has no other way
         time.sleep(PACE_S)
 
     def publish_lax(self, *documents: tuple[str, dict[str, Any]]) -> None:
@@ -275,21 +291,28 @@ class Stand:
 
     # -- the end ------------------------------------------------------------------------------
 
-    def settle(self, *, timeout_s: float) -> Audit:
+    def settle(self, *, timeout_s: float, nameless: int = 0) -> Audit:
         """Wait until everything that was sent has come to its end, stop, and count.
 
         What does not end in time is counted as it is.
+
+        Parameters
+        ----------
+        timeout_s
+            Time for all of it.
+        nameless
+            Spectra of which a ledger that was lost knows the key and not the run.
         """
         self.stored()
         try:
-            wait_until("the end", self._is_settled, timeout_s=timeout_s)
+            wait_until("the end", lambda: self._is_settled(nameless), timeout_s=timeout_s)
         except TimeoutError as e:
             print(f"  {self.name}: {e}; the ledger has {self.states()}", flush=True)
         alive = self.service is not None and self.service.alive
         self.stop()
         return audit(self.results, self.sent, alive=alive, stops=self.stops)
 
-    def _is_settled(self) -> bool:
+    def _is_settled(self, nameless: int) -> bool:
         marks = ", ".join(f"'{uid}'" for uid in self.sent)
         done = self.query(
             "SELECT COUNT(DISTINCT run_uid) FROM spectra "
@@ -298,7 +321,9 @@ class Stand:
         unsettled = self.query(
             "SELECT COUNT(*) FROM spectra WHERE state NOT IN ('complete', 'rejected', 'failed')"
         )
-        return bool(done and unsettled and done[0][0] >= len(self.sent) and unsettled[0][0] == 0)
+        return bool(
+            done and unsettled and done[0][0] >= len(self.sent) - nameless and unsettled[0][0] == 0
+        )
 
     def close(self) -> None:
         """End what still runs."""
@@ -316,6 +341,17 @@ def _listens(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def locked(ledger: Path) -> Iterator[None]:
+    """Keep everybody else from a ledger until the end of the block."""
+    with closing(sqlite3.connect(ledger, isolation_level=None, timeout=30)) as db:
+        db.execute("BEGIN EXCLUSIVE")
+        try:
+            yield
+        finally:
+            db.execute("ROLLBACK")
 
 
 def emptied(folder: Path) -> Path:

@@ -1,8 +1,11 @@
-"""A Tiled server at a fixed port, whose calls can be made to fail.
+"""A Tiled server at a fixed port, whose calls can be made to fail or to take long.
 
-The share of calls that fail is read from the file ``failing`` in its folder, before each call.
+Before each call it reads from the file ``trouble.json`` in its folder which share of the calls
+fails, with which statuses, and how long each takes.
 """
 
+import asyncio
+import json
 import os
 import random
 import sys
@@ -16,9 +19,11 @@ from tiled.server.app import build_app_from_config
 from nearedge.streaming.embedded import KEY_VARIABLE, server_config
 from nearedge.streaming.embedded_main import prepare
 
+STATUSES = (500, 502, 503)
 
-class Failing:
-    """An ASGI application of which some calls fail: before or after they did their work."""
+
+class Troubled:
+    """An ASGI application that is slow, and of which some calls fail: before or after their work."""
 
     def __init__(self, app: Any, switch: Path) -> None:
         self._app, self._switch = app, switch
@@ -26,20 +31,22 @@ class Failing:
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Answer one call."""
-        if scope["type"] != "http" or self._rng.random() >= self._share():
+        trouble = self._trouble() if scope["type"] == "http" else {}
+        await asyncio.sleep(trouble.get("delay_s", 0.0))
+        if self._rng.random() >= trouble.get("share", 0.0):
             await self._app(scope, receive, send)
             return
         if self._rng.random() < 0.5:  # done, and nobody is told
             await self._app(scope, receive, _swallow)
-        status = self._rng.choice((500, 502, 503))
+        status = self._rng.choice(trouble.get("statuses", STATUSES))
         await send({"type": "http.response.start", "status": status, "headers": []})
         await send({"type": "http.response.body", "body": b"made to fail"})
 
-    def _share(self) -> float:
+    def _trouble(self) -> dict[str, Any]:
         try:
-            return float(self._switch.read_text() or 0)
+            return dict(json.loads(self._switch.read_text()))
         except (FileNotFoundError, ValueError):
-            return 0.0
+            return {}
 
 
 async def _swallow(message: dict[str, Any]) -> None:
@@ -52,7 +59,7 @@ def main() -> None:
     (folder / "data").mkdir(exist_ok=True)
     config = server_config(folder)
     config["authentication"]["single_user_api_key"] = os.environ[KEY_VARIABLE]
-    app = Failing(build_app_from_config(parse_configs_of(config, folder)), folder / "failing")
+    app = Troubled(build_app_from_config(parse_configs_of(config, folder)), folder / "trouble.json")
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", loop="asyncio")
 
 
