@@ -1,6 +1,7 @@
 """A 0MQ socket on which answers and heartbeats are published, in the form that Bluesky reads."""
 
 import logging
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -140,10 +141,11 @@ def vitals(service: Service) -> dict[str, str | bool | float]:
         "ready": not any(checks.values()),
         "problem": "; ".join(text for text in checks.values() if text),
     }
-    if checks["ledger"]:
+    try:
+        counts = {str(state): n for state, n in service.ledger.counts().items()}
+        return {**ready, "oldest_s": service.ledger.oldest_age_s() or 0.0, **counts}
+    except sqlite3.Error:  # it is told already
         return ready
-    counts = {str(state): n for state, n in service.ledger.counts().items()}
-    return {**ready, "oldest_s": service.ledger.oldest_age_s() or 0.0, **counts}
 
 
 @contextmanager

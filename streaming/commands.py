@@ -147,6 +147,11 @@ def status(config: Configs = None) -> None:
     ledger = _existing_ledger(profile_of(config))
     for state, n in ledger.counts().items():
         typer.echo(f"{state:10} {n}")
+    runs = ledger.run_counts()
+    if runs["gap"]:
+        typer.echo(f"{runs['gap']} runs with gaps are asked of the catalog")
+    if runs["failed"]:
+        typer.echo(f"{runs['failed']} runs could not be read from the catalog")
     age = ledger.oldest_age_s()
     if age is not None:
         typer.echo(f"the oldest open spectrum has waited {age:.0f} s")

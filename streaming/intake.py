@@ -60,6 +60,11 @@ class Intake:
         0: they go on as they are.
     on_gap
         Called when a run is to be fetched from the catalog.
+
+    Attributes
+    ----------
+    problem
+        Why the ledger takes no spectra now, or None.
     """
 
     def __init__(
@@ -84,6 +89,7 @@ class Intake:
         self._on_submit, self._on_partial, self._on_gap = on_submit, on_partial, on_gap
         self._darks, self._recall = Darks() if darks is None else darks, recall
         self._priority, self._hold_s = priority, hold_s
+        self.problem: str | None = None
         self._suspects: set[str] = set()
         self._lock = threading.Lock()
         self._assembler = Assembler(
@@ -195,17 +201,31 @@ class Intake:
             on=sqlite3.OperationalError, attempts=None, timeout=None, wait_max=5.0
         ):
             with attempt:  # a full disk: the spectrum waits here, the documents in the source
-                new = self._ledger.submit(
-                    key,
-                    place_of(measurement),
-                    payload,
-                    ended=ended,
-                    rejected=isinstance(outcome, Rejected),
-                    priority=self._priority,
-                    hold_s=self._hold_s if self._may_improve(measurement) else None,
-                )
+                with self._telling(measurement):
+                    new = self._ledger.submit(
+                        key,
+                        place_of(measurement),
+                        payload,
+                        ended=ended,
+                        rejected=isinstance(outcome, Rejected),
+                        priority=self._priority,
+                        hold_s=self._hold_s if self._may_improve(measurement) else None,
+                    )
         self._count(measurement, outcome, new=new)
         self._on_submit(key, new)
+
+    @contextmanager
+    def _telling(self, measurement: Measurement) -> Iterator[None]:
+        """Tell whether the ledger takes a spectrum."""
+        try:
+            yield
+        except sqlite3.OperationalError as e:
+            run = measurement.run.uid
+            self.problem = f"the ledger takes no spectra: {e}"
+            self._metrics.retries.labels("submit").inc()
+            logger.error("%s; one of run %s waits", self.problem, run, extra={"run_uid": run})
+            raise
+        self.problem = None
 
     def _may_improve(self, measurement: Measurement) -> bool:
         incomplete = INCOMPLETE.intersection(measurement.flags)

@@ -12,6 +12,7 @@ from nearedge.callbacks.measurement import Measurement
 from nearedge.models.card import Card, read_card
 from nearedge.streaming.catalog import Client, connect, raw_container, results_container
 from nearedge.streaming.credential import api_key
+from nearedge.streaming.crew import Crew
 from nearedge.streaming.dask_worker import DaskWorker
 from nearedge.streaming.embedded import embedded_server
 from nearedge.streaming.feed import Feed
@@ -109,6 +110,17 @@ def results_box(profile: Profile, server: Server) -> Client:
     return results_container(_client(server), profile.catalog.results)
 
 
+@contextmanager
+def opened_box(profile: Profile) -> Iterator[Client]:
+    """Yield the container of a profile's results; its connection ends with the block."""
+    with connected(profile) as server:
+        box = results_box(profile, server)
+        try:
+            yield box
+        finally:
+            box.context.http_client.close()
+
+
 def archive_of(profile: Profile, server: Server) -> Archive:
     """Return the runs and results on a server; it connects when it is first asked."""
     return Archive(
@@ -176,8 +188,8 @@ def serving(
         yield service
 
 
-def worker_of(settings: WorkerSettings, *, card: Card) -> Worker | DaskWorker:
-    """Return what inverts spectra: a process of this machine, or Dask's workers.
+def worker_of(settings: WorkerSettings, *, card: Card) -> Worker | DaskWorker | Crew:
+    """Return what inverts spectra: a process for each device of this machine, or Dask's workers.
 
     Raises
     ------
@@ -186,7 +198,8 @@ def worker_of(settings: WorkerSettings, *, card: Card) -> Worker | DaskWorker:
     """
     if settings.backend == "dask":
         return DaskWorker(settings, model=card.digest)
-    return Worker(settings)
+    members = [Worker(settings.model_copy(update={"device": one})) for one in settings.devices]
+    return members[0] if len(members) == 1 else Crew(members)
 
 
 def key_of(measurement: Measurement, *, profile: Profile, card: Card) -> str:

@@ -92,7 +92,9 @@ class Worker(Section):
         "run code on the workers and here",
     )
     device: str = Field(
-        "auto", description="auto (cuda when present, else cpu), cpu, cuda or cuda:N"
+        "auto",
+        description="auto (cuda when present, else cpu), cpu, cuda or cuda:N; several, with commas "
+        "between them, have a worker process each: cuda:0,cuda:1",
     )
     threads: int = Field(0, ge=0, description="CPU threads of the worker; 0: all cores")
     model: str = Field(
@@ -113,6 +115,11 @@ class Worker(Section):
         description="when a finished spectrum has waited so long, those that wait get a fast "
         "answer of few samples, flagged degraded, and the full one later, s; null: never",
     )
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices, each by itself."""
+        return tuple(device.strip() for device in self.device.split(","))
 
 
 class Service(Section):

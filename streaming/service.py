@@ -12,6 +12,7 @@ from functools import partial
 from nearedge.callbacks.measurement import Measurement
 from nearedge.callbacks.recognise import Darks
 from nearedge.models import Inversion, NormalisedSpectrum, Rejected
+from nearedge.streaming.crew import Crew
 from nearedge.streaming.dark_runs import DarkRuns, KeptDarks
 from nearedge.streaming.dask_worker import DaskWorker
 from nearedge.streaming.dispatch import Dispatch
@@ -84,7 +85,7 @@ class Service:
         profile: Profile,
         source: Source,
         ledger: Ledger,
-        worker: Worker | DaskWorker,
+        worker: Worker | DaskWorker | Crew,
         key: Callable[[Measurement], str],
         supports: Supports,
         put: Put,
@@ -143,16 +144,19 @@ class Service:
         self._tender = self._loop("tend", self._tend)
         writing = Writing(ledger=ledger, metrics=self.metrics, put=put, on_row=self._publish)
         self._writer = self._loop("writer", writing.step)
-        self._dispatch = Dispatch(
-            ledger=ledger,
-            worker=worker,
-            settings=profile.worker,
-            metrics=self.metrics,
-            on_answer=self._writer.ring,
-            on_failed=self._on_failed,
-            on_partial=self._publish_partial,
-        )
-        self._dispatcher = self._loop("dispatch", self._dispatch.step)
+        self._dispatches = [
+            Dispatch(
+                ledger=ledger,
+                worker=member,
+                settings=profile.worker,
+                metrics=self.metrics,
+                on_answer=self._writer.ring,
+                on_failed=self._on_failed,
+                on_partial=self._publish_partial,
+            )
+            for member in (worker.members if isinstance(worker, Crew) else (worker,))
+        ]
+        self._dispatchers = [self._loop("dispatch", one.step) for one in self._dispatches]
         self._reader = threading.Thread(target=self._read, name="nearedge-ingest", daemon=True)
 
     def _loop(self, name: str, step: Callable[[], float | None]) -> Loop:
@@ -163,7 +167,8 @@ class Service:
         if orphans := self.ledger.requeue_orphans(attempts=self._attempts):
             logger.warning("%d spectra of a service that died are taken up again", orphans)
         self.worker.start()
-        self._dispatcher.start()
+        for loop in self._dispatchers:
+            loop.start()
         self._writer.start()
         self._tender.start()
         self._reader.start()
@@ -187,12 +192,13 @@ class Service:
         if self._recovery is not None:
             self._recovery.stop()
         self._tender.stop()
-        self._dispatch.stop()
-        self._dispatcher.stop()
-        if not self._dispatcher.join(finish_s):
-            logger.warning("the worker is still busy: its spectra are handed back")
+        for dispatch, loop in zip(self._dispatches, self._dispatchers, strict=True):
+            dispatch.stop()
+            loop.stop()
+        if not self._join_dispatchers(finish_s):
+            logger.warning("a worker is still busy: its spectra are handed back")
         self.worker.close()
-        self._dispatcher.join(1.0)
+        self._join_dispatchers(1.0)
         self._writer.stop()
         self._reader.join(max(0.5, finish_s - (time.monotonic() - began)))
         self._tender.join(0.5)
@@ -207,7 +213,8 @@ class Service:
 
     def checks(self) -> dict[str, str | None]:
         """Return what spectra need to be taken and inverted, and what is wrong with each."""
-        return {"ledger": self._ledger_error(), "worker": self.worker.problem}
+        ledger = self._ledger_error() or self._intake.problem
+        return {"ledger": ledger, "worker": self.worker.problem}
 
     def suspect(self) -> None:
         """Have the runs that are open now fetched from the catalog when they end."""
@@ -222,6 +229,14 @@ class Service:
         self.stop()
 
     # -- inside -------------------------------------------------------------------------------
+
+    def _join_dispatchers(self, timeout_s: float) -> bool:
+        deadline = time.monotonic() + timeout_s
+        return all(loop.join(max(0.0, deadline - time.monotonic())) for loop in self._dispatchers)
+
+    def _work_waits(self) -> None:
+        for loop in self._dispatchers:
+            loop.ring()
 
     def _read(self) -> None:
         try:
@@ -266,12 +281,12 @@ class Service:
                 self._open.add(key)
             else:
                 self.known += 1
-        self._dispatcher.ring()
+        self._work_waits()
         self._writer.ring()  # for a rejection
 
     def _on_partial(self, measurement: Measurement, outcome: NormalisedSpectrum | Rejected) -> None:
         self._publish_partial(measurement, outcome, None)
-        self._dispatcher.ring()
+        self._work_waits()
 
     def _publish_partial(
         self,

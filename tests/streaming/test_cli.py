@@ -128,6 +128,14 @@ def test_status_shows_what_failed(nearedge, profile, ledger):
     assert "poison" in out
 
 
+def test_status_shows_runs_that_lack_something(nearedge, profile, ledger):
+    ledger.ask("gappy", "documents are missing", wait_s=60)
+    ledger.settle("broken", error="no such file")
+    _, out, _ = nearedge("status", "-c", profile)
+    assert "1 runs with gaps are asked of the catalog" in out
+    assert "1 runs could not be read from the catalog" in out
+
+
 def test_retry_queues_failures_again(nearedge, profile, ledger):
     assert nearedge("retry", "-c", profile, "other")[1].startswith("0 ")
     code, out, _ = nearedge("retry", "-c", profile)

@@ -1,3 +1,4 @@
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -6,8 +7,10 @@ import event_model
 import httpx
 import numpy as np
 import pytest
+import stamina
 
 from nearedge.models import Estimates, Interval, Inversion, Quality, Reason, Samples
+from nearedge.streaming.crew import Crew
 from nearedge.streaming.job import State
 from nearedge.streaming.ledger import Ledger
 from nearedge.streaming.profile import Profile
@@ -76,6 +79,10 @@ class ScriptedWorker:
 
     def close(self) -> None:
         self.closed.set()
+
+    @property
+    def problem(self) -> None:
+        return None
 
     def invert(self, spectra, *, seeds, keys=None, quality=None):
         self.batches.append(len(spectra))
@@ -265,6 +272,48 @@ def test_a_poison_spectrum_takes_no_batch_mate_with_it(build, ledger):
     assert all(ledger.get(key_of(d)).attempts == 0 for d in scans if key_of(d) != poison)
 
 
+def test_the_workers_of_a_crew_share_the_work(build):
+    both = threading.Barrier(2, timeout=20)
+
+    class Meeting(ScriptedWorker):
+        def invert(self, spectra, **options):
+            if not self.batches:
+                both.wait()  # until the other has work too
+            return super().invert(spectra, **options)
+
+    crew = Crew([Meeting(), Meeting()])
+    scans = [scan(scan_id=n) for n in range(5)]  # more than one batch
+    catalog = Catalog()
+    with build([doc for docs in scans for doc in docs], worker=crew, catalog=catalog) as service:
+        assert service.drain(20)
+    assert catalog.puts == Counter(key_of(docs) for docs in scans)
+    assert all(member.batches for member in crew.members)
+    assert all(member.closed.is_set() for member in crew.members)
+
+
+def test_a_ledger_that_takes_nothing_is_told_and_tried_until_it_does(build, ledger, monkeypatch):
+    submit, full = ledger.submit, [sqlite3.OperationalError("database or disk is full")] * 3
+    told = []
+
+    def failing(*arguments, **options):
+        if full:
+            raise full.pop()
+        told.append(service.checks()["ledger"])
+        return submit(*arguments, **options)
+
+    monkeypatch.setattr(ledger, "submit", failing)
+    stamina.set_testing(True, attempts=10)
+    try:
+        with build(scan()) as service:
+            assert service.drain(20)
+    finally:
+        stamina.set_testing(False)
+    assert "disk is full" in told[0]
+    assert service.checks()["ledger"] is None
+    assert value(service, "retries_total", stage="submit") == 3
+    assert [row.status for row in service.rows] == [State.COMPLETE]
+
+
 def test_failed_spectra_can_be_brought_back(build, ledger):
     errors = [WorkerError("ValueError: no")] * PROFILE.worker.attempts
     with build(scan(), worker=ScriptedWorker(*errors)) as service:
@@ -288,8 +337,6 @@ def test_a_worker_that_does_not_start_costs_no_tries(build, ledger, monkeypatch)
 
 @pytest.fixture
 def no_waiting(monkeypatch):
-    import stamina
-
     stamina.set_testing(True, attempts=3, cap=True)
     monkeypatch.setattr("nearedge.streaming.writing.LONGEST_DELAY_S", 0.01)
     yield

@@ -43,8 +43,9 @@ def service() -> Iterator[Any]:
     ledger = Ledger(":memory:")
     metrics = Metrics()
     metrics.watch(ledger)
+    intake = SimpleNamespace(problem=None)
     worker = SimpleNamespace(pid=1234, beat_age_s=0.5, restarts=1, problem=None)
-    yield Watched(ledger=ledger, metrics=metrics, worker=worker)
+    yield Watched(ledger=ledger, metrics=metrics, worker=worker, _intake=intake)
     ledger.close()
 
 
