@@ -299,12 +299,15 @@ def _write_all(stand: Stand) -> float:
     return stand.metric('nearedge_retries_total{stage="write"}') or 0.0
 
 
-@drill("Tiled refuses 1 in 5 calls with 401, 409, 413, 429 or 507")
+@drill("Tiled refuses every call: with 401, 409, 413, 429, 500 and 507, for 6 s each")
 def tiled_refuses(base: Base) -> Ending:
     with stand_for(base, "tiled-refuses") as stand:
         stand.start()
-        with base.tiled_trouble(share=0.2, statuses=(401, 409, 413, 429, 507)):
-            retries = _write_all(stand)
+        for i, status in enumerate((401, 409, 413, 429, 500, 507)):
+            with base.tiled_trouble(share=1.0, statuses=(status,)):
+                send(stand, [one_run(n) for n in range(3 * i, 3 * i + 3)])
+                time.sleep(6.0)
+        retries = stand.metric('nearedge_retries_total{stage="write"}')
         audit = stand.settle(timeout_s=SETTLE_S)
         return Ending(audit=audit, struck=f"{retries:.0f} writes put off, others repeated at once")
 
