@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nearedge.streaming.configuration import load_profile
-from nearedge.streaming.opening import connected, results_box
+from nearedge.streaming.opening import opened_box
 from nearedge.streaming.plots import plot, plot_cn, plot_rdf, plot_spectrum, plot_trend
 from nearedge.streaming.results import Result, Results
 from nearedge.streaming.trend import trend
@@ -47,9 +47,5 @@ def opened(*config: str | Path) -> Iterator[Results]:
         If a profile is not there or not valid.
     """
     profile = load_profile(tuple(map(str, config)), environ=os.environ)
-    with connected(profile) as server:
-        box = results_box(profile, server)
-        try:
-            yield Results(box)
-        finally:
-            box.context.http_client.close()
+    with opened_box(profile) as box:
+        yield Results(box)

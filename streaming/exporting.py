@@ -5,7 +5,7 @@ from pathlib import Path
 from nearedge.streaming.answer import Answer
 from nearedge.streaming.exports import Export, export_of
 from nearedge.streaming.history import History
-from nearedge.streaming.opening import connected, results_box
+from nearedge.streaming.opening import opened_box
 from nearedge.streaming.profile import Profile
 from nearedge.streaming.results import Results
 from nearedge.streaming.trend import trend_csv
@@ -39,8 +39,7 @@ def export_result(profile: Profile, key: str, out: Path, *, form: str | None = N
         If there is no such result.
     """
     chosen = form_of(out) if form is None else export_of(form)
-    with connected(profile) as server:
-        box = results_box(profile, server)
+    with opened_box(profile) as box:
         answer = find(History(lambda: box), Results(box), key)
     out.write_bytes(chosen.content(answer))
     return f"{out}: {chosen.title}, of scan {answer.scan_id}, run {answer.run_uid}"
@@ -48,8 +47,8 @@ def export_result(profile: Profile, key: str, out: Path, *, form: str | None = N
 
 def export_trend(profile: Profile, out: Path) -> str:
     """Write the figures of all results as CSV; return what was done, in words."""
-    with connected(profile) as server:
-        summaries = History(lambda: results_box(profile, server)).summaries()
+    with opened_box(profile) as box:
+        summaries = History(lambda: box).summaries()
     out.write_text(trend_csv(summaries))
     return f"{out}: {len(summaries)} spectra"
 

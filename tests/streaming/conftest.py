@@ -3,11 +3,13 @@
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from tiled.client import from_context
 from tiled.client.constructors import Context
 from tiled.server.app import build_app_from_config
@@ -22,8 +24,10 @@ from nearedge.models import (
     Samples,
     Technique,
 )
-from nearedge.streaming.embedded import server_config
+from nearedge.streaming.catalog import connect, results_container
+from nearedge.streaming.embedded import embedded_server, server_config
 from nearedge.streaming.embedded_main import prepare
+from nearedge.streaming.results import Provenance, ResultWriter
 
 with warnings.catch_warnings():  # of starlette, about the httpx that Tiled brings along
     warnings.filterwarnings("ignore", "Using `httpx` with", DeprecationWarning)
@@ -144,3 +148,29 @@ def make_inversion() -> Callable[..., Inversion]:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def kept(
+    tmp_path_factory: pytest.TempPathFactory,
+    measurement: Measurement,
+    spectrum: NormalisedSpectrum,
+    make_inversion: Callable[..., Inversion],
+) -> Path:
+    """A folder like that of `nearedge demo --keep`, with the results of four scans."""
+    folder = tmp_path_factory.mktemp("kept")
+    with embedded_server(folder / "catalog") as server:
+        client = connect(server.uri, api_key=server.api_key)
+        writer = ResultWriter(results_container(client, "inversions"))
+        for scan in range(4):
+            by = Provenance(config="c0ffee", code="0.1.0", written=1.0 + scan)
+            run = replace(measurement.run, uid=f"run-{scan}", scan_id=scan)
+            context = {"press-pressure": 10.0 * scan}
+            measured = replace(measurement, run=run, time=1000.0 + scan, context=context)
+            inversion = make_inversion(cn=4 + scan / 2, bond=1.6 + scan / 20)
+            writer.write(f"k{scan}", measured, spectrum, inversion, provenance=by)
+        writer.close()
+        client.context.http_client.close()
+    settings = {"catalog": {"directory": str(folder / "catalog")}}
+    (folder / "profile.yaml").write_text(yaml.safe_dump(settings))
+    return folder

@@ -1,3 +1,4 @@
+import csv
 import io
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +18,14 @@ from nearedge.models import Inversion, NormalisedSpectrum, Samples, Technique
 from nearedge.streaming import tiled_formats
 from nearedge.streaming.answer import Answer, answer_of_result, answer_of_row
 from nearedge.streaming.catalog import results_container
-from nearedge.streaming.exporting import NoSuchResultError, find, form_of
+from nearedge.streaming.configuration import load_profile
+from nearedge.streaming.exporting import (
+    NoSuchResultError,
+    export_result,
+    export_trend,
+    find,
+    form_of,
+)
 from nearedge.streaming.exports import EXPORTS, FormatError, export_of
 from nearedge.streaming.history import History
 from nearedge.streaming.job import State
@@ -221,3 +229,14 @@ def test_the_latest_result_is_found_and_one_that_is_not_there_is_named(box: Any)
     assert find(history, results, "k1").run_uid == "run-1"
     with pytest.raises(NoSuchResultError, match="'k9'"):
         find(history, results, "k9")
+
+
+@pytest.mark.system
+def test_the_command_saves_the_latest_result_and_the_trend(kept: Path, tmp_path: Path) -> None:
+    profile = load_profile((str(kept / "profile.yaml"),), environ={})
+    told = export_result(profile, "latest", tmp_path / "POSCAR")
+    assert "scan 3, run run-3" in told
+    assert len(ase.io.read(tmp_path / "POSCAR", format="vasp")) >= 3
+    assert export_trend(profile, tmp_path / "trend.csv").endswith("4 spectra")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "trend.csv").read_text())))
+    assert [row["press-pressure"] for row in rows] == ["0.0", "10.0", "20.0", "30.0"]
