@@ -23,7 +23,7 @@ STATUSES = (500, 502, 503)
 
 
 class Troubled:
-    """An ASGI application that is slow, and whose calls fail: some before, some after their work."""
+    """An ASGI application that is slow and whose calls fail: some before, some after their work."""
 
     def __init__(self, app: Any, switch: Path) -> None:
         self._app, self._switch = app, switch
