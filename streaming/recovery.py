@@ -3,7 +3,6 @@
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,7 +20,9 @@ from nearedge.streaming.tiled_source import documents_of, ended, is_finished
 logger = logging.getLogger(__name__)
 
 LOOK_S = 2.0  # between two looks whether a run with gaps is finished in the catalog
-TRIES = 5  # of one run, before it counts as unreadable
+AT_ONCE = 10  # missed runs, between two looks for gaps: those hold up live spectra
+TRIES = 8  # of one missed run, before it counts as unreadable: about two hours
+LONGEST_DELAY_S = 3600.0  # between two of them
 LATE_S = 3600.0  # so much later than it ended may a run appear in the catalog
 DAY_S = 86400.0
 
@@ -40,6 +41,14 @@ class Archive:
 
     raw: Callable[[], Client]
     finished: Callable[[], Iterable[tuple[str, State]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """A run that the catalog has and could not give: how often it was tried, and when again."""
+
+    tries: int
+    again_at: float
 
 
 class MakeIntake(Protocol):
@@ -98,7 +107,7 @@ class Recovery:
         self._since = now() - settings.catch_up_days * DAY_S
         self._next_look = float("-inf")
         self._open_before: set[str] = set()
-        self._failures: Counter[str] = Counter()
+        self._unreadable: dict[str, Unreadable] = {}
         self._adopted = not ledger.is_new()
         self._stopping = threading.Event()
         self.primed = threading.Event()
@@ -117,7 +126,8 @@ class Recovery:
             raw = self._archive.raw()
             self._prime()
             self._fill_gaps(raw)
-            self._catch_up(raw)
+            if self._catch_up(raw):
+                return 0.0
         except Exception as e:  # the catalog is away, or refuses: live documents go on without it
             logger.warning("the catalog of raw runs cannot be read: %s: %s", type(e).__name__, e)
             self._metrics.retries.labels("recover").inc()
@@ -137,11 +147,9 @@ class Recovery:
         for uid, overdue in self._ledger.asked():
             if self._stopping.is_set():
                 return
-            if is_finished(raw, uid):
-                self._metrics.backfills.labels("complete").inc(
-                    self._take(raw, uid, priority=Priority.LIVE)
-                )
-            elif overdue:
+            if is_finished(raw, uid) and self._take(raw, uid, priority=Priority.LIVE):
+                self._metrics.backfills.labels("complete").inc()
+            elif overdue and not self._stopping.is_set():
                 self._give_up(uid)
 
     def _give_up_overdue(self) -> None:
@@ -160,24 +168,36 @@ class Recovery:
 
     # -- missed runs --------------------------------------------------------------------------
 
-    def _catch_up(self, raw: Client) -> None:
+    def _catch_up(self, raw: Client) -> bool:
+        """Read some of the missed runs; return whether there are more."""
         every_s = self._settings.catch_up_every_s
         if not every_s or self._clock() < self._next_look:
-            return
+            return False
         self._adopt()
         began = self._epoch + self._clock()
-        missed = self._ledger.unknown_runs(ended(raw, since=self._since))
         still_open = set(self._live.open_runs())
-        for uid in missed:
+        # the live documents of a run may be on their way: one look is left to them
+        wait = self._not_yet() | (still_open - self._open_before)
+        missed = self._ledger.unknown_runs([*self._unreadable, *ended(raw, since=self._since)])
+        due = [uid for uid in dict.fromkeys(missed) if uid not in wait]
+        for uid in due[:AT_ONCE]:
             if self._stopping.is_set():
-                return
-            # the live documents may be on their way: one look is left to them
-            if uid not in still_open - self._open_before:
-                logger.info("run %s was missed: it is read from the catalog", uid)
-                self._metrics.caught_up.inc(self._take(raw, uid, priority=Priority.CAUGHT_UP))
+                return False
+            logger.info("run %s was missed: it is read from the catalog", uid)
+            if self._take(raw, uid, priority=Priority.CAUGHT_UP):
+                self._metrics.caught_up.inc()
+                self._unreadable.pop(uid, None)
+        if len(due) > AT_ONCE:
+            return True
         self._open_before = still_open
         self._since = max(self._since, began - LATE_S)
         self._next_look = self._clock() + every_s
+        return False
+
+    def _not_yet(self) -> set[str]:
+        """Return the runs that could not be read, until they are to be tried again."""
+        now = self._clock()
+        return {uid for uid, one in self._unreadable.items() if one.again_at > now}
 
     def _adopt(self) -> None:
         """Fill a new ledger with what the catalog has."""
@@ -195,19 +215,24 @@ class Recovery:
                     return False
                 intake.feed(name, doc)
         except Exception as e:  # one run that cannot be read must not hold up the others
-            self._blame(uid, e)
+            self._note_unreadable(uid, e)
             return False
         self._live.drop(uid)
         intake.end()
         self._ledger.settle(uid)
         return True
 
-    def _blame(self, uid: str, error: Exception) -> None:
+    def _note_unreadable(self, uid: str, error: Exception) -> None:
+        """Have a run tried again later, less and less often, and in the end no more."""
         text = f"{type(error).__name__}: {error}"
-        self._failures[uid] += 1
+        extra = {"run_uid": uid}
         self._metrics.retries.labels("recover").inc()
-        logger.warning(
-            "run %s cannot be read from the catalog: %s", uid, text, extra={"run_uid": uid}
-        )
-        if self._failures[uid] >= TRIES:
+        logger.warning("run %s cannot be read from the catalog: %s", uid, text, extra=extra)
+        tries = 1 + (self._unreadable[uid].tries if uid in self._unreadable else 0)
+        if tries < TRIES:
+            delay_s = min(LONGEST_DELAY_S, self._settings.catch_up_every_s * 2.0**tries)
+            self._unreadable[uid] = Unreadable(tries=tries, again_at=self._clock() + delay_s)
+        else:
+            logger.error("run %s is given up after %d tries", uid, tries, extra=extra)
             self._ledger.settle(uid, error=text)
+            del self._unreadable[uid]

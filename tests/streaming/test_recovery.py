@@ -17,7 +17,7 @@ from nearedge.streaming.ledger import Ledger
 from nearedge.streaming.metrics import Metrics
 from nearedge.streaming.packing import unpack
 from nearedge.streaming.profile import Profile
-from nearedge.streaming.recovery import TRIES, Archive, Recovery
+from nearedge.streaming.recovery import AT_ONCE, TRIES, Archive, Recovery
 
 NOW = 1.7e9
 ENERGY = 1840.0 + np.linspace(-25.0, 60.0, 60)
@@ -218,11 +218,46 @@ def test_a_run_that_cannot_be_read_is_tried_again_and_then_left(
 
     store(bench.raw, scan("broken"))
     monkeypatch.setattr("nearedge.streaming.recovery.documents_of", broken)
-    for _ in range(TRIES + 1):
+    for tries in range(1, TRIES):
         bench.recovery.step()
-        clock.pass_(31)
-    assert bench.count("retries", stage="recover") == TRIES
+        assert bench.count("retries", stage="recover") == tries
+        clock.pass_(29)
+        bench.recovery.step()  # not yet
+        assert bench.count("retries", stage="recover") == tries
+        clock.pass_(3601)
+    assert bench.ledger.run_counts()["failed"] == 0
+    bench.recovery.step()
     assert bench.ledger.run_counts()["failed"] == 1
+    clock.pass_(86400)
+    bench.recovery.step()
+    assert bench.count("retries", stage="recover") == TRIES
+
+
+def test_a_run_that_can_be_read_again_is_taken_however_late(
+    bench: Bench, clock: Clock, monkeypatch
+) -> None:
+    store(bench.raw, scan("hidden"))
+    with monkeypatch.context() as trouble:
+        trouble.setattr("nearedge.streaming.recovery.documents_of", lambda raw, uid: 1 / 0)
+        bench.recovery.step()
+        clock.pass_(4 * 3600)  # by now the query does not find it any more
+        bench.recovery.step()
+    clock.pass_(3601)
+    bench.recovery.step()
+    assert bench.job("hidden").state is State.QUEUED
+
+
+def test_many_missed_runs_do_not_hold_up_a_gap(bench: Bench, clock: Clock) -> None:
+    for n in range(AT_ONCE + 2):
+        store(bench.raw, scan(f"missed-{n:02}"))
+    assert bench.recovery.step() == 0.0  # at once, but gaps come first
+    assert bench.count("caught_up_runs") == AT_ONCE
+    docs, heard = gappy("gappy")
+    bench.hear(heard)
+    store(bench.raw, docs)
+    bench.recovery.step()
+    assert bench.count("backfills", outcome="complete") == 1
+    assert bench.count("caught_up_runs") == AT_ONCE + 2
 
 
 def test_a_stop_ends_it_before_the_next_run(bench: Bench) -> None:
@@ -252,6 +287,20 @@ def test_a_spectrum_with_a_gap_waits_and_comes_whole(bench: Bench) -> None:
     assert (bench.job("gappy").state, bench.flags("gappy")) == (State.QUEUED, ())
     assert bench.job("gappy").priority is Priority.LIVE
     assert bench.count("backfills", outcome="complete") == 1
+
+
+def test_a_gap_whose_run_cannot_be_read_is_said_in_time(
+    bench: Bench, clock: Clock, monkeypatch
+) -> None:
+    docs, heard = gappy("gappy")
+    store(bench.raw, docs)
+    bench.hear(heard)
+    monkeypatch.setattr("nearedge.streaming.recovery.documents_of", lambda raw, uid: 1 / 0)
+    bench.recovery.step()
+    assert bench.job("gappy").state is State.HELD
+    clock.pass_(61)
+    bench.recovery.step()
+    assert bench.job("gappy").state is State.QUEUED
 
 
 @pytest.mark.parametrize("away", [False, True])
