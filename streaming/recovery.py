@@ -43,6 +43,10 @@ class Archive:
     finished: Callable[[], Iterable[tuple[str, State]]]
 
 
+class UnreadableError(RuntimeError):
+    """A run that the catalog has and cannot give."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
     """A run that the catalog has and could not give: how often it was tried, and when again."""
@@ -147,10 +151,16 @@ class Recovery:
         for uid, overdue in self._ledger.asked():
             if self._stopping.is_set():
                 return
-            if is_finished(raw, uid) and self._take(raw, uid, priority=Priority.LIVE):
+            if self._filled(raw, uid):
                 self._metrics.backfills.labels("complete").inc()
             elif overdue and not self._stopping.is_set():
                 self._give_up(uid)
+
+    def _filled(self, raw: Client, uid: str) -> bool:
+        try:
+            return is_finished(raw, uid) and self._take(raw, uid, priority=Priority.LIVE)
+        except UnreadableError:  # at the next look, until its time is over
+            return False
 
     def _give_up_overdue(self) -> None:
         for uid, overdue in self._ledger.asked():
@@ -183,10 +193,7 @@ class Recovery:
         for uid in due[:AT_ONCE]:
             if self._stopping.is_set():
                 return False
-            logger.info("run %s was missed: it is read from the catalog", uid)
-            if self._take(raw, uid, priority=Priority.CAUGHT_UP):
-                self._metrics.caught_up.inc()
-                self._unreadable.pop(uid, None)
+            self._catch_up_with(raw, uid)
         if len(due) > AT_ONCE:
             return True
         self._open_before = still_open
@@ -194,10 +201,30 @@ class Recovery:
         self._next_look = self._clock() + every_s
         return False
 
+    def _catch_up_with(self, raw: Client, uid: str) -> None:
+        logger.info("run %s was missed: it is read from the catalog", uid)
+        try:
+            if self._take(raw, uid, priority=Priority.CAUGHT_UP):
+                self._metrics.caught_up.inc()
+                self._unreadable.pop(uid, None)
+        except UnreadableError as e:
+            self._postpone(uid, str(e))
+
     def _not_yet(self) -> set[str]:
         """Return the runs that could not be read, until they are to be tried again."""
         now = self._clock()
         return {uid for uid, one in self._unreadable.items() if one.again_at > now}
+
+    def _postpone(self, uid: str, error: str) -> None:
+        """Have a run tried again later, less and less often, and in the end no more."""
+        tries = 1 + (self._unreadable[uid].tries if uid in self._unreadable else 0)
+        if tries < TRIES:
+            delay_s = min(LONGEST_DELAY_S, self._settings.catch_up_every_s * 2.0**tries)
+            self._unreadable[uid] = Unreadable(tries=tries, again_at=self._clock() + delay_s)
+        else:
+            logger.error("run %s: given up after %d tries", uid, tries, extra={"run_uid": uid})
+            self._ledger.settle(uid, error=error)
+            del self._unreadable[uid]
 
     def _adopt(self) -> None:
         """Fill a new ledger with what the catalog has."""
@@ -207,7 +234,7 @@ class Recovery:
             self._adopted = True
 
     def _take(self, raw: Client, uid: str, *, priority: Priority) -> bool:
-        """Feed one run to an intake of its own; return whether all of it was read."""
+        """Feed one run to an intake of its own; return whether there was time for all of it."""
         intake = self._make_intake(priority=priority)
         try:
             for name, doc in documents_of(raw, uid):
@@ -215,24 +242,13 @@ class Recovery:
                     return False
                 intake.feed(name, doc)
         except Exception as e:  # one run that cannot be read must not hold up the others
-            self._note_unreadable(uid, e)
-            return False
+            text = f"{type(e).__name__}: {e}"
+            self._metrics.retries.labels("recover").inc()
+            logger.warning(
+                "run %s cannot be read from the catalog: %s", uid, text, extra={"run_uid": uid}
+            )
+            raise UnreadableError(text) from e
         self._live.drop(uid)
         intake.end()
         self._ledger.settle(uid)
         return True
-
-    def _note_unreadable(self, uid: str, error: Exception) -> None:
-        """Have a run tried again later, less and less often, and in the end no more."""
-        text = f"{type(error).__name__}: {error}"
-        extra = {"run_uid": uid}
-        self._metrics.retries.labels("recover").inc()
-        logger.warning("run %s cannot be read from the catalog: %s", uid, text, extra=extra)
-        tries = 1 + (self._unreadable[uid].tries if uid in self._unreadable else 0)
-        if tries < TRIES:
-            delay_s = min(LONGEST_DELAY_S, self._settings.catch_up_every_s * 2.0**tries)
-            self._unreadable[uid] = Unreadable(tries=tries, again_at=self._clock() + delay_s)
-        else:
-            logger.error("run %s is given up after %d tries", uid, tries, extra=extra)
-            self._ledger.settle(uid, error=text)
-            del self._unreadable[uid]
