@@ -409,16 +409,17 @@ def ledger_lost(base: Base) -> Ending:
     with stand_for(base, "ledger-lost") as stand:
         stand.start()
         many = runs(20)
-        store(stand, many[:15])
+        store(stand, many[:10])
         send(stand, many[:10])
         wait_until("ten results", lambda: stand.ended() >= 10, timeout_s=120)
         stand.stop()
         for file in stand.folder.glob("ledger.sqlite*"):
             file.unlink()
+        store(stand, many[10:15])
         stand.sent.update(map(uid_of, many[10:15]))
         stand.start()
         send(stand, many[15:])
-        audit = stand.settle(timeout_s=SETTLE_S, nameless=10)
+        audit = stand.settle(timeout_s=SETTLE_S)
         return Ending(audit=audit, struck="10 results known again, 5 runs missed")
 
 

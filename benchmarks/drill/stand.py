@@ -291,39 +291,31 @@ class Stand:
 
     # -- the end ------------------------------------------------------------------------------
 
-    def settle(self, *, timeout_s: float, nameless: int = 0) -> Audit:
+    def settle(self, *, timeout_s: float) -> Audit:
         """Wait until everything that was sent has come to its end, stop, and count.
 
         What does not end in time is counted as it is.
-
-        Parameters
-        ----------
-        timeout_s
-            Time for all of it.
-        nameless
-            Spectra of which a ledger that was lost knows the key and not the run.
         """
         self.stored()
         try:
-            wait_until("the end", lambda: self._is_settled(nameless), timeout_s=timeout_s)
+            wait_until("the end", self._is_settled, timeout_s=timeout_s)
         except TimeoutError as e:
             print(f"  {self.name}: {e}; the ledger has {self.states()}", flush=True)
         alive = self.service is not None and self.service.alive
         self.stop()
         return audit(self.results, self.sent, alive=alive, stops=self.stops)
 
-    def _is_settled(self, nameless: int) -> bool:
+    def _is_settled(self) -> bool:
         marks = ", ".join(f"'{uid}'" for uid in self.sent)
+        # of what a new ledger has learned from the catalog it knows the key, not the run
         done = self.query(
-            "SELECT COUNT(DISTINCT run_uid) FROM spectra "
-            f"WHERE state IN ('complete', 'rejected') AND run_uid IN ({marks})"
+            "SELECT COUNT(DISTINCT CASE run_uid WHEN '' THEN key ELSE run_uid END) FROM spectra "
+            f"WHERE state IN ('complete', 'rejected') AND run_uid IN ('', {marks})"
         )
         unsettled = self.query(
             "SELECT COUNT(*) FROM spectra WHERE state NOT IN ('complete', 'rejected', 'failed')"
         )
-        return bool(
-            done and unsettled and done[0][0] >= len(self.sent) - nameless and unsettled[0][0] == 0
-        )
+        return bool(done and unsettled and done[0][0] >= len(self.sent) and unsettled[0][0] == 0)
 
     def close(self) -> None:
         """End what still runs."""
