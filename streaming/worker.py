@@ -300,8 +300,8 @@ def serve(pipe: Connection, beat: Any, settings: profile.Worker, load: Load) -> 
         logger.exception("cannot load the model %s", settings.model)
         pipe.send_bytes(pack({"error": _describe(e)}))
         return
-    pipe.send_bytes(pack({"ready": True}))
     try:
+        pipe.send_bytes(pack({"ready": True}))
         while True:
             pipe.send_bytes(pack(_answer(inverter, unpack(pipe.recv_bytes()))))
     except (EOFError, BrokenPipeError, ConnectionResetError):

@@ -1,16 +1,18 @@
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from nearedge.models import NormalisedSpectrum, Quality, Technique
 from nearedge.streaming import profile
-from nearedge.streaming.worker import Worker, WorkerDied, WorkerError, WorkerUnavailable
+from nearedge.streaming.worker import Worker, WorkerDied, WorkerError, WorkerUnavailable, serve
 
 # A model that behaves as the absorber's name says: the worker's process imports it by name.
 BAD_MODELS = """
@@ -174,6 +176,16 @@ def test_closing_ends_a_batch_at_once(worker):
     worker.close()
     thread.join(10.0)
     assert caught == ["the worker was closed"]
+
+
+def test_a_process_that_is_let_go_while_it_loads_ends_quietly(monkeypatch):
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    ours, theirs = multiprocessing.Pipe()
+    ours.close()
+    loaded = []
+    serve(theirs, SimpleNamespace(value=0.0), profile.Worker(), loaded.append)
+    assert len(loaded) == 1
+    theirs.close()
 
 
 def test_the_process_ends_with_its_service(bad_models, tmp_path):
