@@ -121,17 +121,6 @@ def opened_box(profile: Profile) -> Iterator[Client]:
             box.context.http_client.close()
 
 
-@contextmanager
-def opened_box(profile: Profile) -> Iterator[Client]:
-    """Yield the container of a profile's results; its connection ends with the block."""
-    with connected(profile) as server:
-        box = results_box(profile, server)
-        try:
-            yield box
-        finally:
-            box.context.http_client.close()
-
-
 def archive_of(profile: Profile, server: Server) -> Archive:
     """Return the runs and results on a server; it connects when it is first asked."""
     return Archive(
