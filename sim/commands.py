@@ -1,5 +1,6 @@
 """The commands of the simulator: demo and simulate."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,8 @@ Keep = Annotated[
     Path | None,
     typer.Option(help="Keep catalog, ledger, a profile for replay and a picture in this folder."),
 ]
+
+PLAIN_WIDTH = 120  # columns of the summary where there is no terminal
 
 
 def demo(
@@ -52,7 +55,7 @@ def run_and_report(profile: "Profile", directory: Path, *, kept: bool, stay: boo
 
     from nearedge.sim.demo import keep_files, print_report, run_demo
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     report = run_demo(profile, directory, console, stay=stay)
     print_report(report, console)
     if kept:
