@@ -21,12 +21,21 @@ export class Chart {
     Object.assign(this.labels, labels);
     const drawn = lines.filter((line) => line.x && line.x.length > 1);
     if (!drawn.length) return this.clear();
+    this.describe(drawn);
     const data = uPlot.join(drawn.map((line) => [line.x, line.y]));
     const shape = JSON.stringify([this.labels, drawn.map(({ x, y, ...style }) => style)]);
     if (this.plot && shape === this.shape) return this.plot.setData(data);
     this.clear();
     this.shape = shape;
     this.plot = new uPlot(this.options(drawn), data, this.element);
+  }
+
+  // For those who do not see it.
+  describe(lines) {
+    const { xLabel, yLabel } = this.labels;
+    const names = lines.map((line) => `${line.label}, ${line.x.length} points`).join("; ");
+    this.element.setAttribute("role", "img");
+    this.element.setAttribute("aria-label", `${yLabel ?? "value"} against ${xLabel}: ${names}`);
   }
 
   clear() {

@@ -21,6 +21,8 @@ export class Cluster {
 
   set(view) {
     this.view = view;
+    this.stage.setAttribute("role", "img");
+    this.stage.setAttribute("aria-label", view ? `${view.samples} clusters around ${view.absorber}; the table of neighbours has the numbers` : "no clusters");
     this.draw();
   }
 
