@@ -56,7 +56,7 @@ class Bus:
         self.address: str | None = None
         self._prefix = settings.prefix.encode()
         self._lock = threading.Lock()  # a socket is for one thread at a time
-        self._socket: zmq.Socket | None = None
+        self._socket: zmq.Socket[bytes] | None = None
         self._doorman: ThreadAuthenticator | None = None
         self._context = zmq.Context()
         if settings.address is not None:
@@ -83,9 +83,9 @@ class Bus:
                 f"cannot publish at bus.address {address}: {e}; another nearedge may run: set it "
                 "to another host:port, to port 0 for any that is free, or to null"
             ) from e
-        self.address = self._socket.last_endpoint.decode().removeprefix("tcp://")
+        self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT).removeprefix("tcp://")
 
-    def _lock_door(self, socket: zmq.Socket, curve: profile.BusKeys) -> None:
+    def _lock_door(self, socket: zmq.Socket[bytes], curve: profile.BusKeys) -> None:
         secret, clients = server_secret(curve), Path(curve.clients).expanduser()
         if not any(clients.glob("*.key")):
             raise BusError(
@@ -137,7 +137,7 @@ class Bus:
 def vitals(service: Service) -> dict[str, str | bool | float]:
     """Return how a service is, in a few numbers."""
     checks = service.checks()
-    ready = {
+    ready: dict[str, str | bool | float] = {
         "ready": not any(checks.values()),
         "problem": "; ".join(text for text in checks.values() if text),
     }

@@ -34,7 +34,9 @@ class Connection(Protocol):
 class Restarts(Protocol):
     """What counts how often its process or connection was replaced; -1 before the first."""
 
-    restarts: int
+    @property
+    def restarts(self) -> int:
+        """So many."""
 
 
 class Metrics:
@@ -111,8 +113,8 @@ class LedgerCollector(Collector):
             states.add_metric([state], n)
         yield states
         runs = GaugeMetricFamily("nearedge_runs", "runs by state", labels=["state"])
-        for state, n in self._ledger.run_counts().items():
-            runs.add_metric([state], n)
+        for name, n in self._ledger.run_counts().items():
+            runs.add_metric([name], n)
         yield runs
         age = self._ledger.oldest_age_s() or 0.0
         yield GaugeMetricFamily("nearedge_oldest_seconds", "age of the oldest open one", age)

@@ -16,6 +16,7 @@ Documents = list[tuple[str, dict[str, Any]]]
 
 PARTIAL = "partial"
 """Status of the answer to a scan that still runs: never a result, and soon replaced."""
+PARTS = ("mean", "lo", "hi")
 UNITS = {"bond": "angstrom", "angle": "degree", "bridge": ""}
 TYPES = {str: "string", bool: "boolean", int: "integer"}
 
@@ -89,9 +90,6 @@ def _figures(inversion: Inversion | None) -> dict[str, Any]:
         if interval is not None:
             numbers |= {f"{name}_{part}": float(getattr(interval, part)) for part in PARTS}
     return numbers
-
-
-PARTS = ("mean", "lo", "hi")
 
 
 def _run_of_one_event(

@@ -127,7 +127,9 @@ class Service:
             )
         else:
             self._intake = make_intake(
-                live=False, recall=dark_runs and dark_runs.recall, priority=Priority.CAUGHT_UP
+                live=False,
+                recall=None if dark_runs is None else dark_runs.recall,
+                priority=Priority.CAUGHT_UP,
             )
         self._recovery = None
         if live and archive is not None and dark_runs is not None:
