@@ -15,9 +15,8 @@ from zmq.auth.thread import ThreadAuthenticator
 from nearedge.callbacks.measurement import Measurement
 from nearedge.models import Inversion, NormalisedSpectrum, Rejected
 from nearedge.streaming import profile
-from nearedge.streaming.curve import server_secret
+from nearedge.streaming.curve import bus_exposure, server_secret
 from nearedge.streaming.loop import Loop
-from nearedge.streaming.loopback import is_loopback
 from nearedge.streaming.notices import Documents, heartbeat, partial_notice, row_notice
 from nearedge.streaming.row import Row
 from nearedge.streaming.service import Service
@@ -67,11 +66,8 @@ class Bus:
                 raise
 
     def _open(self, settings: profile.Bus, address: str) -> None:
-        if settings.curve is None and not is_loopback(address):
-            raise BusError(
-                f"bus.address {address} is not on the loopback, and whoever reaches it would read "
-                "the answers: set bus.curve to the keys of those who may"
-            )
+        if problem := bus_exposure(settings):
+            raise BusError(problem)
         self._socket = self._context.socket(zmq.PUB)
         self._socket.linger = 0
         if settings.curve is not None:

@@ -111,3 +111,13 @@ def exposure(source: profile.ZmqSource) -> str | None:
         "between could make up documents: set source.curve to the keys of an encrypted proxy, or "
         "source.trust_network to true"
     )
+
+
+def bus_exposure(bus: profile.Bus) -> str | None:
+    """Return what is wrong with publishing at an address; None when nothing is."""
+    if bus.address is None or bus.curve is not None or is_loopback(bus.address):
+        return None
+    return (
+        f"bus.address {bus.address} is not on the loopback, and whoever reaches it would read the "
+        "answers: set bus.curve to the keys of those who may"
+    )

@@ -63,6 +63,8 @@ class Intake:
 
     Attributes
     ----------
+    darks
+        The dark runs seen so far.
     problem
         Why the ledger takes no spectra now, or None.
     """
@@ -87,7 +89,7 @@ class Intake:
         self._instrument, self._ledger, self._metrics = instrument, ledger, metrics
         self._key, self._supports, self._live = key, supports, live
         self._on_submit, self._on_partial, self._on_gap = on_submit, on_partial, on_gap
-        self._darks, self._recall = Darks() if darks is None else darks, recall
+        self.darks, self._recall = Darks() if darks is None else darks, recall
         self._priority, self._hold_s = priority, hold_s
         self.problem: str | None = None
         self._suspects: set[str] = set()
@@ -98,7 +100,7 @@ class Intake:
             on_gap=self.note_gap,
             on_discard=self.note_discard,
             on_end=self.note_end,
-            darks=self._darks,
+            darks=self.darks,
         )
 
     def feed(self, name: str, doc: Mapping[str, Any]) -> None:
@@ -108,7 +110,7 @@ class Intake:
         """
         self._metrics.documents.labels(name).inc()
         if name == "start" and self._recall is not None:
-            self._recall(doc, self._darks)
+            self._recall(doc, self.darks)
         with self._surviving(name, doc):
             self._assembler(name, doc)
 

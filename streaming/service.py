@@ -23,6 +23,7 @@ from nearedge.streaming.loop import Loop
 from nearedge.streaming.metrics import Metrics
 from nearedge.streaming.prepare import Supports
 from nearedge.streaming.profile import Profile
+from nearedge.streaming.profile import Worker as WorkerSettings
 from nearedge.streaming.recovery import Archive, Recovery
 from nearedge.streaming.row import Row
 from nearedge.streaming.source import Source
@@ -106,60 +107,64 @@ class Service:
         self._open: set[str] = set()
         self._source_ended = self._stopping = False
         self._settings, self._live = profile.service, live
-        darks = KeptDarks(ledger) if live else Darks()
-        dark_runs = None if archive is None else DarkRuns(archive.raw, profile.instrument)
-        make_intake = partial(
-            Intake,
-            profile.instrument,
-            ledger=ledger,
-            metrics=self.metrics,
-            key=key,
-            supports=supports,
-            on_submit=self._on_submit,
-            darks=darks,
-        )
-        if live:
-            self._intake = make_intake(
-                live=True,
-                on_partial=self._on_partial if partial_listeners else None,
-                hold_s=0.0 if archive is None else self._settings.backfill_wait_s,
-                on_gap=self.look_soon,
-            )
-        else:
-            self._intake = make_intake(
-                live=False,
-                recall=None if dark_runs is None else dark_runs.recall,
-                priority=Priority.CAUGHT_UP,
-            )
-        self._recovery = None
-        if live and archive is not None and dark_runs is not None:
-            self._recovery = Recovery(
-                settings=self._settings,
-                live=self._intake,
-                make_intake=partial(make_intake, live=False, recall=dark_runs.recall),
+        self._intake, self._recovery = self._intakes(
+            partial(
+                Intake,
+                profile.instrument,
                 ledger=ledger,
                 metrics=self.metrics,
-                archive=archive,
-                dark_runs=dark_runs,
-                darks=darks,
-            )
+                key=key,
+                supports=supports,
+                on_submit=self._on_submit,
+                darks=KeptDarks(ledger) if live else Darks(),
+            ),
+            archive,
+            dark_runs=None if archive is None else DarkRuns(archive.raw, profile.instrument),
+        )
         self._tender = self._loop("tend", self._tend)
         writing = Writing(ledger=ledger, metrics=self.metrics, put=put, on_row=self._publish)
         self._writer = self._loop("writer", writing.step)
-        self._dispatches = [
-            Dispatch(
-                ledger=ledger,
-                worker=member,
-                settings=profile.worker,
-                metrics=self.metrics,
-                on_answer=self._writer.ring,
-                on_failed=self._on_failed,
-                on_partial=self._publish_partial,
-            )
-            for member in (worker.members if isinstance(worker, Crew) else (worker,))
-        ]
+        members = worker.members if isinstance(worker, Crew) else (worker,)
+        self._dispatches = [self._dispatch_to(member, profile.worker) for member in members]
         self._dispatchers = [self._loop("dispatch", one.step) for one in self._dispatches]
         self._reader = threading.Thread(target=self._read, name="nearedge-ingest", daemon=True)
+
+    def _intakes(
+        self, make: "partial[Intake]", archive: Archive | None, *, dark_runs: DarkRuns | None
+    ) -> tuple[Intake, Recovery | None]:
+        """Return what takes the source's documents, and what fetches those that it lacked."""
+        recall = None if dark_runs is None else dark_runs.recall
+        if not self._live:
+            return make(live=False, recall=recall, priority=Priority.CAUGHT_UP), None
+        intake = make(
+            live=True,
+            on_partial=self._on_partial if self._partial_listeners else None,
+            hold_s=0.0 if archive is None else self._settings.backfill_wait_s,
+            on_gap=self.look_soon,
+        )
+        if archive is None or dark_runs is None:
+            return intake, None
+        return intake, Recovery(
+            settings=self._settings,
+            live=intake,
+            make_intake=partial(make, live=False, recall=recall),
+            ledger=self.ledger,
+            metrics=self.metrics,
+            archive=archive,
+            dark_runs=dark_runs,
+            darks=intake.darks,
+        )
+
+    def _dispatch_to(self, worker: Worker | DaskWorker, settings: WorkerSettings) -> Dispatch:
+        return Dispatch(
+            ledger=self.ledger,
+            worker=worker,
+            settings=settings,
+            metrics=self.metrics,
+            on_answer=self._writer.ring,
+            on_failed=self._on_failed,
+            on_partial=self._publish_partial,
+        )
 
     def _loop(self, name: str, step: Callable[[], float | None]) -> Loop:
         return Loop(name, step, on_error=lambda name: self.metrics.errors.labels(name).inc())

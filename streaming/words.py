@@ -22,6 +22,7 @@ def sentences(profile: Profile) -> list[str]:
         f"{profile.worker.samples} samples each, {profile.worker.quality.value} quality",
         f"writes to {profile.catalog.uri or 'an embedded Tiled server'}, raw runs in "
         f"{profile.catalog.raw!r}, results in {profile.catalog.results!r}",
+        _publication(profile),
         f"has the settings digest {profile.digest()}",
     ]
 
@@ -100,9 +101,14 @@ def _unmatched_technique(instrument: Instrument) -> Iterator[str]:
 
 
 def _exposed(profile: Profile) -> Iterator[str]:
-    from nearedge.streaming.curve import exposure  # 0MQ is not needed to check other settings
+    from nearedge.streaming.curve import (
+        bus_exposure,
+        exposure,
+    )  # 0MQ is not needed to check other settings
 
     if problem := exposure(profile.source):
+        yield problem
+    if problem := bus_exposure(profile.bus):
         yield problem
     try:
         refuse_secret_in(profile.catalog.uri)
@@ -113,6 +119,14 @@ def _exposed(profile: Profile) -> Iterator[str]:
 def _prefix(profile: Profile) -> str:
     prefix = profile.source.prefix
     return f"only those with prefix {prefix!r}" if prefix else "those without a prefix"
+
+
+def _publication(profile: Profile) -> str:
+    bus = profile.bus
+    if bus.address is None:
+        return "publishes no answers: bus.address is null"
+    readers = "those with a key" if bus.curve else "whoever is on this machine"
+    return f"publishes answers at {bus.address}, prefix {bus.prefix!r}, for {readers}"
 
 
 def _signal(instrument: Instrument) -> str:

@@ -23,7 +23,9 @@ from nearedge.streaming.job import State
 from nearedge.streaming.ledger import Ledger
 from nearedge.streaming.metrics import Metrics
 from nearedge.streaming.notices import heartbeat, partial_notice, row_notice
+from nearedge.streaming.profile import Profile
 from nearedge.streaming.row import Row
+from nearedge.streaming.words import inconsistencies, sentences
 
 
 @pytest.fixture
@@ -154,6 +156,18 @@ def test_a_port_that_is_taken_is_told(bus):
 def test_beyond_the_loopback_keys_are_needed():
     with pytest.raises(BusError, match=r"bus\.curve"):
         Bus(profile.Bus(address="0.0.0.0:0"))
+    everywhere = Profile(bus=profile.Bus(address="0.0.0.0:5579"))
+    assert any("bus.curve" in sentence for sentence in inconsistencies(everywhere))
+
+
+def test_a_profile_says_who_may_listen():
+    keys = profile.BusKeys(secret_key="s", clients="c")
+    for bus, says in (
+        (profile.Bus(), "at 127.0.0.1:5579, prefix 'nearedge', for whoever is on this machine"),
+        (profile.Bus(address="0.0.0.0:5579", curve=keys), "for those with a key"),
+        (profile.Bus(address=None), "publishes no answers"),
+    ):
+        assert any(says in sentence for sentence in sentences(Profile(bus=bus)))
 
 
 @pytest.fixture(scope="module")
