@@ -70,7 +70,7 @@ def simulate(
     scans: Scans = None,
     cif: Annotated[
         Path | None,
-        typer.Option(help="Measure this structure (CIF) instead of silica; needs nearedge[feff]."),
+        typer.Option(help="Measure this structure (CIF) instead of silica; needs the extra feff."),
     ] = None,
     site: Annotated[
         int, typer.Option(min=0, help="Which of its inequivalent absorbing atoms, from 0.")
