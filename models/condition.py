@@ -1,17 +1,26 @@
-"""What the model reads of a spectrum: values on a fixed grid from e0, and where they are known."""
+"""What the model reads of a spectrum: values on a fixed grid, and where they are known.
+
+The grid counts from where the edge is half way up. That place moves smoothly with the spectrum; e0,
+the steepest place, jumps from one rise to another where an edge has several.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 
 from nearedge.models.spectrum import Array, NormalisedSpectrum, freeze_arrays
 
-#: First, last and step of the grid that the shipped model reads, eV from e0.
+#: First, last and step of the grid that the shipped model reads, eV from half height.
 GRID = (-10.0, 60.0, 0.5)
 #: Values are clipped to this range: a glitch must not drown everything else.
 LIMITS = (-1.0, 8.0)
+#: Where half height is looked for, eV from e0, in what steps, and how smoothed (FWHM).
+_SEARCH, _FINE, _SMOOTH = (-15.0, 30.0), 0.05, 0.4
+#: The edge is surely passed where the spectrum is this high.
+_PASSED = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -24,10 +33,13 @@ class Condition:
         (g,) normalised absorption, 0 where it was not measured.
     mask
         (g,) 1 where it was measured, 0 elsewhere.
+    origin
+        Where the grid counts from, eV from e0.
     """
 
     values: NDArray[np.float32]
     mask: NDArray[np.float32]
+    origin: float = 0.0
 
     def __post_init__(self) -> None:
         freeze_arrays(self)
@@ -40,7 +52,7 @@ class Condition:
 
 
 def grid_of(span: Sequence[float]) -> Array:
-    """Energies from ``span``: first, last and step, eV from e0."""
+    """Energies from ``span``: first, last and step, eV from half height."""
     first, last, step = span
     return first + step * np.arange(round((last - first) / step) + 1)
 
@@ -59,6 +71,31 @@ def _bin_mean(x: Array, y: Array, *, grid: Array) -> Array:
     return np.where(count > 2, total / np.maximum(count, 1), np.interp(grid, x, y))
 
 
+def half_way(energy: Array, flat: Array) -> float:
+    """Where a normalised spectrum last is below one half before it is surely past its edge.
+
+    Parameters
+    ----------
+    energy, flat
+        (n,) eV from e0, and what rises from 0 to 1 there.
+
+    Returns
+    -------
+        eV from e0; 0, e0 itself, where the spectrum never rises through one half.
+    """
+    fine = np.arange(max(energy[0], _SEARCH[0]), min(energy[-1], _SEARCH[1]), _FINE)
+    if not len(fine):
+        return 0.0
+    smooth = gaussian_filter1d(np.interp(fine, energy, flat), _SMOOTH / 2.355 / _FINE)
+    passed = int((smooth >= _PASSED).argmax()) if smooth.max() >= _PASSED else len(smooth) - 1
+    below = np.flatnonzero(smooth[:passed] < 0.5)
+    if not len(below) or smooth[below[-1] + 1] < 0.5:
+        return 0.0
+    k = int(below[-1])
+    share = (0.5 - smooth[k]) / (smooth[k + 1] - smooth[k])
+    return float(fine[k] + share * _FINE)
+
+
 def condition(
     spectrum: NormalisedSpectrum, *, span: Sequence[float] = GRID, shift: float = 0.0
 ) -> Condition:
@@ -72,9 +109,9 @@ def condition(
     spectrum
         As `normalise_xanes` or `normalise_eels` give it.
     span
-        First, last and step of the grid, eV from e0.
+        First, last and step of the grid, eV from half height.
     shift
-        eV added to the energies: the error of e0 that training imitates.
+        eV added to the energies: the error of the origin that training imitates.
 
     Raises
     ------
@@ -82,14 +119,18 @@ def condition(
         If none of the grid was measured.
     """
     grid = grid_of(span)
-    relative = spectrum.energy - spectrum.e0 + shift
-    good = np.isfinite(spectrum.flat) & np.isfinite(relative)
-    relative, flat = relative[good], spectrum.flat[good]
+    good = np.isfinite(spectrum.flat) & np.isfinite(spectrum.energy)
+    from_e0, flat = spectrum.energy[good] - spectrum.e0, spectrum.flat[good]
+    origin = half_way(from_e0, flat) if flat.size else 0.0
+    relative = from_e0 - origin + shift
     if not relative.size or relative[0] > grid[-1] or relative[-1] < grid[0]:
         raise ValueError(
-            f"no point between {grid[0]:g} and {grid[-1]:g} eV from e0; the model reads no others"
+            f"no point between {grid[0]:g} and {grid[-1]:g} eV from the edge's half height; "
+            "the model reads no others"
         )
     slack = span[2] / 2
     mask = (grid >= relative[0] - slack) & (grid <= relative[-1] + slack)
     values = np.where(mask, np.clip(_bin_mean(relative, flat, grid=grid), *LIMITS), 0.0)
-    return Condition(values=values.astype(np.float32), mask=mask.astype(np.float32))
+    return Condition(
+        values=values.astype(np.float32), mask=mask.astype(np.float32), origin=origin - shift
+    )

@@ -78,7 +78,7 @@ class Recipe(Section):
     species: tuple[str, ...] = Field(default=("O", "Si"), description="neighbours' vocabulary")
     atoms: int = Field(default=24, ge=1, description="neighbours per cluster")
     grid: tuple[float, float, float] = Field(
-        default=(-10.0, 60.0, 0.5), description="energies that the model reads, eV from e0"
+        default=(-10.0, 60.0, 0.5), description="energies that the model reads, eV from half height"
     )
     views: int = Field(
         default=33, ge=1, description="views of each spectrum, the clean one included"

@@ -1,11 +1,9 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nearedge.models.condition import GRID, LIMITS, condition, grid_of
+from nearedge.models.condition import GRID, LIMITS, condition, grid_of, half_way
 from nearedge.models.spectrum import NormalisedSpectrum, Technique
 
 
@@ -66,9 +64,28 @@ def test_a_later_part_does_not_change_an_earlier_one():
 def test_shift_moves_the_spectrum():
     x = np.arange(-20.0, 65.0, 0.25)
     spectrum = make(1840 + x, edge_shape(x))
-    moved = condition(spectrum, shift=1.0)
-    later = condition(replace(spectrum, e0=1839.0))
-    assert np.array_equal(moved.values, later.values)
+    here, moved = condition(spectrum), condition(spectrum, shift=1.0)
+    assert np.allclose(moved.values[2:], here.values[:-2], atol=1e-6)
+    assert moved.origin == pytest.approx(here.origin - 1)
+
+
+def test_the_grid_does_not_depend_on_where_e0_was_found():
+    x = np.arange(-20.0, 65.0, 0.25)
+    here, there = (condition(make(1840 + x, edge_shape(x), e0=e0)) for e0 in (1840.0, 1841.7))
+    assert np.allclose(here.values, there.values, atol=0.01)
+    assert 1840 + here.origin == pytest.approx(1841.7 + there.origin, abs=0.01)
+
+
+def test_half_way_is_the_last_rise_before_the_edge_is_passed():
+    x = np.arange(-20.0, 65.0, 0.1)
+    bump = 0.6 * np.exp(-(((x + 8) / 0.8) ** 2))
+    assert half_way(x, 0.5 + np.arctan(4 * (x - 2)) / np.pi + bump) == pytest.approx(2, abs=0.1)
+
+
+def test_half_way_is_e0_where_nothing_rises():
+    x = np.arange(-20.0, 65.0, 0.1)
+    assert half_way(x, np.zeros_like(x)) == 0
+    assert half_way(x, np.ones_like(x)) == 0
 
 
 def test_glitches_are_clipped():
