@@ -1,6 +1,7 @@
 """What a trained model still needs before it can be believed: numbers from held-out families."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations_with_replacement
 from typing import Any
 
@@ -9,13 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nearedge.models import geometry
 from nearedge.models.conditions import Case, InputCondition, cases
 from nearedge.models.dataset import Site
 from nearedge.models.descriptors import Expectation, join
 from nearedge.models.diffusion import KIND_SCALE
 from nearedge.models.estimate import fit_calibration
 from nearedge.models.inversion import Inversion
-from nearedge.models.inverter import Inverter, head_probabilities
+from nearedge.models.inverter import Inverter, head_probabilities, reweighted
 from nearedge.models.metrics import answer_of, score, summarise, truth_of
 from nearedge.models.spectrum import NormalisedSpectrum, Rejected
 
@@ -25,6 +27,8 @@ CONDITIONS = (InputCondition.CLEAN, InputCondition.MEASURED)
 FALSE_ALARMS = 0.02
 #: How much closer than the closest of a thousand training clusters atoms may come.
 CLOSER = 0.95
+#: Powers of the forward likelihood to choose from; 0 leaves the samples as they were drawn.
+SHARPNESSES = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
 
 Question = tuple[NormalisedSpectrum, Case]
 
@@ -68,9 +72,9 @@ def nearest_distances(atoms: Tensor, species: Sequence[str]) -> dict[str, float]
     return out
 
 
-def outlier_threshold(scores: Sequence[float]) -> float:
+def outlier_threshold(answers: Sequence[Inversion]) -> float:
     """Score that few spectra of held-out families exceed."""
-    return float(np.quantile(scores, 1 - FALSE_ALARMS)) * 1.1
+    return float(np.quantile([a.ood_score for a in answers], 1 - FALSE_ALARMS)) * 1.1
 
 
 def questions(
@@ -89,9 +93,61 @@ def ask(inverter: Inverter, asked: Sequence[Question], *, samples: int) -> list[
     return inverter.invert(spectra, seeds=range(len(spectra)), samples=samples)
 
 
-def calibrate(inverter: Inverter, asked: Sequence[Question], *, samples: int) -> dict[str, Any]:
+def reweigh(
+    inverter: Inverter,
+    asked: Sequence[Question],
+    answers: Sequence[Inversion],
+    *,
+    sharpness: float,
+) -> list[Inversion]:
+    """Weigh the samples of unweighted answers by how well they agree with their spectra."""
+    return [
+        replace(
+            answer,
+            samples=reweighted(
+                answer.samples,
+                inverter.compare(spectrum, answer.samples).weights(sharpness),
+            ),
+        )
+        for answer, (spectrum, _) in zip(answers, asked, strict=True)
+    ]
+
+
+def sharpness(inverter: Inverter, asked: Sequence[Question], answers: Sequence[Inversion]) -> float:
+    """Give the power of the forward likelihood that brings the samples closest to the truth.
+
+    Parameters
+    ----------
+    inverter
+        Whose card gives the samples equal weights.
+    asked, answers
+        Questions with known truth and the answers to them.
+    """
+    return min(
+        SHARPNESSES,
+        key=lambda power: _strayed(asked, reweigh(inverter, asked, answers, sharpness=power)),
+    )
+
+
+def _strayed(asked: Sequence[Question], answers: Sequence[Inversion]) -> float:
+    """Mean relative error of the samples' mean bond and coordination number."""
+    errors = []
+    for answer, (_, case) in zip(answers, asked, strict=True):
+        site, samples = case.sites[0], answer.samples
+        if not site.cn:
+            continue
+        cluster = (site.absorber, samples.species, samples.positions)
+        bond = geometry.mean_bond(site.absorber, site.species, site.positions)
+        apart = np.abs(geometry.mean_bond(*cluster) / bond - 1)
+        apart = apart + np.abs(geometry.coordination(*cluster) / site.cn - 1)
+        errors.append(float(samples.weights @ np.nan_to_num(apart, nan=1.0)))
+    return float(np.mean(errors))
+
+
+def calibrate(
+    inverter: Inverter, asked: Sequence[Question], answers: Sequence[Inversion]
+) -> dict[str, Any]:
     """Fit the calibration of the estimates, as plain numbers for the card."""
-    answers = ask(inverter, asked, samples=samples)
     heads = [head_probabilities(e) for e in inverter.expect([s for s, _ in asked])]
     fitted = fit_calibration(
         [a.samples for a in answers], [case.sites[0] for _, case in asked], heads=list(heads)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 #: The form of the cards that this code reads and writes.
-FORM = 1
+FORM = 2
 
 
 class CardError(ValueError):
@@ -33,9 +33,11 @@ class Card:
     atoms
         Neighbours per cluster.
     grid
-        First, last and step of the energies that the model reads, eV from e0.
-    network, encoder, surrogate
-        Sizes of the denoiser, the spectrum encoder and the forward surrogate.
+        First, last and step of the energies that the model reads, eV from half height.
+    network, encoder
+        Sizes of the denoiser and the spectrum encoder.
+    surrogate
+        How sharply the forward surrogate weighs samples, and its error by edge.
     diffusion
         ``sigma_data``, ``sigma_min``, ``sigma_max`` (Å) and ``rho``.
     members

@@ -104,8 +104,8 @@ class Inversion:
     ood_score, ood_flag
         How far the spectrum lies from what the model learned, and whether that is too far.
     misfit
-        Root-mean-square difference between the spectrum and the one its clusters imply, or None
-        where the model has no forward part.
+        Root-mean-square difference, in edge steps, between the spectrum and the one that its
+        clusters imply; None where the model has no forward part.
     model
         Digest of the weights.
     seed, quality
@@ -114,6 +114,9 @@ class Inversion:
         Wall-clock time of the inversion.
     flags
         Short words for the reader: ``out-of-distribution``, ``partial`` …
+    implied
+        (g,) the spectrum that the clusters imply, on ``grid``; None where the model has no
+        forward part.
     """
 
     absorber: str
@@ -130,6 +133,7 @@ class Inversion:
     quality: Quality
     seconds: float
     flags: tuple[str, ...] = ()
+    implied: Array | None = None
 
     def __post_init__(self) -> None:
         freeze_arrays(self)

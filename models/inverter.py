@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from nearedge.models import descriptors, diffusion
+from nearedge.models.agreement import Agreement, agreement, misfit
 from nearedge.models.card import Card, read_card
 from nearedge.models.condition import Condition, condition, grid_of
 from nearedge.models.descriptors import Expectation
@@ -21,6 +22,7 @@ from nearedge.models.estimate import Calibration, estimate
 from nearedge.models.inversion import Inversion, Quality, Samples
 from nearedge.models.outlier import Familiar
 from nearedge.models.spectrum import Array, NormalisedSpectrum
+from nearedge.models.surrogate import Surrogate
 
 #: Spectra that a GPU inverts at once; a smaller batch is filled up, so that shapes never change.
 CUDA_SPECTRA = 8
@@ -48,6 +50,7 @@ class Parts:
     ensemble: Ensemble
     diffusion: Diffusion
     familiar: Familiar
+    surrogates: tuple[Surrogate, ...]
 
 
 def choose_device(device: str) -> torch.device:
@@ -76,6 +79,9 @@ def load_parts(card: Card, device: torch.device) -> Parts:
         familiar=Familiar(
             mean=tensors["outlier.mean"].numpy().astype(np.float64),
             covariance=tensors["outlier.covariance"].numpy().astype(np.float64),
+        ),
+        surrogates=tuple(
+            Surrogate(**_below(tensors, f"surrogate.{k}.")) for k in range(len(card.edges))
         ),
     )
 
@@ -194,6 +200,25 @@ class Inverter:
         """
         return [self._expect(s, condition(s, span=self.card.grid)) for s in spectra]
 
+    def compare(self, spectrum: NormalisedSpectrum, samples: Samples) -> Agreement:
+        """Compare sampled clusters with a spectrum, through the spectra that they imply.
+
+        Raises
+        ------
+        ValueError
+            If the model doesn't support the edge.
+        """
+        number = {symbol: k for k, symbol in enumerate(self.card.species)}
+        kinds = [[number[str(s)] for s in row] for row in samples.species]
+        return agreement(
+            self._parts.surrogates[self._edge(spectrum)],
+            condition(spectrum, span=self.card.grid),
+            samples.positions,
+            np.array(kinds),
+            species=len(number),
+            step=self.card.grid[2],
+        )
+
     def _batches(
         self, spectra: Sequence[NormalisedSpectrum], seeds: Sequence[int]
     ) -> Iterator[tuple[Sequence[NormalisedSpectrum], Sequence[int]]]:
@@ -269,7 +294,9 @@ class Inverter:
         quality: Quality,
         seconds: float,
     ) -> Inversion:
-        samples = self._samples(atoms)
+        drawn = self._samples(atoms)
+        found = self.compare(spectrum, drawn)
+        samples = reweighted(drawn, found.weights(float(self.card.surrogate["sharpness"])))
         score = self._parts.familiar.score(read.values, read.mask, edge=self._edge(spectrum))
         flag = score > float(self.card.outlier["threshold"])
         return Inversion(
@@ -283,11 +310,12 @@ class Inverter:
                 head=head_probabilities(expected),
                 vocabulary=self.card.species,
             ),
-            grid=self._grid,
+            grid=self._grid + read.origin,
             condition=read.known(),
             ood_score=score,
             ood_flag=flag,
-            misfit=None,
+            misfit=misfit(found.implied, samples.weights, read),
+            implied=samples.weights @ found.implied,
             model=self.digest,
             seed=seed,
             quality=quality,
@@ -305,6 +333,12 @@ class Inverter:
             positions=positions,
             weights=_weights(positions, kinds, self._nearest),
         )
+
+
+def reweighted(samples: Samples, factors: Array) -> Samples:
+    """Multiply the samples' weights by ``factors`` (samples,)."""
+    weights = samples.weights * factors
+    return replace(samples, weights=weights / weights.sum())
 
 
 class _Source:

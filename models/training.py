@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nearedge.models import calibrating, diffusion
+from nearedge.models import calibrating, diffusion, surrogate
 from nearedge.models import denoiser_training as atoms_side
 from nearedge.models import encoder_training as spectrum_side
 from nearedge.models.augment import Bank, Mixture, make_bank, usable
@@ -29,6 +29,7 @@ from nearedge.models.outlier import Familiar, familiarise
 from nearedge.models.rattle import Rattling
 from nearedge.models.recipe import Recipe
 from nearedge.models.spectrum import Array
+from nearedge.models.surrogate import Surrogate, SurrogateError
 
 #: Called with what is being done, how much is done, how much there is, and the newest figures.
 Progress = Callable[[str, int, int, dict[str, float]], None]
@@ -197,8 +198,39 @@ def restore(training: DenoiserTraining, out: Path) -> None:
         training.restore(torch.load(path, map_location="cpu", weights_only=True))
 
 
-def _tensors(read: Read, model: Diffusion, familiar: Familiar) -> dict[str, Tensor]:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Forward:
+    """The forward surrogates, one for each (absorber, edge) pair, and their errors."""
+
+    surrogates: list[Surrogate]
+    errors: list[SurrogateError]
+
+
+def learn_forward(sites: Sites, read: Read, recipe: Recipe) -> Forward:
+    """Fit the forward surrogates to the clean spectra."""
+    folds = spectrum_side.partition(
+        sites.train, folds=recipe.encoder.folds, rounds=1, seed=recipe.seed
+    )[0]
+    surrogates, errors = [], []
+    for k in range(len(sites.edges)):
+        rows = np.flatnonzero(read.known.edge == k)
+        own, values = [sites.train[i] for i in rows], read.bank.values[0, rows]
+        atoms = surrogate.as_tensors(own, atoms=recipe.atoms, vocabulary=recipe.species)
+        surrogates.append(surrogate.fit(*atoms, values, species=len(recipe.species)))
+        errors.append(
+            surrogate.cross_validate(
+                own, values, folds[rows], atoms=recipe.atoms, vocabulary=recipe.species
+            )
+        )
+    return Forward(surrogates=surrogates, errors=errors)
+
+
+def _tensors(
+    read: Read, model: Diffusion, forward: Forward, familiar: Familiar
+) -> dict[str, Tensor]:
     parts = {"encoder.": read.ensemble.state_dict(), "diffusion.": model.cpu().state_dict()}
+    for k, one in enumerate(forward.surrogates):
+        parts[f"surrogate.{k}."] = {name: getattr(one, name) for name in one.__slots__}
     tensors = {p + name: value for p, state in parts.items() for name, value in state.items()}
     tensors["outlier.mean"] = torch.tensor(familiar.mean, dtype=torch.float32)
     tensors["outlier.covariance"] = torch.tensor(familiar.covariance, dtype=torch.float32)
@@ -219,6 +251,14 @@ def data_entry(sites: Sites) -> dict[str, Any]:
     return {"digest": digest, "bare_sites": len(sites.bare), **made_of}
 
 
+def _surrogate_entry(sites: Sites, forward: Forward, *, sharpness: float) -> dict[str, Any]:
+    errors = {
+        f"{absorber} {edge}": asdict(error)
+        for (absorber, edge), error in zip(sites.edges, forward.errors, strict=True)
+    }
+    return {"sharpness": sharpness, "errors": errors}
+
+
 def release(
     sites: Sites, read: Read, model: Diffusion, recipe: Recipe, *, path: Path, samples: int = 32
 ) -> Card:
@@ -237,7 +277,8 @@ def release(
     """
     edges = len(sites.edges)
     familiar = _familiar(read.bank, read.known.edge.astype(np.float64), edges)
-    save_file(_tensors(read, model, familiar), path)
+    forward = learn_forward(sites, read, recipe)
+    save_file(_tensors(read, model, forward, familiar), path)
     bare = atoms_side.as_clusters(
         sites.train, atoms=recipe.atoms, vocabulary=recipe.species, edges=sites.edges
     )
@@ -256,7 +297,7 @@ def release(
         "grid": recipe.grid,
         "network": recipe.denoiser.model_dump(include={"channels", "layers", "radial", "degree"}),
         "encoder": asdict(read.ensemble.size),
-        "surrogate": {},
+        "surrogate": _surrogate_entry(sites, forward, sharpness=0.0),
         "diffusion": asdict(model.noise),
         "members": len(read.ensemble.members),
         "outlier": {"threshold": 0.0},
@@ -266,9 +307,12 @@ def release(
     }
     write_card(path, **entries, calibration=calibration)
     raw = Inverter.load(str(path), device="cpu")
-    scores = [a.ood_score for a in calibrating.ask(raw, asked, samples=1)]
-    entries["outlier"] = {"threshold": calibrating.outlier_threshold(scores)}
-    calibration["estimates"] = calibrating.calibrate(raw, asked, samples=samples)
+    answers = calibrating.ask(raw, asked, samples=samples)
+    sharpness = calibrating.sharpness(raw, asked, answers)
+    entries["surrogate"] = _surrogate_entry(sites, forward, sharpness=sharpness)
+    entries["outlier"] = {"threshold": calibrating.outlier_threshold(answers)}
+    answers = calibrating.reweigh(raw, asked, answers, sharpness=sharpness)
+    calibration["estimates"] = calibrating.calibrate(raw, asked, answers)
     write_card(path, **entries, calibration=calibration)
     done = Inverter.load(str(path), device="cpu")
     entries["figures"] = {"val": calibrating.figures(done, asked, samples=samples)}

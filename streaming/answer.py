@@ -103,12 +103,13 @@ def answer_of_row(row: Row) -> Answer | None:
 
 
 def _inverted(inversion: Inversion) -> dict[str, Any]:
-    same = ("estimates", "misfit", "ood_score", "ood_flag", "seed", "model", "grid", "condition")
+    same = (
+        *("samples", "estimates", "misfit", "ood_score", "ood_flag", "seed", "model"),
+        *("grid", "condition", "implied"),
+    )
     return {
         **{name: getattr(inversion, name) for name in same},
-        "samples": inversion.samples,
         "quality": inversion.quality.value,
-        "implied": getattr(inversion, "implied", None),
     }
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from nearedge.models.card import CardError, read_card, shipped, write_card
+from nearedge.models.card import FORM, CardError, read_card, shipped, write_card
 
 ENTRIES = {
     "edges": [["Si", "K"], ["Fe", "L3"]],
@@ -62,9 +62,9 @@ def test_missing_weights_list_what_is_shipped():
 def test_card_of_another_form_is_refused(weights):
     write_card(weights, **ENTRIES)
     sidecar = weights.with_suffix(".json")
-    sidecar.write_text(sidecar.read_text().replace('"form": 1', '"form": 0'))
+    sidecar.write_text(sidecar.read_text().replace(f'"form": {FORM}', '"form": 0'))
     weights.touch()
-    with pytest.raises(CardError, match="form 1"):
+    with pytest.raises(CardError, match=f"form {FORM}"):
         read_card(str(weights))
 
 
