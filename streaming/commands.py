@@ -180,7 +180,12 @@ def _existing_ledger(profile: "Profile") -> "Ledger":
     from nearedge.streaming.opening import ledger_path
 
     path = ledger_path(profile)
-    if path is None or not path.is_file():
+    if path is None:
+        raise LedgerError(
+            "this profile names no place for a ledger: its service keeps it in a temporary folder; "
+            "set catalog.directory or service.ledger"
+        )
+    if not path.is_file():
         raise LedgerError(
             f"found no ledger at {path}: nothing was run yet with this profile; set "
             "service.ledger, or give the -c of the service"

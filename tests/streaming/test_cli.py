@@ -120,6 +120,12 @@ def ledger(tmp_path):
     ledger.close()
 
 
+def test_status_of_a_temporary_ledger_says_what_to_set(nearedge):
+    code, _, err = nearedge("status", "-c", "sim")
+    assert code == 1
+    assert "service.ledger" in err and "None" not in err
+
+
 def test_status_shows_what_failed(nearedge, profile, ledger):
     code, out, _ = nearedge("status", "-c", profile)
     assert code == 0
