@@ -122,7 +122,7 @@ def ledger(tmp_path):
 
 def test_status_of_a_temporary_ledger_says_what_to_set(nearedge):
     code, _, err = nearedge("status", "-c", "sim")
-    assert code == 1
+    assert code == 2
     assert "service.ledger" in err and "None" not in err
 
 
