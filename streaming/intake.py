@@ -13,7 +13,7 @@ from nearedge.callbacks.assemble import Assembler
 from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.measurement import Gap, Measurement
 from nearedge.callbacks.recognise import Darks
-from nearedge.models import NormalisedSpectrum, Rejected
+from nearedge.models import NormalisedSpectrum, Reason, Rejected
 from nearedge.streaming.job import Place, Priority
 from nearedge.streaming.ledger import Ledger
 from nearedge.streaming.metrics import Metrics
@@ -243,7 +243,9 @@ class Intake:
             logger.debug("run %s: spectrum %s is known", run.uid, measurement.spectrum, extra=extra)
         elif isinstance(outcome, Rejected):
             self._metrics.rejected.labels(outcome.reason).inc()
-            logger.warning(
+            expected = outcome.reason is Reason.NOT_A_SAMPLE  # darks and references are no trouble
+            logger.log(
+                logging.INFO if expected else logging.WARNING,
                 "run %s (scan %s), spectrum %s: %s: %s",
                 *(run.uid, run.scan_id, measurement.spectrum, outcome.reason, outcome.detail),
                 extra=extra,
