@@ -13,6 +13,8 @@ from nearedge.callbacks.instrument import Instrument
 from nearedge.models import Rejected
 from nearedge.sim import hostile
 from nearedge.streaming import layout
+from nearedge.streaming.intake import place_of
+from nearedge.streaming.ledger import Ledger
 from nearedge.streaming.packing import pack, unpack
 from nearedge.streaming.prepare import prepare
 from nearedge.streaming.wire import WireError, decode
@@ -31,6 +33,7 @@ class Line:
         self.bad = 0
         self.ends: dict[str, str] = {}
         self._inversion = make_inversion()
+        self._ledger = Ledger(":memory:")
         instrument = INSTRUMENT.model_copy(update={"partial_every_s": partial_every_s})
         self._assembler = Assembler(instrument, emit=self._take)
 
@@ -46,6 +49,7 @@ class Line:
     def finish(self) -> dict[str, str]:
         """End what is open; return what each spectrum came to."""
         self._assembler.close()
+        self._ledger.close()
         return self.ends
 
     def _take(self, measurement) -> None:
@@ -53,7 +57,7 @@ class Line:
         kept = unpack(pack({"measurement": measurement, "outcome": outcome}))  # as the ledger does
         if measurement.final:
             key = f"{measurement.run.uid}/{measurement.stream}/{measurement.spectrum}"
-            assert key not in self.ends
+            assert self._ledger.submit(key, place_of(measurement), b"", ended=measurement.time)
             self.ends[key] = self._write(**kept)
 
     def _write(self, measurement, outcome) -> str:
