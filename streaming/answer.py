@@ -39,9 +39,10 @@ class Answer:
     context, units, sample
         Scalars measured along, their units, and the sample's name, as far as known.
     grid, condition
-        (g,) eV from e0 and what the model read there; None for a stored result.
+        (g,) eV from e0 and what the model read there.
     implied
-        (g,) the spectrum that the clusters imply, where the model has a forward part.
+        (g,) the spectrum that the clusters imply. All three are None for a stored result of a
+        model without a forward part.
     """
 
     key: str
@@ -116,7 +117,7 @@ def _inverted(inversion: Inversion) -> dict[str, Any]:
 def answer_of_result(result: "Result") -> Answer:
     """Return the answer that the catalog holds; this reads its arrays."""
     metadata = result.metadata
-    raw = metadata["raw"]
+    raw, fit = metadata["raw"], result.fit or {}
     return Answer(
         key=result.key,
         run_uid=raw["uid"],
@@ -139,6 +140,9 @@ def answer_of_result(result: "Result") -> Answer:
         context=metadata["context"],
         units=metadata.get("units", {}),
         sample=raw.get("sample"),
+        grid=fit.get("energy"),
+        condition=fit.get("measured"),
+        implied=fit.get("implied"),
     )
 
 

@@ -121,6 +121,11 @@ def _fill_inversion(process: h5py.Group, answer: Answer) -> None:
     clusters["positions"] = samples.positions
     clusters["positions"].attrs["units"] = "angstrom"
     _fill_rdf(_group(process, "radial_distribution", "NXdata"), answer)
+    if answer.grid is not None and answer.implied is not None:
+        fit = _group(process, "implied_spectrum", "NXdata")
+        _plot(fit, "energy", answer.grid, "implied", answer.implied, unit="eV")
+        fit["measured"] = answer.condition
+        fit.attrs["auxiliary_signals"] = ["measured"]
 
 
 def _fill_rdf(data: h5py.Group, answer: Answer) -> None:

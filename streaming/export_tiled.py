@@ -45,7 +45,8 @@ def exporter(name: str) -> Callable[..., Awaitable[bytes]]:
         from nearedge.streaming.exports import EXPORTS
         from nearedge.streaming.results import Result
 
-        arrays = {array: Read(await _read(adapter, array)) for array in ARRAYS}
+        names = ARRAYS if metadata["misfit"] is None else (*ARRAYS, "fit")
+        arrays = {array: Read(await _read(adapter, array)) for array in names}
         node = Node(adapter.node.key, metadata, arrays)
         return EXPORTS[name].content(answer_of_result(Result(node)))
 

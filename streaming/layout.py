@@ -21,6 +21,7 @@ REJECTED = "RejectedSpectrum"
 
 SPECTRUM_ROWS = ("energy", "mu", "norm", "flat")
 PER_SAMPLE_ROWS = ("weight", "cn", "bond", "angle")
+FIT_ROWS = ("energy", "measured", "implied")
 INTERVALS = ("bond", "angle", "bridge")
 
 _EXACT = 2**53  # whole numbers beyond are clipped on their way through JSON
@@ -153,8 +154,15 @@ def ensemble_arrays(
         "species": numbers_of(samples.species),
         "per_sample": np.stack([np.asarray(row, np.float64) for row in per_sample]),
         "rdf": np.stack([estimates.rdf_r, *estimates.rdf.values()]),
+        **_fit(inversion),
         **{name: array for name, (array, _) in raw_arrays(measurement).items()},
     }
+
+
+def _fit(inversion: Inversion) -> dict[str, np.ndarray]:
+    if inversion.misfit is None or inversion.implied is None:
+        return {}
+    return {"fit": np.stack([inversion.grid, inversion.condition, inversion.implied])}
 
 
 def raw_arrays(measurement: Measurement) -> dict[str, tuple[np.ndarray, list[str]]]:

@@ -133,6 +133,17 @@ class Result(Entry):
             rdf=dict(zip(self.metadata["rdf_species"], rdf[1:], strict=True)),
         )
 
+    @cached_property
+    def fit(self) -> dict[str, np.ndarray] | None:
+        """The spectrum as the model read it beside the one that the clusters imply.
+
+        (g,) arrays ``energy`` (eV from e0), ``measured`` (NaN where nothing was) and ``implied``;
+        None where the model has no forward part.
+        """
+        if self.metadata["misfit"] is None:
+            return None
+        return dict(zip(layout.FIT_ROWS, self._array("fit"), strict=True))
+
     def molecule(self, sample: int = 0) -> "Molecule":
         """Return a sample as a pymatgen Molecule, the absorber first."""
         return export.molecule(self.samples, sample, absorber=self.metadata["absorber"])

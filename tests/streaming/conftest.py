@@ -110,7 +110,7 @@ def spectrum() -> NormalisedSpectrum:
 def make_inversion() -> Callable[..., Inversion]:
     """Make an answer with a given mean coordination number and bond."""
 
-    def make(cn: float = 4.25, bond: float = 1.62) -> Inversion:
+    def make(cn: float = 4.25, bond: float = 1.62, *, misfit: float | None = None) -> Inversion:
         rng = np.random.default_rng(1)
         species = np.array([["O", "O", "Si"], ["O", "Si", ""]])
         return Inversion(
@@ -139,7 +139,8 @@ def make_inversion() -> Callable[..., Inversion]:
             condition=np.linspace(0, 1, 16),
             ood_score=0.5,
             ood_flag=False,
-            misfit=None,
+            misfit=misfit,
+            implied=None if misfit is None else np.linspace(0, 2, 16),
             model="0123456789abcdef",
             seed=2**52 + 1,
             quality=Quality.DEFAULT,

@@ -67,7 +67,7 @@ def box(
     made = results_container(tiled_client, "inversions")
     writer = ResultWriter(made)
     by = Provenance(config="c0ffee", code="0.1.0", written=1.0)
-    writer.write("k1", measurement, spectrum, make_inversion(), provenance=by)
+    writer.write("k1", measurement, spectrum, make_inversion(misfit=0.05), provenance=by)
     writer.close()
     return made
 
@@ -213,6 +213,8 @@ def test_tiled_sends_a_result_in_every_form(box: Any, name: str) -> None:
     if name == "nexus":
         with h5py.File(io.BytesIO(answer.content)) as file:
             np.testing.assert_array_equal(file["entry/data/data"], stored.spectrum.flat)
+            implied = file["entry/inversion/implied_spectrum/implied"]
+            np.testing.assert_array_equal(implied, stored.implied)
     else:
         assert answer.content == expected
 

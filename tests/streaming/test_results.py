@@ -3,6 +3,7 @@ import itertools
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import ase.io
@@ -73,6 +74,25 @@ def test_a_result_is_read_as_it_was_written(
         np.testing.assert_array_equal(getattr(read, name), getattr(made, name))
     assert list(read.rdf) == ["O", "Si"]
     np.testing.assert_array_equal(read.rdf["Si"], made.rdf["Si"])
+
+
+def test_the_fit_is_read_as_it_was_written(
+    box: Any,
+    measurement: Measurement,
+    spectrum: NormalisedSpectrum,
+    make_inversion: Callable[..., Inversion],
+) -> None:
+    inversion = make_inversion(misfit=0.05)
+    by = Provenance(config="c0ffee", code="0.1.0", written=1.0)
+    with closing(ResultWriter(box)) as writer:
+        writer.write("with", measurement, spectrum, inversion, provenance=by)
+        writer.write("without", measurement, spectrum, make_inversion(), provenance=by)
+    fit = Results(box)["with"].fit
+    assert fit is not None
+    np.testing.assert_array_equal(fit["energy"], inversion.grid)
+    np.testing.assert_array_equal(fit["measured"], inversion.condition)
+    np.testing.assert_array_equal(fit["implied"], inversion.implied)
+    assert Results(box)["without"].fit is None
 
 
 def test_metadata_say_what_made_it(written: Results) -> None:
