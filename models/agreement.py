@@ -1,6 +1,5 @@
 """How well sampled clusters agree with the spectrum that they were drawn for."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,14 +39,33 @@ class Agreement:
         return np.asarray(weight / weight.mean())
 
 
-def _blurred(spectra: Array, step: float) -> Iterator[Array]:
-    for fwhm in RESOLUTIONS:
-        yield gaussian_filter1d(spectra, fwhm / 2.355 / step, axis=1) if fwhm else spectra
-
-
 def _difference(spectra: Array, read: Condition) -> Array:
     square = (spectra - read.values) ** 2 * read.mask
     return np.asarray(np.sqrt(square.sum(1) / max(float(read.mask.sum()), 1.0)))
+
+
+def at_resolution(spectra: Array, read: Condition, *, step: float) -> tuple[Array, Array]:
+    """Blur calculated spectra as the instrument likely does, and compare them.
+
+    Parameters
+    ----------
+    spectra
+        (n, g) calculated, on the grid of ``read``, whose ``step`` is in eV.
+    read
+        The measured one.
+
+    Returns
+    -------
+        The spectra at the resolution that fits best (n, g), and their root-mean-square differences
+        to the measured one (n,), edge steps.
+    """
+    blurred = [
+        gaussian_filter1d(spectra, fwhm / 2.355 / step, axis=1) if fwhm else spectra
+        for fwhm in RESOLUTIONS
+    ]
+    apart = [_difference(each, read) for each in blurred]
+    best = int(np.argmin([values.mean() for values in apart]))
+    return blurred[best], apart[best]
 
 
 @torch.inference_mode()
@@ -76,11 +94,8 @@ def agreement(
         Of the grid, eV.
     """
     answer, spread = surrogate(torch.tensor(positions), torch.tensor(kinds), species=species)
-    clean = answer.double().numpy()
-    blurred = list(_blurred(clean, step))
-    apart = [_difference(spectra, read) for spectra in blurred]
-    best = int(np.argmin([values.mean() for values in apart]))
-    return Agreement(implied=blurred[best], apart=apart[best], spread=spread.double().numpy())
+    implied, apart = at_resolution(answer.double().numpy(), read, step=step)
+    return Agreement(implied=implied, apart=apart, spread=spread.double().numpy())
 
 
 def misfit(implied: Array, weights: Array, read: Condition) -> float:

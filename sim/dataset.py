@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from nearedge.models.dataset import Site, write_dataset
-from nearedge.sim.feff import Calculation, FeffError, calculate, feff_input
 from nearedge.sim.sites import (
     Named,
     cluster_around,
@@ -26,6 +25,7 @@ from nearedge.sim.sites import (
     structure_files,
     unique_sites,
 )
+from nearedge.streaming.feff import Calculation, FeffError, calculate, feff_input
 
 #: Runs FEFF on the text of a feff.inp; another function stands in for it in tests.
 Calculate = Callable[[str], Calculation]

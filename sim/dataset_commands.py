@@ -37,7 +37,7 @@ def build(
     """Calculate the spectra of structures' sites with FEFF10; goes on where it was stopped."""
     from nearedge.sim.dataset import Recipe
     from nearedge.sim.dataset import build as run
-    from nearedge.sim.feff import require_feff
+    from nearedge.streaming.feff import require_feff
 
     require_feff()
     recipe = Recipe(

@@ -100,6 +100,11 @@ def tally(answers: Sequence[tuple[FileSpectrum, Answer]]) -> str:
     return f"{len(answers) - rejected} inverted, {rejected} rejected"
 
 
+def inverted(answers: Sequence[tuple[FileSpectrum, Answer]]) -> list[tuple[str, Inversion]]:
+    """Return ids and answers of the spectra that were not rejected."""
+    return [(one.id, answer) for one, answer in answers if not isinstance(answer, Rejected)]
+
+
 def seed_for(name: str, *, seed: int) -> int:
     """Return the seed of the spectrum of that name."""
     return seed_of(sha256(f"{seed}:{name}".encode()).hexdigest())

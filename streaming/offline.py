@@ -12,6 +12,8 @@ from nearedge.streaming.options import Configs, Device, Samples, profile_of
 if TYPE_CHECKING:  # a command imports what it needs when it runs
     from rich.progress import Progress, TaskID
 
+    from nearedge.models import Inversion
+
 
 def invert(
     files: Annotated[
@@ -28,6 +30,12 @@ def invert(
     samples: Samples = None,
     seed: Annotated[int, typer.Option(help="Another seed draws other clusters.")] = 0,
     device: Device = None,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Check each likeliest cluster by FEFF10 (extra feff; some 10 s each)."
+        ),
+    ] = False,
 ) -> None:
     """Invert spectra of files; one that cannot be inverted is written with its reason."""
     from nearedge.models.card import read_card
@@ -39,7 +47,7 @@ def invert(
     worker = profile.worker
     write = inverting.writer_for(out)
     asked = [one for file in files for one in read_spectra(file, profile.instrument)]
-    supports = read_card(worker.model).supports
+    card = read_card(worker.model)
     inverter = load_inverter(worker)
     effort = inverting.Effort(samples=worker.samples, quality=worker.quality, seed=seed)
     with progress() as bar:
@@ -49,7 +57,7 @@ def invert(
                     asked,
                     profile.instrument,
                     inverter=inverter,
-                    supports=supports,
+                    supports=card.supports,
                     effort=effort,
                 ),
                 total=len(asked),
@@ -58,6 +66,23 @@ def invert(
         )
     write(out, answers)
     typer.echo(f"{inverting.tally(answers)}: {out}")
+    if verify:
+        _verify(out, inverting.inverted(answers), span=card.grid)
+
+
+def _verify(
+    out: Path, answers: "list[tuple[str, Inversion]]", *, span: tuple[float, float, float]
+) -> None:
+    from nearedge.streaming.feff import require_feff
+    from nearedge.streaming.verify import in_words, verify_all, write_report
+
+    require_feff()
+    with progress() as bar:
+        found = verify_all(answers, span=span)
+        rows = list(bar.track(found, total=len(answers), description="verifying"))
+    for row in rows:
+        typer.echo(in_words(row))
+    typer.echo(f"FEFF's spectra: {write_report(out, rows)}")
 
 
 def train(

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from nearedge.sim import feff
+from nearedge.streaming import feff
 
 TETRAHEDRON = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * 0.935
 CLUSTER = ["O"] * 4 + ["Si"], np.vstack([TETRAHEDRON, [[0, 0, 3.1]]])
