@@ -116,7 +116,7 @@ function binned(known, lo, hi, count) {
 }
 
 function ticks(lo, hi) {
-  const rough = (hi - lo) / 4;
+  const rough = (hi - lo) / 5;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * [1, 2, 5, 10].find((m) => power * m >= rough);
   const found = [];
@@ -125,7 +125,7 @@ function ticks(lo, hi) {
 }
 
 function tickText(v, lo, hi) {
-  return v.toFixed(Math.max(0, Math.ceil(-Math.log10((hi - lo) / 4))));
+  return v.toFixed(Math.max(0, Math.ceil(-Math.log10((hi - lo) / 5))));
 }
 
 const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0).replace(/\.0$/, "")} %`;

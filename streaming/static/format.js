@@ -10,8 +10,12 @@ export function interval(value, digits) {
   return value ? `[${value.lo.toFixed(digits)}, ${value.hi.toFixed(digits)}]` : "";
 }
 
+// A set of whole numbers in order; a long run without a hole by its ends.
 export function set(values) {
-  return values && values.length ? `{${values.join(", ")}}` : "";
+  if (!values?.length) return "";
+  const [first, last] = [values[0], values.at(-1)];
+  const isRun = values.length > 3 && last - first === values.length - 1;
+  return isRun ? `{${first} – ${last}}` : `{${values.join(", ")}}`;
 }
 
 export function clock(seconds) {

@@ -206,7 +206,7 @@ class Now {
     ]);
     const windows = spectrum.windows.map((w) => w.name).join(" and ");
     this.raw.note.textContent = `e0 ${spectrum.e0.toFixed(1)} eV${windows ? `; shaded: ${windows}` : ""}`;
-    this.norm.note.textContent = implied.length ? "blue measured, orange dashed implied by the clusters" : `edge step ${spectrum.edge_step.toPrecision(3)}; dashed: not flattened`;
+    this.norm.note.textContent = implied.length ? "orange dashes: what the clusters imply" : `edge step ${spectrum.edge_step.toPrecision(3)}; dashed: not flattened`;
   }
 
   drawAnswer(older) {

@@ -5,7 +5,7 @@ import { h, onResize, put, typing } from "./dom.js";
 import { axis } from "./chart.js";
 import { theme } from "./theme.js";
 import { flagText } from "./flags.js";
-import { bridgeText, clockTick, dateTime, day, spectrumName } from "./format.js";
+import { bridgeText, clockTick, dateTime, day, set, spectrumName } from "./format.js";
 
 /* global uPlot */
 
@@ -307,7 +307,7 @@ function drawErrorBars(plot, colours) {
 }
 
 function describe(told) {
-  const parts = [[spectrumName(told), told.sample, dateTime(told.time)].filter(Boolean).join(", "), `CN ${told.cn.mean.toFixed(2)} {${told.cn.set.join(", ")}}`];
+  const parts = [[spectrumName(told), told.sample, dateTime(told.time)].filter(Boolean).join(", "), `CN ${told.cn.mean.toFixed(2)} ${set(told.cn.set)}`];
   if (told.bond) parts.push(`bond ${told.bond.mean.toFixed(3)} [${told.bond.lo.toFixed(3)}, ${told.bond.hi.toFixed(3)}] Å`);
   if (told.angle) parts.push(`angle ${told.angle.mean.toFixed(1)}°`);
   const along = Object.entries(told.context).map(([name, value]) => `${name} ${typeof value === "number" ? +value.toPrecision(4) : value} ${told.units[name] ?? ""}`.trim());

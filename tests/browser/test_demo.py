@@ -90,7 +90,7 @@ def test_the_structure_comes_out_of_the_scan(
     browser.wait("document.querySelectorAll('.figure').length > 3", timeout_s=180)
     last = f"Scan {SCANS + 1}"  # scan 1 is the dark
     browser.wait(f"({WHAT}).includes({last!r}) && ({WHAT}).includes('complete')", timeout_s=300)
-    browser.wait("document.querySelector('.stage canvas') !== null")
+    browser.wait("document.querySelector('.stage canvas') && !document.querySelector('.older')")
     delays = browser.js("window.delays")
     print({scan: round(delay, 2) for scan, delay in delays.items()})
     assert len(delays) >= SCANS - 1  # one may have been complete before the watching began
