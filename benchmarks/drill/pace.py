@@ -21,6 +21,7 @@ from nearedge.sim import hostile
 from nearedge.sim.beamline import run_engine
 
 POINTS = 120
+NICE = 5  # as in profiles/deploy/nearedge.service: acquisition comes first
 REPEATS = 2000  # of the bootstrap
 
 Condition = Callable[[], Any]
@@ -40,7 +41,7 @@ def measure(base: Base, *, scans: int) -> dict[str, Any]:
     stand = Stand(base, "pace")
     seconds: dict[str, list[float]] = {}
     try:
-        stand.start()
+        stand.start(nice=NICE)
         conditions: dict[str, Condition] = {
             "attached": lambda: nullcontext(),
             "stopped (SIGSTOP)": lambda: _frozen(stand),

@@ -38,11 +38,16 @@ class Process:
     """A program with its log."""
 
     def __init__(
-        self, arguments: Sequence[str], *, log: Path, environment: dict[str, str] | None = None
+        self,
+        arguments: Sequence[str],
+        *,
+        log: Path,
+        environment: dict[str, str] | None = None,
+        nice: int = 0,
     ) -> None:
         with log.open("ab") as out:
             self._popen = subprocess.Popen(
-                [sys.executable, *arguments],
+                ["nice", "-n", str(nice), sys.executable, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,

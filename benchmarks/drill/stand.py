@@ -145,13 +145,15 @@ class Stand:
 
     # -- the service --------------------------------------------------------------------------
 
-    def start(self, *, clock: Path | None = None) -> None:
+    def start(self, *, clock: Path | None = None, nice: int = 0) -> None:
         """Start the service and wait until it hears the publisher.
 
         Parameters
         ----------
         clock
             File with the seconds by which its wall clock is wrong.
+        nice
+            By how much everything else of the machine comes before it.
         """
         head = (
             ["-m", "nearedge.streaming"]
@@ -162,6 +164,7 @@ class Stand:
             [*head, "run", "-c", str(self._profile_path)],
             log=self.folder / "service.log",
             environment={"TILED_API_KEY": self.base.key},
+            nice=nice,
         )
         wait_until("the service", self._is_up, timeout_s=START_S)
         self.await_heard()
