@@ -15,12 +15,13 @@ from nearedge.models import descriptors, diffusion
 from nearedge.models.agreement import Agreement, agreement, misfit
 from nearedge.models.card import Card, read_card
 from nearedge.models.condition import Condition, condition, grid_of
-from nearedge.models.descriptors import Expectation
+from nearedge.models.descriptors import SHELL, Expectation
 from nearedge.models.diffusion import Diffusion, Noise
 from nearedge.models.encoder import EncoderSize, Ensemble
-from nearedge.models.estimate import Calibration, estimate
+from nearedge.models.estimate import Calibration, Head, estimate
 from nearedge.models.inversion import Inversion, Quality, Samples
 from nearedge.models.outlier import Familiar
+from nearedge.models.projection import project
 from nearedge.models.spectrum import Array, NormalisedSpectrum
 from nearedge.models.surrogate import Surrogate
 
@@ -294,7 +295,7 @@ class Inverter:
         quality: Quality,
         seconds: float,
     ) -> Inversion:
-        drawn = self._samples(atoms)
+        drawn = self._samples(atoms, expected, absorber=spectrum.absorber)
         found = self.compare(spectrum, drawn)
         samples = reweighted(drawn, found.weights(float(self.card.surrogate["sharpness"])))
         score = self._parts.familiar.score(read.values, read.mask, edge=self._edge(spectrum))
@@ -307,7 +308,7 @@ class Inverter:
                 samples,
                 absorber=spectrum.absorber,
                 calibration=self._calibration,
-                head=head_probabilities(expected),
+                head=head_of(expected),
                 vocabulary=self.card.species,
             ),
             grid=self._grid + read.origin,
@@ -323,11 +324,15 @@ class Inverter:
             flags=tuple(dict.fromkeys([*spectrum.flags, *_flags(spectrum, outlier=flag)])),
         )
 
-    def _samples(self, atoms: Tensor) -> Samples:
-        positions, kinds = atoms[..., :3].numpy(), atoms[..., 3:].argmax(-1).numpy()
-        order = np.argsort(np.linalg.norm(positions, axis=-1), axis=1, kind="stable")
-        positions = np.take_along_axis(positions, order[..., None], 1)
-        kinds = np.take_along_axis(kinds, order, 1)
+    def _samples(self, atoms: Tensor, expected: Expectation, *, absorber: str) -> Samples:
+        """Clusters from drawn atoms: brought to the expectation, those without overlap chosen."""
+        positions, kinds = project(
+            atoms[..., :3].numpy(),
+            atoms[..., 3:].argmax(-1).numpy(),
+            expected,
+            absorber=absorber,
+            vocabulary=self.card.species,
+        )
         return Samples(
             species=np.array(self.card.species)[kinds],
             positions=positions,
@@ -363,10 +368,15 @@ def _tempered(expected: Expectation, card: Card) -> Expectation:
     return Expectation(expected.mean, expected.spread, cn, expected.edge)
 
 
-def head_probabilities(expected: Expectation) -> Array:
-    """Probabilities of CN = 0, 1, … that the descriptor head gives for one spectrum."""
+def head_of(expected: Expectation) -> Head:
+    """Read what the descriptor head says of one spectrum."""
     prob = expected.cn[0].exp().double().numpy()
-    return np.asarray(prob / prob.sum())
+    cosine = float(expected.spread[0, 1 - SHELL])
+    return Head(
+        cn=np.asarray(prob / prob.sum()),
+        bond=float(expected.spread[0, -SHELL]),
+        angle=float(np.degrees(cosine)),
+    )
 
 
 def _nearest_table(card: Card) -> Array:
