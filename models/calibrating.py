@@ -17,7 +17,7 @@ from nearedge.models.descriptors import Expectation, join
 from nearedge.models.diffusion import KIND_SCALE
 from nearedge.models.estimate import fit_calibration
 from nearedge.models.inversion import Inversion
-from nearedge.models.inverter import Inverter, head_probabilities, reweighted
+from nearedge.models.inverter import Inverter, head_of, reweighted
 from nearedge.models.metrics import answer_of, score, summarise, truth_of
 from nearedge.models.spectrum import NormalisedSpectrum, Rejected
 
@@ -148,9 +148,9 @@ def calibrate(
     inverter: Inverter, asked: Sequence[Question], answers: Sequence[Inversion]
 ) -> dict[str, Any]:
     """Fit the calibration of the estimates, as plain numbers for the card."""
-    heads = [head_probabilities(e) for e in inverter.expect([s for s, _ in asked])]
+    heads = [head_of(e) for e in inverter.expect([s for s, _ in asked])]
     fitted = fit_calibration(
-        [a.samples for a in answers], [case.sites[0] for _, case in asked], heads=list(heads)
+        [a.samples for a in answers], [case.sites[0] for _, case in asked], heads=heads
     )
     return fitted.to_dict()
 

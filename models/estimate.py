@@ -25,10 +25,35 @@ CN_CLASSES = 13
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Widening:
-    """Half-width of an interval: ``scale`` (spread of the samples + ``floor``)."""
+    """Half-width of an interval: ``scale`` (spread + ``floor``) ^ ``power``.
+
+    The spread is the head's where it states one, else the samples'.
+    """
 
     scale: float
     floor: float
+    power: float = 1.0
+
+    def half(self, spread: Array | float) -> Array:
+        """Half-widths for spreads."""
+        return np.asarray(self.scale * (spread + self.floor) ** self.power)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Head:
+    """What a model's descriptor head says of a cluster.
+
+    Attributes
+    ----------
+    cn
+        (k,) probabilities of CN = 0 … k-1.
+    bond, angle
+        Standard deviations of the mean bond (Å) and of the mean angle (degrees).
+    """
+
+    cn: Array
+    bond: float
+    angle: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +104,7 @@ def estimate(
     *,
     absorber: str,
     calibration: Calibration,
-    head: Array | None = None,
+    head: Head | None = None,
     vocabulary: Sequence[str] | None = None,
 ) -> Estimates:
     """Figures of the sampled clusters, with calibrated sets and intervals.
@@ -93,14 +118,15 @@ def estimate(
     calibration
         Fitted on held-out families.
     head
-        (k,) CN probabilities of a descriptor head, or None where the model has none.
+        What a descriptor head says, or None where the model has none.
     vocabulary
         Species whose radial distributions are given; those of the samples where None.
     """
     cluster = (absorber, samples.species, samples.positions)
     cn = geometry.coordination(*cluster)
     bond, angle = geometry.mean_bond(*cluster), geometry.mean_angle(*cluster)
-    prob = cn_distribution(cn, samples.weights, calibration=calibration, head=head)
+    probable = None if head is None else head.cn
+    prob = cn_distribution(cn, samples.weights, calibration=calibration, head=probable)
     r = geometry.rdf_grid()
     species = vocabulary or sorted({str(s) for s in np.unique(samples.species) if s})
     return Estimates(
@@ -108,8 +134,8 @@ def estimate(
         cn_mean=float(prob @ np.arange(len(prob))),
         cn_map=int(prob.argmax()),
         cn_set=prediction_set(prob, threshold=calibration.cn_threshold),
-        bond=interval(bond, samples.weights, calibration.bond),
-        angle=interval(angle, samples.weights, calibration.angle),
+        bond=interval(bond, samples.weights, calibration.bond, told=head and head.bond),
+        angle=interval(angle, samples.weights, calibration.angle, told=head and head.angle),
         bridge=interval(geometry.bridge(*cluster), samples.weights, calibration.bridge),
         sample_cn=cn,
         sample_bond=bond,
@@ -195,13 +221,25 @@ def _mean_and_spread(values: Array, weights: Array) -> tuple[float, float] | Non
     return mean, float(np.sqrt(shares @ (values[known] - mean) ** 2))
 
 
-def interval(values: Array, weights: Array, widening: Widening) -> Interval | None:
-    """Weighted mean and its interval; None where no sample defines the figure."""
+def interval(
+    values: Array, weights: Array, widening: Widening, *, told: float | None = None
+) -> Interval | None:
+    """Weighted mean and its interval; None where no sample defines the figure.
+
+    Parameters
+    ----------
+    values, weights
+        (samples,) of the figure, NaN where undefined.
+    widening
+        How wide the interval is.
+    told
+        Spread to take instead of the samples' own.
+    """
     found = _mean_and_spread(values, weights)
     if found is None:
         return None
     mean, spread = found
-    half = widening.scale * (spread + widening.floor)
+    half = float(widening.half(spread if told is None else told))
     return Interval(mean=mean, lo=mean - half, hi=mean + half)
 
 
@@ -217,7 +255,8 @@ def conformal_quantile(scores: Array, *, level: float) -> float:
 _SPILLS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 _TEMPERATURES = (0.6, 0.8, 1.0, 1.25, 1.6, 2.0)
 _HEAD_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
-_FLOORS = (0.1, 0.25, 0.5, 1.0, 2.0)  # in units of the median spread
+_FLOORS = (0.02, 0.1, 0.25, 0.5, 1.0)  # in units of the median spread
+_POWERS = (1.0, 1.5, 2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -264,37 +303,51 @@ def _fit_blend(counted: Sequence[_Counted], start: Calibration) -> Calibration:
 
 
 def _fit_threshold(counted: Sequence[_Counted], blend: Calibration) -> float:
-    scores = np.array([cumulated(one.prob(blend))[one.truth] for one in counted])
-    return conformal_quantile(scores, level=blend.level)
+    """Return the threshold at which sets, which always hold the likeliest class, cover."""
+    scores = []
+    for one in counted:
+        prob = one.prob(blend)
+        scores.append(0.0 if one.truth == prob.argmax() else cumulated(prob)[one.truth])
+    return conformal_quantile(np.array(scores), level=blend.level)
 
 
 def _fit_widening(
-    figure: Figure, samples: Sequence[Samples], sites: Sequence[Site], start: Widening, level: float
+    figure: Figure,
+    samples: Sequence[Samples],
+    sites: Sequence[Site],
+    told: Sequence[float | None],
+    start: Widening,
+    level: float,
 ) -> Widening:
-    """Return the widening that covers at the level with the narrowest intervals on average."""
+    """Return the widening that covers at the level with the narrowest intervals.
+
+    Narrowest in the mean logarithm: a few hopeless spectra must not decide on how wide the
+    intervals of the others are.
+    """
     found = []
-    for answer, site in zip(samples, sites, strict=True):
+    for answer, site, spread in zip(samples, sites, told, strict=True):
         truth = float(figure(site.absorber, site.species, site.positions))
         values = figure(site.absorber, answer.species, answer.positions)
         drawn = _mean_and_spread(values, answer.weights)
         if drawn is not None and np.isfinite(truth):
-            found.append((abs(drawn[0] - truth), drawn[1]))
+            found.append((abs(drawn[0] - truth), drawn[1] if spread is None else spread))
     if not found:
         return start
-    error, spread = np.array(found).T
-    unit = max(float(np.median(spread)), start.floor)
-    trials = [
-        Widening(scale=conformal_quantile(error / (spread + f * unit), level=level), floor=f * unit)
-        for f in _FLOORS
-    ]
-    return min(trials, key=lambda w: w.scale * (spread.mean() + w.floor))
+    error, spreads = np.array(found).T
+    unit = max(float(np.median(spreads)), start.floor)
+    trials = []
+    for floor, power in product(_FLOORS, _POWERS):
+        shape = Widening(scale=1.0, floor=floor * unit, power=power)
+        scale = conformal_quantile(error / shape.half(spreads), level=level)
+        trials.append(replace(shape, scale=scale))
+    return min(trials, key=lambda w: float(np.log(np.maximum(w.half(spreads), 1e-9)).mean()))
 
 
 def fit_calibration(
     samples: Sequence[Samples],
     sites: Sequence[Site],
     *,
-    heads: Sequence[Array | None] | None = None,
+    heads: Sequence[Head | None] | None = None,
     level: float = 0.9,
 ) -> Calibration:
     """Fit the calibration on answers whose truth is known.
@@ -305,7 +358,7 @@ def fit_calibration(
         The answers and their true sites, of held-out families and of every input condition that
         the stated uncertainty should hold for.
     heads
-        For each answer the CN probabilities of the descriptor head.
+        For each answer what the descriptor head says.
     level
         Share of truths that sets and intervals should hold.
 
@@ -319,12 +372,17 @@ def fit_calibration(
             f"found {len(samples)} answers for {len(sites)} sites; a calibration needs one each"
         )
     start = Calibration(level=level)
-    counted = _count(samples, sites, heads or [None] * len(samples))
+    said = list(heads or [None] * len(samples))
+    counted = _count(samples, sites, [head and head.cn for head in said])
     blend = _fit_blend(counted, start) if counted else start
+
+    def widening(figure: Figure, told: Sequence[float | None], first: Widening) -> Widening:
+        return _fit_widening(figure, samples, sites, told, first, level)
+
     return replace(
         blend,
         cn_threshold=_fit_threshold(counted, blend) if counted else start.cn_threshold,
-        bond=_fit_widening(geometry.mean_bond, samples, sites, start.bond, level),
-        angle=_fit_widening(geometry.mean_angle, samples, sites, start.angle, level),
-        bridge=_fit_widening(geometry.bridge, samples, sites, start.bridge, level),
+        bond=widening(geometry.mean_bond, [head and head.bond for head in said], start.bond),
+        angle=widening(geometry.mean_angle, [head and head.angle for head in said], start.angle),
+        bridge=widening(geometry.bridge, [None] * len(said), start.bridge),
     )

@@ -9,6 +9,7 @@ from nearedge.models.dataset import Site
 from nearedge.models.estimate import (
     CN_CLASSES,
     Calibration,
+    Head,
     Widening,
     cn_distribution,
     conformal_quantile,
@@ -133,6 +134,38 @@ def test_conformal_quantile_covers():
 def test_interval_is_spread_times_scale():
     found = interval(np.array([1.0, 3.0, np.nan]), np.full(3, 1 / 3), Widening(scale=2, floor=0.5))
     assert (found.mean, found.lo, found.hi) == (2, -1, 5)
+
+
+def test_the_spread_that_a_head_tells_goes_before_that_of_the_samples():
+    widening = Widening(scale=2, floor=0.0, power=2.0)
+    found = interval(np.array([1.0, 3.0]), np.full(2, 0.5), widening, told=0.5)
+    assert (found.lo, found.hi) == (1.5, 2.5)
+
+
+def test_intervals_follow_a_head_that_knows_what_it_does_not_know():
+    """Half of the answers are ten times as wrong as the others, and only the head knows which."""
+    rng = np.random.default_rng(6)
+
+    def draw(count):
+        hard = rng.random(count) < 0.5
+        error = np.where(hard, 0.1, 0.01) * rng.standard_normal(count)
+        sites = [site(bond=1.65) for _ in range(count)]
+        answers = [answer(rng, bond=1.65 + e, spread=0.05, lost=0) for e in error]
+        heads = [Head(cn=np.eye(5)[4], bond=0.1 if h else 0.01, angle=1.0) for h in hard]
+        return answers, sites, heads, hard
+
+    answers, sites, heads, _ = draw(300)
+    calibration = fit_calibration(answers, sites, heads=heads)
+    answers, sites, heads, hard = draw(300)
+    found = [
+        estimate(a, absorber="Si", calibration=calibration, head=h)
+        for a, h in zip(answers, heads, strict=True)
+    ]
+    width = np.array([f.bond.hi - f.bond.lo for f in found])
+    covered = np.array([f.bond.lo <= 1.65 <= f.bond.hi for f in found])
+    assert np.median(width[hard]) > 3 * np.median(width[~hard])
+    assert 0.82 <= covered.mean() <= 0.97
+    assert abs(covered[hard].mean() - covered[~hard].mean()) < 0.12
 
 
 def test_fitted_calibration_covers_new_answers():

@@ -8,7 +8,7 @@ import torch
 from nearedge.models.conditions import RISING_SCAN, cut, scan
 from nearedge.models.dataset import read_dataset
 from nearedge.models.inversion import Quality
-from nearedge.models.inverter import Inverter, head_probabilities
+from nearedge.models.inverter import Inverter, head_of
 from nearedge.models.xanes import normalise_xanes
 
 DATA = Path(__file__).parent.parent / "data" / "siox.parquet"
@@ -100,7 +100,7 @@ def test_nothing_to_invert_is_no_trouble(inverter):
 
 def test_heads_answer_at_once(inverter, spectra):
     told = inverter.expect(spectra[:1])[0]
-    prob = head_probabilities(told)
+    prob = head_of(told).cn
     assert prob.sum() == pytest.approx(1)
     assert (prob >= 0).all()
 
