@@ -247,7 +247,7 @@ class DenoiserTraining:
         optimiser = torch.optim.AdamW(
             model.parameters(), recipe.rate, weight_decay=recipe.decay, betas=(0.9, 0.98)
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _rate(recipe.steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _rate(recipe.steps, recipe.restart))
         average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
         averaged = AveragedModel(model, multi_avg_fn=average)
         return cls(model, lesson, recipe, seed, device, averaged, optimiser, schedule)
@@ -300,9 +300,16 @@ class DenoiserTraining:
         return module.eval()
 
 
-def _rate(steps: int) -> Callable[[int], float]:
-    """Linear warm-up over 200 steps, then half a cosine to 2 %."""
+def _rate(steps: int, restart: int) -> Callable[[int], float]:
+    """Linear warm-up over 200 steps, then half a cosine to 2 %.
+
+    Until ``restart`` the cosine is that of a training which ends there (Loshchilov & Hutter, SGDR,
+    ICLR 2017).
+    """
     return lambda step: (
-        min((step + 1) / 200, 1.0)
-        * (0.02 + 0.98 * 0.5 * (1 + float(np.cos(np.pi * min(step / steps, 1.0)))))
+        min((step + 1) / 200, 1.0) * _cosine(step / (restart if step < restart else steps))
     )
+
+
+def _cosine(share: float) -> float:
+    return 0.02 + 0.98 * 0.5 * (1 + float(np.cos(np.pi * min(share, 1.0))))

@@ -63,6 +63,9 @@ class DenoiserRecipe(Section):
         default=6, ge=1, description="like sites whose error of expectation is borrowed"
     )
     steps: int = Field(default=8000, ge=1, description="of training")
+    restart: int = Field(
+        default=0, ge=0, description="step at which the learning rate starts again; 0: never"
+    )
     batch: int = Field(default=64, ge=1, description="clusters per step")
     rate: float = Field(default=2e-3, gt=0, description="highest learning rate")
     decay: float = Field(default=0.01, ge=0, description="weight decay")

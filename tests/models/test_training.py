@@ -10,6 +10,7 @@ import torch
 from nearedge.models import denoiser_training, encoder_training, rattle
 from nearedge.models.card import read_card
 from nearedge.models.dataset import read_dataset
+from nearedge.models.denoiser_training import _rate
 from nearedge.models.descriptors import CN_CLASSES, Expectation, count, describe
 from nearedge.models.inverter import Inverter
 from nearedge.models.recipe import Recipe, read_recipe
@@ -186,3 +187,11 @@ def test_recipe_of_the_shipped_weights_reads():
     text = files("nearedge.models.weights") / "siox.yaml"
     recipe = read_recipe(Path(str(text)))
     assert recipe.model_dump(mode="json") == read_card("siox").recipe
+
+
+def test_the_learning_rate_starts_again_once():
+    rate = _rate(1000, 400)
+    assert rate(399) == pytest.approx(0.02, abs=0.001)
+    assert rate(400) == _rate(1000, 0)(400) > 0.6
+    assert [rate(k) for k in range(300)] == [_rate(400, 0)(k) for k in range(300)]
+    assert rate(1000) == pytest.approx(0.02)
