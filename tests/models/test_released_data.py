@@ -22,6 +22,14 @@ def test_no_family_is_in_two_splits(sites):
         assert split.setdefault(site.family, site.split) == site.split, site.family
 
 
+def test_clusters_without_spectra_are_of_no_held_out_family(sites):
+    clusters = read_dataset(DATA / "clusters.parquet")
+    assert {site.split for site in clusters} == {"train"}
+    assert not any(len(site.energy) for site in clusters)
+    held_out = {site.family for site in sites if site.split != "train"}
+    assert not held_out & {site.family for site in clusters}
+
+
 def test_the_model_never_learns_from_glass(sites):
     amorphous = {site.split for site in sites if site.group in ("glass", "dm2")}
     assert amorphous == {"glass"}
