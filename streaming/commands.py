@@ -27,7 +27,7 @@ def run(config: Configs = None, device: Device = None, samples: Samples = None) 
         results_of,
         serving,
     )
-    from nearedge.streaming.stopping import stop_signals
+    from nearedge.streaming.stopping import ending_within, stop_signals
     from nearedge.streaming.table import showing
     from nearedge.streaming.zmq_source import ZmqSource
 
@@ -36,6 +36,7 @@ def run(config: Configs = None, device: Device = None, samples: Samples = None) 
     source, feed = ZmqSource(profile.source), Feed()
     with (
         stop_signals() as stopped,
+        ending_within(stopped),
         opened_bus(profile.bus) as bus,
         connected(profile) as server,
         ledger_for(profile, server) as ledger,

@@ -1,10 +1,16 @@
 """End on Ctrl-C or SIGTERM, after what is at hand."""
 
+import logging
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+logger = logging.getLogger(__name__)
+
+LONGEST_S = 9.0
 
 
 @contextmanager
@@ -27,3 +33,26 @@ def stop_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def ending_within(stopped: threading.Event, seconds: float = LONGEST_S) -> Iterator[None]:
+    """End the process if the block is not left so long after it was asked to stop, s.
+
+    A catalog that hangs, or a machine without time, must not keep a supervisor waiting: what is not
+    finished is in the ledger.
+    """
+    left = threading.Event()
+
+    def watch() -> None:
+        stopped.wait()
+        if not left.wait(seconds):
+            logger.warning("not ended within %g s: what is left stays in the ledger", seconds)
+            os._exit(0)
+
+    threading.Thread(target=watch, name="nearedge-stopping", daemon=True).start()
+    try:
+        yield
+    finally:
+        left.set()
+        stopped.set()

@@ -1,0 +1,33 @@
+import os
+import threading
+
+import pytest
+
+from nearedge.streaming.stopping import ending_within
+
+
+@pytest.fixture
+def exits(monkeypatch) -> threading.Event:
+    """Set when the process would have ended."""
+    ended = threading.Event()
+    monkeypatch.setattr(os, "_exit", lambda code: ended.set())
+    return ended
+
+
+def test_a_block_that_hangs_after_a_stop_ends_with_the_process(exits):
+    stopped = threading.Event()
+    with ending_within(stopped, 0.01):
+        stopped.set()
+        assert exits.wait(20)
+
+
+def test_a_block_that_is_left_in_time_ends_as_usual(exits):
+    stopped = threading.Event()
+    with ending_within(stopped, 20):
+        stopped.set()
+    assert not exits.is_set()
+
+
+def test_a_block_goes_on_for_as_long_as_nobody_asks_it_to_stop(exits):
+    with ending_within(threading.Event(), 0):
+        assert not exits.wait(0.05)
