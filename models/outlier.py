@@ -1,8 +1,9 @@
 """How far a spectrum lies from those that the model learned from.
 
 The training spectra of an edge are taken as one Gaussian on the model's grid. The score is the
-Mahalanobis distance of the measured part, per measured point: near 1 for spectra like those of
-training, whatever part of the scan is there.
+Mahalanobis distance of the measured part, per measured point, over the size of the spectrum's own
+fine structure: one that hardly has any lies near everything, and one that rings strongly lies far
+from all even where it is of the right kind.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ from nearedge.models.spectrum import Array, freeze_arrays
 SHRINKAGE = 0.02
 #: Variance that every point may have on top, (edge steps)²: a measurement is never exact.
 GRAIN = 0.02**2
+#: Fine structure that a spectrum without any is taken to have, edge steps.
+QUIET = 0.1
+#: Where the mean of the training spectra is this high, the edge is passed.
+PASSED = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,7 +36,7 @@ class Familiar:
     def score(
         self, values: NDArray[np.floating], mask: NDArray[np.floating], *, edge: int
     ) -> float:
-        """Root of the Mahalanobis distance squared per measured point.
+        """Root of the Mahalanobis distance squared per measured point, over the fine structure.
 
         Parameters
         ----------
@@ -43,7 +48,15 @@ class Familiar:
         seen = mask > 0
         apart = np.asarray(values, np.float64)[seen] - self.mean[edge][seen]
         covariance = self.covariance[edge][np.ix_(seen, seen)]
-        return float(np.sqrt(apart @ np.linalg.solve(covariance, apart) / max(seen.sum(), 1)))
+        far = np.sqrt(apart @ np.linalg.solve(covariance, apart) / max(seen.sum(), 1))
+        return float(far / (self._fine_structure(values, seen, edge=edge) + QUIET))
+
+    def _fine_structure(
+        self, values: NDArray[np.floating], seen: NDArray[np.bool_], *, edge: int
+    ) -> float:
+        """Root-mean-square departure from 1 past the edge, edge steps."""
+        past = np.asarray(values, np.float64)[seen & (self.mean[edge] > PASSED)]
+        return float(np.sqrt(np.mean((past - 1) ** 2))) if past.size else 0.0
 
 
 def _moments(values: Array, mask: Array) -> tuple[Array, Array]:

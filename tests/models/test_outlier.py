@@ -53,3 +53,13 @@ def test_training_spectra_with_gaps_still_give_a_positive_definite_covariance():
     familiar = familiarise(values * mask, mask, np.zeros(5, np.int64), edges=1)
     assert np.linalg.eigvalsh(familiar.covariance[0]).min() > 0
     assert np.isfinite(familiar.score(values[0], np.ones(30), edge=0))
+
+
+def test_a_spectrum_that_hardly_rings_is_less_familiar_than_its_distance_says(familiar, spectra):
+    flat, ringing = np.ones(60), max(spectra[400:], key=np.ptp)
+    assert familiar.score(flat, np.ones(60), edge=0) >= 0
+    mean = familiar.mean[0]
+    apart = 0.3 * np.sin(2 * np.pi * 7 * np.linspace(0, 1, 60))
+    quiet = familiar.score(mean + apart * (mean > 0.9), np.ones(60), edge=0)
+    loud = familiar.score(ringing + apart * (mean > 0.9), np.ones(60), edge=0)
+    assert quiet > loud
