@@ -40,7 +40,8 @@ def _radii(kinds: NDArray[np.str_], lengths: Array, vocabulary: Sequence[str]) -
     return out.ravel()
 
 
-def _shell(absorber: str, kinds: NDArray[np.str_], positions: Array) -> Array:
+def shell_numbers(absorber: str, kinds: NDArray[np.str_], positions: Array) -> Array:
+    """Mean bond, mean and standard deviation of the bond angles' cosines; NaN where undefined."""
     bonded = geometry.first_shell(absorber, kinds, positions)
     lengths = geometry.distances(positions[bonded])
     units = positions[bonded] / lengths[:, None]
@@ -73,7 +74,7 @@ def describe(
         (species * 16 + 3,) Å and cosines; NaN where the first shell defines none.
     """
     radii = _radii(kinds, geometry.distances(positions), vocabulary)
-    return np.concatenate([radii, _shell(absorber, kinds, positions)])
+    return np.concatenate([radii, shell_numbers(absorber, kinds, positions)])
 
 
 def cn_class(absorber: str, kinds: NDArray[np.str_], positions: Array) -> int:

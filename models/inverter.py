@@ -21,12 +21,14 @@ from nearedge.models.encoder import EncoderSize, Ensemble
 from nearedge.models.estimate import Calibration, Head, estimate
 from nearedge.models.inversion import Inversion, Quality, Samples
 from nearedge.models.outlier import Familiar
-from nearedge.models.projection import project
+from nearedge.models.projection import agreeing, project
 from nearedge.models.spectrum import Array, NormalisedSpectrum
 from nearedge.models.surrogate import Surrogate
 
 #: Spectra that a GPU inverts at once; a smaller batch is filled up, so that shapes never change.
 CUDA_SPECTRA = 8
+#: Samples whose atoms overlap are left out unless those that remain weigh less than this.
+LEAST_SOUND = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,18 +327,16 @@ class Inverter:
         )
 
     def _samples(self, atoms: Tensor, expected: Expectation, *, absorber: str) -> Samples:
-        """Clusters from drawn atoms: brought to the expectation, those without overlap chosen."""
-        positions, kinds = project(
-            atoms[..., :3].numpy(),
-            atoms[..., 3:].argmax(-1).numpy(),
-            expected,
-            absorber=absorber,
-            vocabulary=self.card.species,
-        )
+        """Clusters from drawn atoms: weighed by their angles, brought to the expected radii."""
+        raw = atoms[..., :3].numpy(), atoms[..., 3:].argmax(-1).numpy()
+        about = {"absorber": absorber, "vocabulary": self.card.species}
+        weights = agreeing(*raw, expected, **about)
+        positions, kinds = project(*raw, weights, expected, **about)
+        sound = weights * _apart(positions, kinds, self._nearest)
         return Samples(
             species=np.array(self.card.species)[kinds],
             positions=positions,
-            weights=_weights(positions, kinds, self._nearest),
+            weights=sound / sound.sum() if sound.sum() > LEAST_SOUND else weights,
         )
 
 
@@ -390,14 +390,13 @@ def _nearest_table(card: Card) -> Array:
     )
 
 
-def _weights(positions: NDArray[np.float32], kinds: NDArray[np.int64], nearest: Array) -> Array:
-    """Equal weights for the samples without overlapping atoms, 0 for the others if any is left."""
+def _apart(
+    positions: NDArray[np.float32], kinds: NDArray[np.int64], nearest: Array
+) -> NDArray[np.bool_]:
+    """Whether no two atoms of a sample overlap, (samples,)."""
     apart = np.linalg.norm(positions[:, :, None] - positions[:, None], axis=-1)
     i, j = np.triu_indices(positions.shape[1], 1)
-    allowed = nearest[kinds[:, i], kinds[:, j]]
-    sound = (apart[:, i, j] >= allowed).all(1)
-    chosen = sound if sound.any() else np.ones(len(positions), bool)
-    return np.asarray(chosen / chosen.sum())
+    return np.asarray((apart[:, i, j] >= nearest[kinds[:, i], kinds[:, j]]).all(1))
 
 
 def _flags(spectrum: NormalisedSpectrum, *, outlier: bool) -> Iterator[str]:

@@ -1,9 +1,10 @@
 """Bring the distances of sampled clusters to what the spectrum says of them.
 
-The denoiser draws how atoms lie around each other; how far each is from the absorber the encoder
-knows better, as far as it knows it at all. So for each rank of each species the samples' mean
-radius moves to the expected one, and their scatter shrinks to the expected one where it is larger;
-the less sure the expectation is, the less. Directions stay.
+The denoiser draws how atoms lie around each other; how far each is from the absorber, and what the
+bond angles are on the whole, the encoder knows better, as far as it knows it at all. So samples
+whose bond angles agree weigh more, and for each rank of each species the samples' mean radius moves
+to the expected one, and their scatter shrinks to the expected one where it is larger; the less sure
+the expectation is, the less. Directions stay.
 """
 
 from collections.abc import Sequence
@@ -12,28 +13,68 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearedge.models import geometry
-from nearedge.models.descriptors import RADII, SHELL, Expectation
+from nearedge.models.descriptors import RADII, SHELL, Expectation, shell_numbers
 from nearedge.models.spectrum import Array
 
 #: An expectation with this standard deviation counts half, Å.
 TRUSTED = 0.2
 #: Ranks that fewer of the samples have are left alone.
 COMMON = 0.9
+#: Least standard deviation that the angles' expected cosines are taken to have.
+SHARPEST = 0.03
+#: Least weight of a sample in means and scatters, in units of an equal share.
+FAINT = 1e-3
 
 
 def _trust(spread: float) -> float:
     return 1 / (1 + (spread / TRUSTED) ** 2)
 
 
-def _moved(radii: Array, mean: float, spread: float) -> Array:
+def agreeing(
+    positions: NDArray[np.float32],
+    kinds: NDArray[np.int64],
+    expected: Expectation,
+    *,
+    absorber: str,
+    vocabulary: Sequence[str],
+) -> Array:
+    """Weights (samples,), sum 1, by the likelihood of the mean and scatter of the bond angles.
+
+    Parameters
+    ----------
+    positions, kinds, expected, absorber, vocabulary
+        As in `project`.
+    """
+    species = np.array(vocabulary)[kinds]
+    found = np.array(
+        [
+            shell_numbers(absorber, *one)
+            for one in zip(species, positions.astype(np.float64), strict=True)
+        ]
+    )[:, 1:]
+    mean, spread = (
+        part[0, 1 - SHELL :].double().numpy() for part in (expected.mean, expected.spread)
+    )
+    off = (found - mean) / np.maximum(spread, SHARPEST)
+    # a sample without angles is as likely as one that is off by the usual
+    log = -0.5 * (np.where(np.isnan(off), 1.0, off) ** 2).sum(1)
+    weights = np.exp(log - log.max())
+    return np.asarray(weights / weights.sum())
+
+
+def _moved(radii: Array, weights: Array, mean: float, spread: float) -> Array:
     """Radii (n,) of one rank, moved and narrowed to an expectation as far as it is trusted."""
-    trust, centre = _trust(spread), radii.mean()
-    narrowing = min(1.0, spread / max(float(radii.std()), 1e-6))
+    trust = _trust(spread)
+    centre = np.average(radii, weights=weights)
+    scatter = np.sqrt(np.average((radii - centre) ** 2, weights=weights))
+    narrowing = min(1.0, spread / max(float(scatter), 1e-6))
     narrowed = (1 - trust * (1 - narrowing)) * (radii - centre)
     return np.asarray(centre + trust * (mean - centre) + narrowed)
 
 
-def _to_radii(radii: Array, kinds: NDArray[np.int64], expected: Expectation) -> Array:
+def _to_radii(
+    radii: Array, kinds: NDArray[np.int64], weights: Array, expected: Expectation
+) -> Array:
     """Give new radii (samples, atoms): every rank of every species to its expectation."""
     out = radii.copy()
     species = (expected.mean.shape[1] - SHELL) // RADII
@@ -49,19 +90,25 @@ def _to_radii(radii: Array, kinds: NDArray[np.int64], expected: Expectation) -> 
             if len(has) < COMMON * len(own):
                 break
             mean, spread = float(means[kind, rank]), float(spreads[kind, rank])
-            out[has, atom[has]] = _moved(radii[has, atom[has]], mean, spread)
+            out[has, atom[has]] = _moved(radii[has, atom[has]], weights[has], mean, spread)
     return out
 
 
 def _to_bond(
-    positions: Array, species: NDArray[np.str_], expected: Expectation, *, absorber: str
+    positions: Array,
+    species: NDArray[np.str_],
+    weights: Array,
+    expected: Expectation,
+    *,
+    absorber: str,
 ) -> Array:
     """Shift the bonded atoms so that the samples' mean bond is the expected one."""
     bond = geometry.mean_bond(absorber, species, positions)
-    if not np.isfinite(bond).any():
+    bound = np.isfinite(bond)
+    if not bound.any():
         return positions
     wanted, spread = float(expected.mean[0, -SHELL]), float(expected.spread[0, -SHELL])
-    shift = _trust(spread) * (wanted - float(np.nanmean(bond)))
+    shift = _trust(spread) * (wanted - float(np.average(bond[bound], weights=weights[bound])))
     radii = geometry.distances(positions)
     bonded = geometry.first_shell(absorber, species, positions)
     return np.asarray(positions * np.where(bonded, 1 + shift / radii, 1.0)[..., None])
@@ -70,6 +117,7 @@ def _to_bond(
 def project(
     positions: NDArray[np.float32],
     kinds: NDArray[np.int64],
+    weights: Array,
     expected: Expectation,
     *,
     absorber: str,
@@ -81,6 +129,8 @@ def project(
     ----------
     positions, kinds
         (samples, atoms, 3) Å and (samples, atoms) numbers of species, in any order.
+    weights
+        (samples,) what each counts in means and scatters; above 0.
     expected
         What the encoder expects of the spectrum: a batch of one.
     absorber
@@ -94,8 +144,9 @@ def project(
     """
     drawn = positions.astype(np.float64)
     radii = np.maximum(geometry.distances(drawn), 1e-6)
-    moved = drawn * (_to_radii(radii, kinds, expected) / radii)[..., None]
-    moved = _to_bond(moved, np.array(vocabulary)[kinds], expected, absorber=absorber)
+    weights = np.maximum(weights, FAINT / len(weights))
+    moved = drawn * (_to_radii(radii, kinds, weights, expected) / radii)[..., None]
+    moved = _to_bond(moved, np.array(vocabulary)[kinds], weights, expected, absorber=absorber)
     order = np.argsort(geometry.distances(moved), axis=1, kind="stable")
     return (
         np.take_along_axis(moved, order[..., None], 1).astype(np.float32),

@@ -4,7 +4,7 @@ import torch
 
 from nearedge.models import geometry
 from nearedge.models.descriptors import CN_CLASSES, FAR, RADII, SHELL, Expectation
-from nearedge.models.projection import project
+from nearedge.models.projection import agreeing, project
 
 TETRAHEDRON = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / np.sqrt(3)
 VOCABULARY = ("O", "Si")
@@ -30,7 +30,29 @@ def expected(*, bond=1.62, spread=0.01):
 
 
 def run(positions, kinds, told):
-    return project(positions, kinds, told, absorber="Si", vocabulary=VOCABULARY)
+    equal = np.full(len(positions), 1 / len(positions))
+    return project(positions, kinds, equal, told, absorber="Si", vocabulary=VOCABULARY)
+
+
+def test_samples_with_the_expected_angles_weigh_more():
+    positions, kinds = drawn(count=4, scatter=0.0)
+    positions[0, 0] = [1.75, 0, 0]  # its angles are no longer those of a tetrahedron
+    positions[1, 1:4] *= 3  # and this one has no angle at all
+    weights = agreeing(positions, kinds, expected(), absorber="Si", vocabulary=VOCABULARY)
+    assert weights.sum() == pytest.approx(1)
+    assert weights[0] < 0.01 < weights[1] < weights[2]
+    unsure = agreeing(positions, kinds, expected(spread=50.0), absorber="Si", vocabulary=VOCABULARY)
+    assert unsure[0] == pytest.approx(unsure[2], rel=0.01)
+
+
+def test_what_weighs_more_counts_more():
+    positions, kinds = drawn(count=2, scatter=0.0)
+    positions[1] *= 1.1
+    mostly_first = np.array([1.0, 0.0])
+    moved, _ = project(
+        positions, kinds, mostly_first, expected(), absorber="Si", vocabulary=VOCABULARY
+    )
+    assert np.linalg.norm(moved[0, :4], axis=-1).mean() == pytest.approx(1.62, abs=0.003)
 
 
 def test_a_sure_expectation_sets_mean_and_scatter():
