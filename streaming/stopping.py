@@ -37,7 +37,7 @@ def stop_signals() -> Iterator[threading.Event]:
 
 @contextmanager
 def ending_within(stopped: threading.Event, seconds: float = LONGEST_S) -> Iterator[None]:
-    """End the process if the block is not left so long after it was asked to stop, s.
+    """End the process so long after it was asked to stop, s, if it has not ended by itself.
 
     A catalog that hangs, or a machine without time, must not keep a supervisor waiting: what is not
     finished is in the ledger.
@@ -54,5 +54,6 @@ def ending_within(stopped: threading.Event, seconds: float = LONGEST_S) -> Itera
     try:
         yield
     finally:
-        left.set()
-        stopped.set()
+        if not stopped.is_set():  # else it goes on: at its exit Python waits for threads that hang
+            left.set()
+            stopped.set()
