@@ -41,7 +41,7 @@ class Effort:
 
 EFFORT = {
     Quality.FAST: Effort(steps=8, eta=0.0),
-    Quality.DEFAULT: Effort(steps=12, eta=0.0),
+    Quality.DEFAULT: Effort(steps=12, eta=0.5),
     Quality.THOROUGH: Effort(steps=40, eta=1.0),
 }
 
