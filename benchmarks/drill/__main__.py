@@ -52,7 +52,7 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--record", type=Path, default=RECORD)
     parser.add_argument("--table", type=Path, help="the page whose tables are made anew")
     parser.add_argument("--spectra", type=int, default=2000, help="of the soak")
-    parser.add_argument("--scans", type=int, default=12, help="of each kind, for the pace")
+    parser.add_argument("--rounds", type=int, default=12, help="of the pace")
     options = parser.parse_args(arguments)
     if unknown := set(options.names) - {*known, "all"}:
         parser.error(f"found no drill {', '.join(sorted(unknown))}; known are {', '.join(known)}")
@@ -88,7 +88,7 @@ def measured(name: str, base: Base, options: argparse.Namespace) -> dict:
     """Run one drill or measurement and return its record."""
     print(f"{name} …", flush=True)
     if name == "pace":
-        return pace.measure(base, scans=options.scans)
+        return pace.measure(base, rounds=options.rounds)
     if name == "soak":
         return soak.measure(base, spectra=options.spectra)
     try:

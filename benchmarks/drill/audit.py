@@ -1,6 +1,6 @@
 """Count what the catalog has of what was sent."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 FINAL = ("complete", "rejected")
+WHOLE = (*FINAL, "degraded")  # a quick answer stands beside the place of its full one
+ARRAYS = {"spectrum", "positions", "species", "per_sample", "rdf"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,9 +21,9 @@ class Audit:
     sent, complete, rejected
         Spectra.
     duplicated
-        Results beyond the first of one spectrum.
+        Results beyond the first of one spectrum; a quick answer beside its full one is one too.
     half_written
-        Results that are not final, or lack an array, or have one that cannot be read.
+        Results that are still being written, or lack an array, or have one that cannot be read.
     alive
         Whether the service ran to the end.
     stops
@@ -62,22 +64,20 @@ def audit(
         As in `Audit`.
     """
     wanted = set(sent)
-    statuses: Counter[str] = Counter()
-    seen: Counter[tuple[str, str, str]] = Counter()
+    found: defaultdict[tuple[str, str, str], list[str]] = defaultdict(list)
     half = 0
     for node in results.values():
         metadata = node.metadata
         raw, status = metadata["raw"], metadata["status"]
-        half += status not in FINAL or not is_whole(node, status)
+        half += status not in WHOLE or not is_whole(node, status)
         if raw["uid"] in wanted:
-            place = (raw["uid"], raw["stream"], raw["spectrum"])
-            seen[place] += 1
-            statuses[status] += seen[place] == 1
+            found[raw["uid"], raw["stream"], raw["spectrum"]].append(status)
+    complete, rejected = (sum(status in one for one in found.values()) for status in FINAL)
     return Audit(
         sent=len(wanted),
-        complete=statuses["complete"],
-        rejected=statuses["rejected"],
-        duplicated=sum(n - 1 for n in seen.values()),
+        complete=complete,
+        rejected=rejected,
+        duplicated=sum(len(one) - 1 for one in found.values()),
         half_written=half,
         alive=alive,
         stops=tuple(stops),
@@ -87,7 +87,6 @@ def audit(
 def is_whole(node: Any, status: str) -> bool:
     """Return whether a result has its arrays, each of them readable."""
     names = set(node)
-    expected = {"spectrum", "positions", "species", "per_sample", "rdf"}
-    if status == "complete" and not names >= expected:
+    if status in ("complete", "degraded") and not names >= ARRAYS:
         return False
     return all(np.asarray(node[name].read()).size > 0 for name in names)

@@ -1,14 +1,17 @@
 """The time that a RunEngine takes for a scan, with the service in every condition.
 
-The conditions take turns, one scan each, so that what else the machine does falls on all of them.
+The conditions take turns in an order that is drawn anew each round, and are compared within a
+round: what else the machine does falls on all of them alike.
 """
 
-import os
 import random
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,57 +19,91 @@ from bluesky import RunEngine
 from bluesky.plans import list_scan
 from ophyd.sim import SynAxis, SynSignal
 
+from benchmarks.drill.process import cpu_s, wait_until
+from benchmarks.drill.report import load_text
 from benchmarks.drill.stand import Base, Stand, locked
 from nearedge.sim import hostile
 from nearedge.sim.beamline import run_engine
 
 POINTS = 120
-NICE = 5  # as in profiles/deploy/nearedge.service: acquisition comes first
+TURN = 2  # scans without a pause: the service inverts the first while the second is measured
+UNIT = Path(__file__).parents[2] / "profiles/deploy/nearedge.service"
+ABSENT = "absent"
+LOOK_S, IDLE_SHARE, IDLE_TIMEOUT_S = 1.0, 0.25, 90.0
 REPEATS = 2000  # of the bootstrap
 
-Condition = Callable[[], Any]
+Condition = Callable[[], AbstractContextManager[None]]
 
 
-def measure(base: Base, *, scans: int) -> dict[str, Any]:
+def measure(base: Base, *, rounds: int) -> dict[str, Any]:
     """Return the seconds of each scan by condition.
 
     Parameters
     ----------
     base
         Proxy and server.
-    scans
-        Of each condition.
+    rounds
+        In each, every condition has one turn.
     """
-    began = time.monotonic()
+    began, nice = time.monotonic(), shipped_nice()
     stand = Stand(base, "pace")
-    seconds: dict[str, list[float]] = {}
+    conditions: dict[str, Condition] = {
+        "attached": nullcontext,
+        "stopped (SIGSTOP)": partial(_frozen, stand),
+        "hung (its ledger locked by another process)": partial(locked, stand.ledger),
+        ABSENT: partial(_absent, stand, nice=nice),
+    }
+    seconds: dict[str, list[list[float]]] = {name: [] for name in conditions}
     try:
-        stand.start(nice=NICE)
-        conditions: dict[str, Condition] = {
-            "attached": lambda: nullcontext(),
-            "stopped (SIGSTOP)": lambda: _frozen(stand),
-            "hung (its ledger locked by another process)": lambda: locked(stand.ledger),
-        }
+        stand.start(nice=nice)
         with run_engine([stand.publisher]) as RE:
-            _scan(RE, stand)  # the first one imports and allocates
-            for _ in range(scans):
-                for name in random.Random(len(seconds)).sample(list(conditions), len(conditions)):
+            _scan(RE)  # the first one imports and allocates
+            for n in range(rounds):
+                for name in random.Random(n).sample(list(conditions), len(conditions)):
+                    _await_idle(stand)
                     with conditions[name]():
-                        seconds.setdefault(name, []).append(_scan(RE, stand))
-            stand.kill()  # absent: it cannot take turns, its start would disturb the others
-            seconds["absent"] = [_scan(RE, stand) for _ in range(scans)]
+                        seconds[name].append([_scan(RE) for _ in range(TURN)])
     finally:
         stand.close()
+    absent = seconds[ABSENT]
     return {
-        "good": all(within_noise(seconds[n], seconds["absent"]) for n in seconds if n != "absent"),
+        "good": all(within_noise(seconds[name], absent) for name in seconds if name != ABSENT),
         "points": POINTS,
-        "scans": scans,
-        "conditions": {name: summary(s, seconds["absent"]) for name, s in seconds.items()},
+        "rounds": rounds,
+        "turn": TURN,
+        "nice": nice,
+        "load": load_text(),
+        "conditions": {name: summary(some, absent) for name, some in seconds.items()},
+        "scans_s": {name: np.round(some, 4).tolist() for name, some in seconds.items()},
         "seconds": round(time.monotonic() - began, 1),
     }
 
 
-def _scan(RE: RunEngine, stand: Stand) -> float:
+def shipped_nice() -> int:
+    """Return by how much the systemd unit that is shipped lets acquisition come first."""
+    found = re.search(r"^Nice=(\d+)$", UNIT.read_text(), re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+def _await_idle(stand: Stand) -> None:
+    """Wait until the service has nothing left of the turns before."""
+
+    def used() -> float:
+        pids = (stand.service and stand.service.pid, stand.worker())
+        return sum(cpu_s(pid) for pid in pids if pid)
+
+    def idle() -> bool:
+        before = used()
+        time.sleep(LOOK_S)
+        return used() - before < IDLE_SHARE * LOOK_S and set(stand.states()) <= {
+            "complete",
+            "rejected",
+        }
+
+    wait_until("an idle service", idle, timeout_s=IDLE_TIMEOUT_S)
+
+
+def _scan(RE: RunEngine) -> float:
     mono = SynAxis(name="mono")
     rise = lambda: float(hostile.absorption(np.array([mono.position]))[0])  # noqa: E731
     mu = SynSignal(func=rise, name="mu")
@@ -86,45 +123,57 @@ def _frozen(stand: Stand) -> Iterator[None]:
         stand.service.signal(signal.SIGCONT)
 
 
-def within_noise(some: list[float], others: list[float]) -> bool:
-    """Return whether the 95 % interval of the difference of the medians holds zero."""
-    lo, hi = difference(some, others)
+@contextmanager
+def _absent(stand: Stand, *, nice: int) -> Iterator[None]:
+    stand.kill()
+    time.sleep(LOOK_S)  # its worker ends
+    yield
+    stand.start(nice=nice)
+
+
+Turns = list[list[float]]  # the scans of each turn, s
+
+
+def within_noise(some: Turns, absent: Turns) -> bool:
+    """Return whether the 95 % interval of the difference holds zero."""
+    lo, hi = difference(some, absent)[1:]
     return lo <= 0.0 <= hi
 
 
-def difference(some: list[float], others: list[float]) -> tuple[float, float]:
-    """Return the bootstrapped 95 % interval of the difference of two medians, s."""
-    rng = np.random.default_rng(0)
-    medians = [
-        np.median(rng.choice(values, (REPEATS, len(values))), axis=1) for values in (some, others)
-    ]
-    lo, hi = np.percentile(medians[0] - medians[1], [2.5, 97.5])
-    return float(lo), float(hi)
+def difference(some: Turns, absent: Turns) -> tuple[float, float, float]:
+    """Return the median of the differences within rounds and its bootstrapped 95 % interval, s."""
+    each = np.mean(some, axis=1) - np.mean(absent, axis=1)
+    drawn = np.random.default_rng(0).choice(each, (REPEATS, len(each)))
+    lo, hi = np.percentile(np.median(drawn, axis=1), [2.5, 97.5])
+    return float(np.median(each)), float(lo), float(hi)
 
 
-def summary(some: list[float], absent: list[float]) -> dict[str, float]:
+def summary(some: Turns, absent: Turns) -> dict[str, float]:
     """Return what the table shows of one condition, s."""
-    lo, hi = difference(some, absent)
+    apart, lo, hi = difference(some, absent)
     return {
         "median": round(float(np.median(some)), 4),
-        "lowest": round(min(some), 4),
-        "highest": round(max(some), 4),
+        "lowest": round(float(np.min(some)), 4),
+        "highest": round(float(np.max(some)), 4),
+        "apart": round(apart, 4),
         "lo": round(lo, 4),
         "hi": round(hi, 4),
-        "load": round(os.getloadavg()[0], 1),
     }
 
 
 def table(record: Mapping[str, Any]) -> str:
     """Return the Markdown table of a record."""
     lines = [
-        f"{record['scans']} scans of {record['points']} points for each line.",
+        f"{record['rounds']} rounds of {record['turn']} scans for each line, {record['points']} "
+        f"points each; the service at nice {record['nice']}; {record['load']}.",
         "",
-        "| the service is | median, s | lowest … highest, s | difference from absent, 95 %, ms |",
-        "| --- | ---: | ---: | ---: |",
+        "| the service is | median, s | lowest … highest, s | longer than absent, ms | 95 %, ms |",
+        "| --- | ---: | ---: | ---: | ---: |",
     ]
     for name, s in record["conditions"].items():
-        apart = "–" if name == "absent" else f"{1e3 * s['lo']:+.0f} … {1e3 * s['hi']:+.0f}"
         span = f"{s['lowest']:.3f} … {s['highest']:.3f}"
-        lines.append(f"| {name} | {s['median']:.3f} | {span} | {apart} |")
+        apart, interval = f"{1e3 * s['apart']:+.0f}", f"{1e3 * s['lo']:+.0f} … {1e3 * s['hi']:+.0f}"
+        if name == ABSENT:
+            apart = interval = "–"
+        lines.append(f"| {name} | {s['median']:.3f} | {span} | {apart} | {interval} |")
     return "\n".join(lines)

@@ -35,7 +35,13 @@ def wait_until(what: str, holds: Callable[[], object], *, timeout_s: float) -> N
 
 
 class Process:
-    """A program with its log."""
+    """A program with its log.
+
+    Parameters
+    ----------
+    nice
+        By how much what else the machine does comes before it.
+    """
 
     def __init__(
         self,
@@ -47,7 +53,7 @@ class Process:
     ) -> None:
         with log.open("ab") as out:
             self._popen = subprocess.Popen(
-                ["nice", "-n", str(nice), sys.executable, *arguments],
+                [sys.executable, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -55,6 +61,8 @@ class Process:
                 start_new_session=True,
             )
         self.pid, self.log = self._popen.pid, log
+        if nice:
+            lower_priority(self.pid, nice)
 
     @property
     def alive(self) -> bool:
@@ -81,6 +89,14 @@ class Process:
         return self._popen.returncode, time.monotonic() - began
 
 
+def lower_priority(pid: int, nice: int) -> None:
+    """Let everything else come before a process that leads a session, and before what it starts."""
+    os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, 0) + nice)
+    group = Path(f"/proc/{pid}/autogroup")
+    if group.exists():  # then Linux shares the processor among sessions, whatever their processes
+        group.write_text(str(nice))
+
+
 def children(pid: int) -> list[int]:
     """Return the numbers of a process's children."""
     found: list[int] = []
@@ -96,6 +112,12 @@ def worker_of(pid: int) -> int | None:
         if b"spawn_main" in line:
             return child
     return None
+
+
+def cpu_s(pid: int) -> float:
+    """Return the processor time that a process has used, s."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def rss_mb(pid: int) -> float:

@@ -1,6 +1,7 @@
 """The table of all drills, in Markdown."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,11 @@ def insert(page: Path, name: str, text: str) -> None:
     if not found or not ended:
         raise ValueError(f"found no {begin} … {end} in {page}")
     page.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+
+
+def load_text() -> str:
+    """Return how much the machine has to do, for the record of a measurement."""
+    return f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores at the end"
 
 
 def load(path: Path) -> dict[str, Any]:
