@@ -11,6 +11,7 @@ exit code 1 if one of them lost, doubled or tore something.
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 import time
@@ -38,6 +39,7 @@ def recorded(name: str, ending: Ending) -> dict:
         "good": ending.audit.good,
         **asdict(ending.audit),
         "struck": ending.struck,
+        "load": report.load_text(),
         "seconds": round(ending.seconds, 1),
     }
 
@@ -52,6 +54,7 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--record", type=Path, default=RECORD)
     parser.add_argument("--table", type=Path, help="the page whose tables are made anew")
     parser.add_argument("--spectra", type=int, default=2000, help="of the soak")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="of the soak, at most")
     parser.add_argument("--rounds", type=int, default=12, help="of the pace")
     options = parser.parse_args(arguments)
     if unknown := set(options.names) - {*known, "all"}:
@@ -90,7 +93,7 @@ def measured(name: str, base: Base, options: argparse.Namespace) -> dict:
     if name == "pace":
         return pace.measure(base, rounds=options.rounds)
     if name == "soak":
-        return soak.measure(base, spectra=options.spectra)
+        return soak.measure(base, spectra=options.spectra, limit_s=60 * options.minutes)
     try:
         return recorded(name, run_one(name, base))
     except Exception as e:

@@ -26,7 +26,7 @@ from nearedge.sim import hostile
 from nearedge.sim.beamline import run_engine
 
 POINTS = 120
-TURN = 2  # scans without a pause: the service inverts the first while the second is measured
+TURN = 5  # scans without a pause: the service inverts each of them while the next is measured
 UNIT = Path(__file__).parents[2] / "profiles/deploy/nearedge.service"
 ABSENT = "absent"
 LOOK_S, IDLE_SHARE, IDLE_TIMEOUT_S = 1.0, 0.25, 90.0
