@@ -70,6 +70,9 @@ class Calibration:
         How likely, against the CN of a sample, is a CN one higher or lower; two away, its square.
     temperature
         Above 1 flattens the CN distribution, below 1 sharpens it.
+    doubt, usual
+        The temperature is multiplied by (the head's spread of the bond / ``usual``) ^ ``doubt``:
+        spectra that say little of the bond say little of the CN.
     cn_threshold
         Cumulated probability up to which classes enter the prediction set.
     bond, angle, bridge
@@ -80,6 +83,8 @@ class Calibration:
     head_weight: float = 0.5
     spill: float = 0.02
     temperature: float = 1.0
+    doubt: float = 0.0
+    usual: float = 0.05
     cn_threshold: float = 0.9
     bond: Widening = Widening(scale=1.645, floor=0.002)
     angle: Widening = Widening(scale=1.645, floor=0.5)
@@ -125,8 +130,7 @@ def estimate(
     cluster = (absorber, samples.species, samples.positions)
     cn = geometry.coordination(*cluster)
     bond, angle = geometry.mean_bond(*cluster), geometry.mean_angle(*cluster)
-    probable = None if head is None else head.cn
-    prob = cn_distribution(cn, samples.weights, calibration=calibration, head=probable)
+    prob = cn_distribution(cn, samples.weights, calibration=calibration, head=head)
     r = geometry.rdf_grid()
     species = vocabulary or sorted({str(s) for s in np.unique(samples.species) if s})
     return Estimates(
@@ -163,7 +167,7 @@ def _to_classes(head: Array) -> Array:
 
 
 def cn_distribution(
-    cn: np.ndarray, weights: Array, *, calibration: Calibration, head: Array | None = None
+    cn: np.ndarray, weights: Array, *, calibration: Calibration, head: Head | None = None
 ) -> Array:
     """Probability of CN = 0 … 12 from the samples' CN, blended with a head's probabilities.
 
@@ -172,12 +176,14 @@ def cn_distribution(
     cn, weights
         (samples,) coordination numbers, and weights that sum to 1.
     head
-        (k,) probabilities of CN = 0 … k-1, or None.
+        What a descriptor head says, or None.
     """
-    prob = _sample_share(cn, weights, calibration.spill)
+    prob, temperature = _sample_share(cn, weights, calibration.spill), calibration.temperature
     if head is not None:
-        prob = (1 - calibration.head_weight) * prob + calibration.head_weight * _to_classes(head)
-    sharpened = prob ** (1 / calibration.temperature)
+        share = calibration.head_weight
+        prob = (1 - share) * prob + share * _to_classes(head.cn)
+        temperature *= (max(head.bond, 1e-4) / calibration.usual) ** calibration.doubt
+    sharpened = (prob / prob.max()) ** (1 / temperature)
     return np.asarray(sharpened / sharpened.sum())
 
 
@@ -254,6 +260,7 @@ def conformal_quantile(scores: Array, *, level: float) -> float:
 
 _SPILLS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 _TEMPERATURES = (0.6, 0.8, 1.0, 1.25, 1.6, 2.0)
+_DOUBTS = (0.0, 0.5, 1.0, 1.5)
 _HEAD_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _FLOORS = (0.02, 0.1, 0.25, 0.5, 1.0)  # in units of the median spread
 _POWERS = (1.0, 1.5, 2.0)
@@ -265,7 +272,7 @@ class _Counted:
 
     cn: np.ndarray
     weights: Array
-    head: Array | None
+    head: Head | None
     truth: int
 
     def prob(self, calibration: Calibration) -> Array:
@@ -273,7 +280,7 @@ class _Counted:
 
 
 def _count(
-    samples: Sequence[Samples], sites: Sequence[Site], heads: Sequence[Array | None]
+    samples: Sequence[Samples], sites: Sequence[Site], heads: Sequence[Head | None]
 ) -> list[_Counted]:
     return [
         _Counted(
@@ -294,10 +301,13 @@ def _log_loss(counted: Sequence[_Counted], calibration: Calibration) -> float:
 
 def _fit_blend(counted: Sequence[_Counted], start: Calibration) -> Calibration:
     """Return the CN blend that gives the truths the highest likelihood."""
-    weights = _HEAD_WEIGHTS if any(one.head is not None for one in counted) else (0.0,)
+    heads = [one.head for one in counted if one.head is not None]
+    if heads:
+        start = replace(start, usual=float(np.median([head.bond for head in heads])))
+    shares, doubts = (_HEAD_WEIGHTS, _DOUBTS) if heads else ((0.0,), (0.0,))
     trials = [
-        replace(start, head_weight=w, spill=s, temperature=t)
-        for w, s, t in product(weights, _SPILLS, _TEMPERATURES)
+        replace(start, head_weight=w, spill=s, temperature=t, doubt=d)
+        for w, s, t, d in product(shares, _SPILLS, _TEMPERATURES, doubts)
     ]
     return min(trials, key=lambda trial: _log_loss(counted, trial))
 
@@ -373,7 +383,7 @@ def fit_calibration(
         )
     start = Calibration(level=level)
     said = list(heads or [None] * len(samples))
-    counted = _count(samples, sites, [head and head.cn for head in said])
+    counted = _count(samples, sites, said)
     blend = _fit_blend(counted, start) if counted else start
 
     def widening(figure: Figure, told: Sequence[float | None], first: Widening) -> Widening:

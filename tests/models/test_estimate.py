@@ -97,13 +97,28 @@ def test_samples_without_any_bond_have_no_interval():
 
 def test_the_head_is_blended_in():
     weights, cn = np.full(4, 0.25), np.array([4, 4, 4, 4])
-    head = np.array([0, 0, 0, 0, 0, 1.0])
+    head = Head(cn=np.array([0, 0, 0, 0, 0, 1.0]), bond=0.05, angle=1.0)
     calibration = Calibration(head_weight=0.75, spill=0.0)
     prob = cn_distribution(cn, weights, calibration=calibration, head=head)
     assert prob[4] == pytest.approx(0.25)
     assert prob[5] == pytest.approx(0.75)
-    longer = np.eye(20)[15]
+    longer = Head(cn=np.eye(20)[15], bond=0.05, angle=1.0)
     assert cn_distribution(cn, weights, calibration=calibration, head=longer)[-1] == 0.75
+
+
+def test_a_head_that_is_unsure_of_the_bond_flattens_the_distribution():
+    calibration = Calibration(head_weight=1.0, doubt=1.0, usual=0.05)
+    sure, unsure = (
+        cn_distribution(
+            np.array([4]),
+            np.ones(1),
+            calibration=calibration,
+            head=Head(cn=np.array([0, 0, 0, 0, 0.7, 0.3]), bond=bond, angle=1.0),
+        )
+        for bond in (0.01, 0.2)
+    )
+    assert sure[4] > 0.95
+    assert 0.5 < unsure[4] < 0.6
 
 
 @settings(max_examples=50, deadline=None)
