@@ -307,7 +307,7 @@ def _rate(steps: int, restart: int) -> Callable[[int], float]:
     ICLR 2017).
     """
     return lambda step: (
-        min((step + 1) / 200, 1.0) * _cosine(step / (restart if step <= restart else steps))
+        min((step + 1) / 200, 1.0) * _cosine(step / (restart if 0 < step <= restart else steps))
     )
 
 
