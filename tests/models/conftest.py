@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
+import torch
 
 from nearedge.models.dataset import Site
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Small products gain nothing from threads, which wait for each other on a busy machine."""
+    torch.set_num_threads(1)
 
 
 def _site(**changes):
