@@ -54,8 +54,9 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--record", type=Path, default=RECORD)
     parser.add_argument("--table", type=Path, help="the page whose tables are made anew")
     parser.add_argument("--spectra", type=int, default=2000, help="of the soak")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="of the soak, at most")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="of soak and pace, at most")
     parser.add_argument("--rounds", type=int, default=12, help="of the pace")
+    parser.add_argument("--exposure", type=float, default=0.01, help="of its points, s")
     options = parser.parse_args(arguments)
     if unknown := set(options.names) - {*known, "all"}:
         parser.error(f"found no drill {', '.join(sorted(unknown))}; known are {', '.join(known)}")
@@ -91,7 +92,12 @@ def measured(name: str, base: Base, options: argparse.Namespace) -> dict:
     """Run one drill or measurement and return its record."""
     print(f"{name} …", flush=True)
     if name == "pace":
-        return pace.measure(base, rounds=options.rounds)
+        return pace.measure(
+            base,
+            rounds=options.rounds,
+            exposure_s=options.exposure,
+            limit_s=60 * options.minutes,
+        )
     if name == "soak":
         return soak.measure(base, spectra=options.spectra, limit_s=60 * options.minutes)
     try:

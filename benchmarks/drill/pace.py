@@ -4,6 +4,7 @@ The conditions take turns in an order that is drawn anew each round, and are com
 round: what else the machine does falls on all of them alike.
 """
 
+import math
 import random
 import re
 import signal
@@ -26,16 +27,19 @@ from nearedge.sim import hostile
 from nearedge.sim.beamline import run_engine
 
 POINTS = 120
-TURN = 5  # scans without a pause: the service inverts each of them while the next is measured
+TURN = 3  # scans without a pause: the service inverts each of them while the next is measured
 UNIT = Path(__file__).parents[2] / "profiles/deploy/nearedge.service"
 ABSENT = "absent"
-LOOK_S, IDLE_SHARE, IDLE_TIMEOUT_S = 1.0, 0.25, 90.0
+LOOK_S, IDLE_SHARE, IDLE_TIMEOUT_S = 1.0, 0.25, 30.0
 REPEATS = 2000  # of the bootstrap
 
+Turns = list[list[float]]  # the scans of each turn, s
 Condition = Callable[[], AbstractContextManager[None]]
 
 
-def measure(base: Base, *, rounds: int) -> dict[str, Any]:
+def measure(
+    base: Base, *, rounds: int, exposure_s: float, limit_s: float = math.inf
+) -> dict[str, Any]:
     """Return the seconds of each scan by condition.
 
     Parameters
@@ -44,6 +48,10 @@ def measure(base: Base, *, rounds: int) -> dict[str, Any]:
         Proxy and server.
     rounds
         In each, every condition has one turn.
+    exposure_s
+        Of each point; with none the RunEngine never waits, and all of a scan is its own work.
+    limit_s
+        When to begin no more rounds.
     """
     began, nice = time.monotonic(), shipped_nice()
     stand = Stand(base, "pace")
@@ -53,25 +61,31 @@ def measure(base: Base, *, rounds: int) -> dict[str, Any]:
         "hung (its ledger locked by another process)": partial(locked, stand.ledger),
         ABSENT: partial(_absent, stand, nice=nice),
     }
-    seconds: dict[str, list[list[float]]] = {name: [] for name in conditions}
+    seconds: dict[str, Turns] = {name: [] for name in conditions}
+    busy = 0
     try:
         stand.start(nice=nice)
         with run_engine([stand.publisher]) as RE:
-            _scan(RE)  # the first one imports and allocates
+            _scan(RE, exposure_s)  # the first one imports and allocates
             for n in range(rounds):
+                if time.monotonic() - began > limit_s:
+                    break
                 for name in random.Random(n).sample(list(conditions), len(conditions)):
-                    _await_idle(stand)
+                    busy += not _await_idle(stand)
                     with conditions[name]():
-                        seconds[name].append([_scan(RE) for _ in range(TURN)])
+                        seconds[name].append([_scan(RE, exposure_s) for _ in range(TURN)])
+                    print(f"  pace: {name}: {np.round(seconds[name][-1], 3)} s", flush=True)
     finally:
         stand.close()
     absent = seconds[ABSENT]
     return {
         "good": all(within_noise(seconds[name], absent) for name in seconds if name != ABSENT),
         "points": POINTS,
-        "rounds": rounds,
+        "rounds": len(absent),
         "turn": TURN,
+        "exposure_ms": round(1e3 * exposure_s, 3),
         "nice": nice,
+        "busy_turns": busy,
         "load": load_text(),
         "conditions": {name: summary(some, absent) for name, some in seconds.items()},
         "scans_s": {name: np.round(some, 4).tolist() for name, some in seconds.items()},
@@ -85,8 +99,8 @@ def shipped_nice() -> int:
     return int(found[1]) if found else 0
 
 
-def _await_idle(stand: Stand) -> None:
-    """Wait until the service has nothing left of the turns before."""
+def _await_idle(stand: Stand) -> bool:
+    """Wait until the service has nothing left of the turns before; return whether that came."""
 
     def used() -> float:
         pids = (stand.service and stand.service.pid, stand.worker())
@@ -100,13 +114,17 @@ def _await_idle(stand: Stand) -> None:
             "rejected",
         }
 
-    wait_until("an idle service", idle, timeout_s=IDLE_TIMEOUT_S)
+    try:
+        wait_until("an idle service", idle, timeout_s=IDLE_TIMEOUT_S)
+    except TimeoutError:  # the machine leaves it no time: then its work falls into the next turn
+        return False
+    return True
 
 
-def _scan(RE: RunEngine) -> float:
+def _scan(RE: RunEngine, exposure_s: float) -> float:
     mono = SynAxis(name="mono")
     rise = lambda: float(hostile.absorption(np.array([mono.position]))[0])  # noqa: E731
-    mu = SynSignal(func=rise, name="mu")
+    mu = SynSignal(func=rise, name="mu", exposure_time=exposure_s)
     energies = np.linspace(hostile.ONSET - 30.0, hostile.ONSET + 60.0, POINTS)
     began = time.perf_counter()
     RE(list_scan([mu], mono, energies.tolist()))
@@ -129,9 +147,6 @@ def _absent(stand: Stand, *, nice: int) -> Iterator[None]:
     time.sleep(LOOK_S)  # its worker ends
     yield
     stand.start(nice=nice)
-
-
-Turns = list[list[float]]  # the scans of each turn, s
 
 
 def within_noise(some: Turns, absent: Turns) -> bool:
@@ -165,7 +180,8 @@ def table(record: Mapping[str, Any]) -> str:
     """Return the Markdown table of a record."""
     lines = [
         f"{record['rounds']} rounds of {record['turn']} scans for each line, {record['points']} "
-        f"points each; the service at nice {record['nice']}; {record['load']}.",
+        f"points of {record['exposure_ms']:g} ms each; the service at nice {record['nice']}; "
+        f"{record['load']}.",
         "",
         "| the service is | median, s | lowest … highest, s | longer than absent, ms | 95 %, ms |",
         "| --- | ---: | ---: | ---: | ---: |",
