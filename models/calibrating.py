@@ -23,8 +23,8 @@ from nearedge.models.spectrum import NormalisedSpectrum, Rejected
 
 #: What uncertainty is calibrated on.
 CONDITIONS = (InputCondition.CLEAN, InputCondition.MEASURED)
-#: Share of familiar spectra, of families never seen, that may be called outliers.
-FALSE_ALARMS = 0.02
+#: Share of spectra of families never seen that may be called outliers.
+FALSE_ALARMS = 0.05
 #: How much closer than the closest of a thousand training clusters atoms may come.
 CLOSER = 0.95
 #: Powers of the forward likelihood to choose from; 0 leaves the samples as they were drawn.
@@ -74,7 +74,7 @@ def nearest_distances(atoms: Tensor, species: Sequence[str]) -> dict[str, float]
 
 def outlier_threshold(answers: Sequence[Inversion]) -> float:
     """Score that few spectra of held-out families exceed."""
-    return float(np.quantile([a.ood_score for a in answers], 1 - FALSE_ALARMS)) * 1.1
+    return float(np.quantile([a.ood_score for a in answers], 1 - FALSE_ALARMS))
 
 
 def questions(
