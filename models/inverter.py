@@ -211,11 +211,16 @@ class Inverter:
         ValueError
             If the model doesn't support the edge.
         """
+        return self._compare(spectrum, condition(spectrum, span=self.card.grid), samples)
+
+    def _compare(
+        self, spectrum: NormalisedSpectrum, read: Condition, samples: Samples
+    ) -> Agreement:
         number = {symbol: k for k, symbol in enumerate(self.card.species)}
         kinds = [[number[str(s)] for s in row] for row in samples.species]
         return agreement(
             self._parts.surrogates[self._edge(spectrum)],
-            condition(spectrum, span=self.card.grid),
+            read,
             samples.positions,
             np.array(kinds),
             species=len(number),
@@ -298,7 +303,7 @@ class Inverter:
         seconds: float,
     ) -> Inversion:
         drawn = self._samples(atoms, expected, absorber=spectrum.absorber)
-        found = self.compare(spectrum, drawn)
+        found = self._compare(spectrum, read, drawn)
         samples = reweighted(drawn, found.weights(float(self.card.surrogate["sharpness"])))
         score = self._parts.familiar.score(read.values, read.mask, edge=self._edge(spectrum))
         flag = score > float(self.card.outlier["threshold"])
