@@ -58,13 +58,8 @@ class ResultWriter:
         httpx.HTTPError
             If the server refuses or is away; then try again.
         """
-        self._put(
-            key,
-            Spec(layout.ENSEMBLE, version=layout.VERSION),
-            layout.ensemble_metadata(measurement, spectrum, inversion, provenance),
-            layout.ensemble_arrays(measurement, spectrum, inversion),
-            final=COMPLETE,
-        )
+        answer = measurement, spectrum, inversion
+        self._put_answer(key, *answer, provenance=provenance, final=COMPLETE)
 
     def write_degraded(
         self,
@@ -76,12 +71,25 @@ class ResultWriter:
         provenance: Provenance,
     ) -> None:
         """Write a quick answer beside the place of the full one; errors as for `write`."""
+        answer = measurement, spectrum, inversion
+        self._put_answer(degraded_key(key), *answer, provenance=provenance, final=DEGRADED)
+
+    def _put_answer(
+        self,
+        name: str,
+        measurement: Measurement,
+        spectrum: NormalisedSpectrum,
+        inversion: Inversion,
+        *,
+        provenance: Provenance,
+        final: str,
+    ) -> None:
         self._put(
-            degraded_key(key),
+            name,
             Spec(layout.ENSEMBLE, version=layout.VERSION),
             layout.ensemble_metadata(measurement, spectrum, inversion, provenance),
             layout.ensemble_arrays(measurement, spectrum, inversion),
-            final=DEGRADED,
+            final=final,
         )
 
     def remove_degraded(self, key: str) -> None:
