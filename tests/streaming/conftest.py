@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+import zmq
+import zmq.auth
 from tiled.client import from_context
 from tiled.client.constructors import Context
 from tiled.server.app import build_app_from_config
@@ -174,4 +176,16 @@ def kept(
         client.context.http_client.close()
     settings = {"catalog": {"directory": str(folder / "catalog")}}
     (folder / "profile.yaml").write_text(yaml.safe_dump(settings))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    """Folder with the certificates of a server, of its one client and of a stranger."""
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("server", "client", "stranger"):
+        zmq.auth.create_certificates(folder, name)
+        (folder / f"{name}.key_secret").chmod(0o600)
+    (folder / "known").mkdir()
+    (folder / "known" / "client.key").write_bytes((folder / "client.key").read_bytes())
     return folder

@@ -170,17 +170,6 @@ def test_a_profile_says_who_may_listen():
         assert any(says in sentence for sentence in sentences(Profile(bus=bus)))
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("keys")
-    for name in ("server", "client", "stranger"):
-        zmq.auth.create_certificates(folder, name)
-        (folder / f"{name}.key_secret").chmod(0o600)
-    (folder / "known").mkdir()
-    (folder / "known" / "client.key").write_bytes((folder / "client.key").read_bytes())
-    return folder
-
-
 def listening(address: str, keys, who: str) -> tuple[zmq.Context, zmq.Socket]:
     context = zmq.Context()
     socket = context.socket(zmq.SUB)

@@ -14,18 +14,6 @@ from nearedge.streaming.profile import Profile
 from nearedge.streaming.zmq_source import ZmqSource
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory):
-    """Folder with the certificates of a server, of its one client and of a stranger."""
-    folder = tmp_path_factory.mktemp("keys")
-    for name in ("server", "client", "stranger"):
-        zmq.auth.create_certificates(folder, name)
-        (folder / f"{name}.key_secret").chmod(0o600)
-    (folder / "known").mkdir()
-    (folder / "known" / "client.key").write_bytes((folder / "client.key").read_bytes())
-    return folder
-
-
 def curve(keys, *, server="server", client="client") -> profile.Curve:
     return profile.Curve(
         server_key=str(keys / f"{server}.key"), secret_key=str(keys / f"{client}.key_secret")
