@@ -59,7 +59,8 @@ class Assembler:
     on_discard
         Gets a short reason for counting, and the uid of the run or else of the document, for every
         document that was not used: ``malformed``, ``duplicate``, ``orphan``, ``run-finished``,
-        ``too-many-readings``; ``no-spectrum`` for a run without any of the profile's streams.
+        ``too-many-readings``; ``scalars-left-out`` for one of whose numbers some are not carried
+        along; ``no-spectrum`` for a run without any of the profile's streams.
     on_end
         Gets the uid of every run that has ended, after its measurements, and whether all of it has
         come.

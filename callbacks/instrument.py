@@ -49,7 +49,9 @@ class Roles(Section):
         "or a number",
     )
     context: tuple[str, ...] = Field(
-        (), description="scalars carried into the result, for trends: pressure, temperature …"
+        (),
+        description="scalars that come first in the result, for trends: pressure, temperature …; "
+        "those of the baseline and the start document are carried along without being named",
     )
 
 

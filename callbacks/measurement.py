@@ -59,9 +59,10 @@ class Measurement:
     flags
         Short words: ``aborted``, ``gap`` …
     context
-        Scalars measured along (pressure, temperature …): their means, for trends.
+        Single numbers for trends: those that the profile names first (pressure, temperature …),
+        then those of the baseline and of the start document.
     units
-        Of those scalars that the documents give one.
+        Of those that the documents give one.
     dark
         For the roles that a dark run measured before, its mean: what ``reduce`` subtracts. A
         scalar (), or (n,) for a whole spectrum, or (elements,).

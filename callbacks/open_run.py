@@ -1,7 +1,7 @@
 """A run that has begun and not ended: its readings, and the spectra that they finish."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from typing import Any
@@ -14,7 +14,6 @@ from nearedge.callbacks.columns import (
     columns_of,
     data_keys_of,
     is_whole,
-    mean_of,
 )
 from nearedge.callbacks.documents import (
     Datum,
@@ -31,8 +30,11 @@ from nearedge.callbacks.instrument import Finish, Instrument
 from nearedge.callbacks.measurement import Measurement, Run
 from nearedge.callbacks.readings import MAX_BLOCK, MAX_READINGS, Files, Readings
 from nearedge.callbacks.recognise import DARK_ROLES, Dark, Darks, Kind, recognise
+from nearedge.callbacks.scalars import Scalars
 
 BASELINE = "baseline"
+MAX_BASELINE = 1_000
+"""As many readings of the baseline are held; it is read before a run and after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,12 +112,13 @@ class OpenRun:
         self._touched: set[tuple[str, int]] = set()
         roles = instrument.roles.model_copy(update={"context": ()})
         self._signal_keys = data_keys_of(roles)
+        self._scalars = Scalars(uid, instrument.roles.context)
         self.sent = 0
 
     # documents
 
     def begin(self, doc: Start, *, raw: Mapping[str, Any]) -> str | None:
-        """Take the start document, ``raw`` being all of it; return why not when it is refused."""
+        """Take the start document, ``raw`` being all of it; return why some or all is not used."""
         if self.run is not None:
             return "duplicate"
         try:
@@ -125,10 +128,10 @@ class OpenRun:
         scan_id = doc.scan_id if isinstance(doc.scan_id, int) else None
         self.run = Run(uid=doc.uid, scan_id=scan_id, time=doc.time, start=start)
         self.kind = recognise(start, self._instrument.recognise)
-        return None
+        return self._scalars.begin(start)
 
     def take(self, doc: Document) -> str | None:
-        """Take any document between start and stop; return why not when it is refused."""
+        """Take any document between start and stop; return why some or all is not used."""
         match doc:
             case Descriptor():
                 return self._describe(doc)
@@ -150,16 +153,20 @@ class OpenRun:
         if doc.uid in self._stream_names:
             return "duplicate"
         self._stream_names[doc.uid] = doc.name
-        if doc.name in (*self._instrument.streams, BASELINE):
-            self._stream(doc.name).describe(doc)
-        return None
+        listed = doc.name in self._instrument.streams
+        if not listed and doc.name != BASELINE:
+            return None
+        stream = self._stream(doc.name)
+        stream.describe(doc)
+        return None if listed else self._scalars.describe(doc, stream)
 
     def _stream(self, name: str) -> Readings:
         if name not in self._streams:
             roles, roots = self._instrument.roles, self._instrument.readable_roots
             listed = name in self._instrument.streams
             wanted = data_keys_of(roles) if listed else frozenset(roles.context)
-            self._streams[name] = Readings(name, wanted=wanted, roots=roots)
+            limit = MAX_READINGS if listed else MAX_BASELINE
+            self._streams[name] = Readings(name, wanted=wanted, roots=roots, limit=limit)
         return self._streams[name]
 
     def _event(self, doc: Event) -> str | None:
@@ -387,7 +394,13 @@ class OpenRun:
         when = max(times, default=run.time if ended is None else ended)
         sample = self.kind is Kind.SAMPLE
         dark, dark_runs = self._darks.before(run.time, columns) if sample else ({}, ())
-        context = self._context(points, when if self._is_grouped else float("inf"))
+        context, units = self._scalars.along(
+            points,
+            self._listed(),
+            baseline=self._streams.get(BASELINE),
+            files=self._files,
+            until=when if self._is_grouped else float("inf"),
+        )
         self.sent += final
         return Measurement(
             run=run,
@@ -399,34 +412,12 @@ class OpenRun:
             time=when,
             flags=tuple(sorted(flags)),
             context=context,
-            units=self._units(context),
+            units=units,
             dark=dark,
             dark_runs=dark_runs,
             keys=tuple(sorted(frozenset().union(*(s.keys for s in self._listed())))),
             problems=tuple(problems),
         )
-
-    def _context(self, points: Sequence[Point], until: float) -> dict[str, float]:
-        """Return the mean of each context key, from the readings, the baseline or the start.
-
-        Of the baseline, the readings up to the spectrum's own time: whether a later one has come
-        already depends on the source.
-        """
-        baseline = self._streams.get(BASELINE)
-        before = baseline.points(baseline.waiting(), self._files) if baseline else []
-        before = [p for p in before if p.time is None or p.time <= until]
-        start = [Point(values=_numbers(self.run.start), time=None)] if self.run else []
-        found: dict[str, float] = {}
-        for key in self._instrument.roles.context:
-            means = (mean_of(source, key) for source in (points, before, start))
-            mean = next((value for value in means if value is not None), None)
-            if mean is not None:
-                found[key] = mean
-        return found
-
-    def _units(self, keys: Iterable[str]) -> dict[str, str]:
-        found = ((key, stream.unit(key)) for key in keys for stream in self._streams.values())
-        return {key: unit for key, unit in found if unit}
 
     def _keep_dark(self, measured: Measurement, points: Sequence[Point], ending: Ending) -> None:
         if self.kind is not Kind.DARK or not ending.success or ending.time is None:
@@ -454,10 +445,6 @@ class _Plain(event_model.NumpyEncoder):
             return super().default(o)
         except TypeError:
             return str(o)
-
-
-def _numbers(start: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return {k: np.array(float(v)) for k, v in start.items() if type(v) in (int, float)}
 
 
 def _some(seqs: Iterator[int]) -> str:

@@ -15,6 +15,8 @@ MAX_READINGS = 200_000
 """As many readings of one stream are held; later ones are refused and the spectrum is flagged."""
 MAX_NUMBERS = 2**26
 """As many embedded numbers (512 MB) of one stream are held."""
+MAX_UNIT = 80
+"""As many characters of a unit are kept."""
 MAX_BLOCK = 1024
 """As many readings are read from a file at once."""
 
@@ -89,14 +91,24 @@ class Readings:
         The data keys that are kept; others are let go at once.
     roots
         Folders below which files may be opened.
+    limit
+        As many readings are held.
     """
 
-    def __init__(self, name: str, *, wanted: frozenset[str], roots: Sequence[str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        wanted: frozenset[str],
+        roots: Sequence[str],
+        limit: int = MAX_READINGS,
+    ) -> None:
         self.name = name
         self.seen = Seen()
         self.truncated = False
         self._wanted = wanted
         self._roots = roots
+        self._limit = limit
         self._taken = Seen()
         self._descriptors: dict[str, Descriptor] = {}
         self._settings: dict[str, Values] = {}
@@ -118,12 +130,16 @@ class Readings:
     def unit(self, key: str) -> str | None:
         """Return the unit that the descriptors give a data key."""
         units = (doc.data_keys.get(key, {}).get("units") for doc in self._descriptors.values())
-        return next((unit for unit in units if isinstance(unit, str) and unit), None)
+        return next((unit[:MAX_UNIT] for unit in units if isinstance(unit, str) and unit), None)
 
     @property
     def has_files(self) -> bool:
         """Whether some key that somebody reads lies in files."""
         return any(self._external(uid) for uid in self._descriptors)
+
+    def want(self, keys: Iterable[str]) -> None:
+        """Keep these data keys too, of what comes from now on."""
+        self._wanted = self._wanted.union(keys)
 
     def describe(self, doc: Descriptor) -> None:
         """Take a descriptor of this stream; a later one changes the configuration."""
@@ -159,7 +175,7 @@ class Readings:
         """
         places = self._places.setdefault(data_key, {})
         count = doc.indices.stop - doc.indices.start
-        room = max(0, min(count, MAX_READINGS - len(places)))
+        room = max(0, min(count, self._limit - len(places)))
         first = doc.seq_nums.start or doc.indices.start + 1
         new = [offset for offset in range(room) if first + offset not in self._taken]
         for offset in new:
@@ -218,7 +234,7 @@ class Readings:
         return [self._point(seq, filed[seq], problems[seq]) for seq in seqs]
 
     def _is_full(self) -> bool:
-        return len(self._rows) >= MAX_READINGS or self._numbers >= MAX_NUMBERS
+        return len(self._rows) >= self._limit or self._numbers >= MAX_NUMBERS
 
     def _row(self, doc: Event) -> Row:
         keys = self._descriptors[doc.descriptor].data_keys
