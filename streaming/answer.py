@@ -37,7 +37,8 @@ class Answer:
     model, config, code
         Digests of weights and settings (None where not known), and the version of nearedge.
     context, units, sample
-        Scalars measured along, their units, and the sample's name, as far as known.
+        Single numbers that belong to the spectrum, their units, and the sample's name, as far as
+        known.
     grid, condition
         (g,) eV from e0 and what the model read there.
     implied

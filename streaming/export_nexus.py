@@ -35,9 +35,7 @@ def _fill_entry(entry: h5py.Group, answer: Answer) -> None:
     sample = _group(entry, "sample", "NXsample")
     sample["name"] = answer.sample or "not recorded"
     context = _group(sample, "context", "NXparameters")
-    _write_scalars(context, answer.context)
-    for name, unit in answer.units.items():
-        context[_name(name)].attrs["units"] = unit
+    _write_scalars(context, answer.context, units=answer.units)
     if eels:
         _fill_eels(_group(entry, "eels", "NXem_eels"), answer)
         entry.attrs["default"] = "eels"
@@ -161,14 +159,23 @@ def _plot(
     data.attrs["signal"], data.attrs["axes"] = signal, [axis]
 
 
-def _write_scalars(group: h5py.Group, values: Mapping[str, Any]) -> None:
+def _write_scalars(
+    group: h5py.Group, values: Mapping[str, Any], *, units: Mapping[str, str] | None = None
+) -> None:
     for name, value in values.items():
         if isinstance(value, bool | int | float | str | np.generic):
-            group[_name(name)] = value
+            place = _free_name(group, name)
+            group[place] = value
+            if unit := (units or {}).get(name):
+                group[place].attrs["units"] = unit
 
 
-def _name(text: str) -> str:
-    return text.replace("/", "_")
+def _free_name(group: h5py.Group, text: str) -> str:
+    """Return the name in HDF5, where a slash would make a group: ``a/b`` may meet ``a_b``."""
+    name = text.replace("/", "_")
+    while name in group:
+        name += "_"
+    return name
 
 
 def _iso(seconds: float) -> str:

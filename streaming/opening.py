@@ -242,5 +242,6 @@ def page_of(
         port=profile.service.page_port,
         history=History(partial(results_box, profile, server)),
         title=profile.title,
+        context=profile.instrument.roles.context,
     ) as address:
         yield address

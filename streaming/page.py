@@ -3,6 +3,7 @@
 Nothing here changes anything: every route is a GET.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -43,14 +44,20 @@ class Page:
         Of the service.
     history
         Stored results, or None where there is no catalog.
-    title
-        Of the profile.
+    title, context
+        Of the profile: the page offers the scalars of its ``roles.context`` first.
     """
 
     def __init__(
-        self, *, feed: Feed, health: Health, history: History | None = None, title: str = ""
+        self,
+        *,
+        feed: Feed,
+        health: Health,
+        history: History | None = None,
+        title: str = "",
+        context: Sequence[str] = (),
     ) -> None:
-        self._feed, self._health, self._title = feed, health, title
+        self._feed, self._health, self._title, self._context = feed, health, title, context
         self._lookup = Lookup(feed, history)
 
     def app(self) -> Starlette:
@@ -83,7 +90,8 @@ class Page:
     async def about(self, request: Request) -> Response:
         """Return what does not change while the service runs."""
         exports = [{"name": form.name, "title": form.title} for form in EXPORTS.values()]
-        return as_json({"title": self._title, "exports": exports})
+        told = {"title": self._title, "context": list(self._context), "exports": exports}
+        return as_json(told)
 
     async def results(self, request: Request) -> Response:
         """Return all summaries, oldest first, and the scans that run."""

@@ -110,7 +110,7 @@ def plot_trend(
     figure
         ``cn``, ``bond``, ``angle``, ``bridge``, ``misfit`` or ``ood_score``.
     against
-        A column of the data frame: ``time``, ``scan`` or a scalar measured along.
+        A column of the data frame: ``time``, ``scan`` or any scalar of the runs.
     axes
         Where to draw.
 

@@ -27,7 +27,7 @@ NUMBERS = (
 
 
 def record(told: Json) -> dict[str, Any]:
-    """Return a summary as one flat record; the context's scalars follow the columns."""
+    """Return a summary as one flat record; the scalars measured along follow the columns."""
     cn, ood = told["cn"] or {}, told["ood"] or {}
     intervals = {
         name + suffix: (told[name] or {}).get(part)
@@ -43,8 +43,13 @@ def record(told: Json) -> dict[str, Any]:
         "ood_score": ood.get("score"),
         "ood_flag": ood.get("flag"),
         "flags": " ".join(told["flags"]),
-        **{name: value for name, value in told["context"].items() if name not in COLUMNS},
+        **_as_columns(told["context"]),
     }
+
+
+def _as_columns(scalars: Json) -> Json:
+    """Return scalars by column: one named like a figure must not take its place."""
+    return {f"context.{name}" if name in COLUMNS else name: v for name, v in scalars.items()}
 
 
 def trend(results: "Iterable[Result]") -> "pd.DataFrame":
@@ -57,8 +62,9 @@ def trend(results: "Iterable[Result]") -> "pd.DataFrame":
 
     Returns
     -------
-    Data frame with the columns of `COLUMNS` and one for each scalar measured along; ``time`` is
-    UTC, lengths are Å and angles degrees; ``frame.attrs["units"]`` has the units of the scalars.
+    Data frame with the columns of `COLUMNS` and one for each scalar of the runs' readings,
+    baselines and start documents (docs/page.md); ``time`` is UTC, lengths are Å and angles degrees;
+    ``frame.attrs["units"]`` has the units of the scalars.
     """
     import pandas as pd
 
@@ -66,7 +72,9 @@ def trend(results: "Iterable[Result]") -> "pd.DataFrame":
     records = [record(one) for one in told]
     frame = pd.DataFrame.from_records(records, columns=_columns(records))
     frame = frame.astype(dict.fromkeys(NUMBERS, float)).infer_objects()
-    frame.attrs["units"] = {name: unit for one in told for name, unit in one["units"].items()}
+    frame.attrs["units"] = {
+        k: unit for one in told for k, unit in _as_columns(one["units"]).items()
+    }
     frame["time"] = pd.to_datetime(frame["time"], unit="s", utc=True)
     return frame.sort_values("time", kind="stable", ignore_index=True)
 

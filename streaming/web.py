@@ -3,7 +3,7 @@
 import logging
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
@@ -33,6 +33,7 @@ def serving_page(
     port: int | None = 0,
     history: History | None = None,
     title: str = "",
+    context: Sequence[str] = (),
 ) -> Iterator[str | None]:
     """Serve the page of a service until the end of the block; yield its address.
 
@@ -46,7 +47,7 @@ def serving_page(
         Of the loopback; 0 for any that is free, None for no page (then None is yielded).
     history
         Results of before, read in the background.
-    title
+    title, context
         Of the profile.
 
     Raises
@@ -59,7 +60,7 @@ def serving_page(
         return
     with recent_warnings() as warnings:
         health = Health(service, warnings)
-        page = Page(feed=feed, health=health, history=history, title=title)
+        page = Page(feed=feed, health=health, history=history, title=title, context=context)
         if history is not None:
             loader = threading.Thread(target=load, args=(feed, history), daemon=True)
             loader.start()

@@ -4,7 +4,7 @@ const state = {
   results: new Map(),
   running: new Map(),
   health: null,
-  about: { title: "", exports: [] },
+  about: { title: "", context: [], exports: [] },
   connected: false,
   loaded: false,
 };

@@ -1,6 +1,6 @@
-// The view Trend: figures against scan number, time or anything measured along.
+// The view Trend: figures against scan number, time or any scalar of the runs.
 
-import { sorted, subscribe } from "./store.js";
+import state, { sorted, subscribe } from "./store.js";
 import { h, onResize, put, typing } from "./dom.js";
 import { axis } from "./chart.js";
 import { theme } from "./theme.js";
@@ -9,7 +9,11 @@ import { bridgeText, clockTick, dateTime, day, set, spectrumName } from "./forma
 
 /* global uPlot */
 
-const chosen = { x: "scan", edge: "", figures: new Set(["cn", "bond", "angle", "misfit"]) };
+// No scalar of a run has a name that begins with a dot.
+const SCAN = ".scan";
+const TIME = ".time";
+
+const chosen = { x: SCAN, edge: "", figures: new Set(["cn", "bond", "angle", "misfit"]) };
 
 export function show(main) {
   const view = new Trend(main);
@@ -25,7 +29,7 @@ class Trend {
     this.words = h("p", { class: "note soft", "aria-live": "polite" });
     main.append(h("div", { class: "trend" }, this.controls, h("section", { class: "card" }, this.words, this.charts)));
     this.charts.addEventListener("keydown", (event) => this.onKey(event));
-    this.stop = subscribe((what) => ["result", "all"].includes(what) && this.later());
+    this.stop = subscribe((what) => ["result", "all", "about"].includes(what) && this.later());
     this.stopResizing = onResize(this.charts, () => this.resize());
     this.update();
   }
@@ -44,8 +48,7 @@ class Trend {
     if (!edges.includes(chosen.edge)) chosen.edge = edges.at(-1) ?? "";
     this.points = all.filter((told) => told.edge === chosen.edge && Number.isFinite(xOf(told)));
     this.points.sort((a, b) => xOf(a) - xOf(b));
-    const choices = [...new Set(all.flatMap((told) => Object.entries(told.context).filter(([, v]) => typeof v === "number").map(([name]) => name)))].sort();
-    this.drawControls(choices, edges);
+    this.drawControls(axes(scalars(all)), edges);
     this.drawCharts();
   }
 
@@ -55,8 +58,8 @@ class Trend {
     this.shape = shape;
     put(
       this.controls,
-      h("label", {}, "against", select(["scan", "time", ...choices], chosen.x, (x) => { chosen.x = x; this.update(); })),
-      edges.length > 1 ? h("label", {}, "edge", select(edges, chosen.edge, (edge) => { chosen.edge = edge; this.update(); })) : null,
+      h("label", {}, "against", select(choices, chosen.x, (x) => { chosen.x = x; this.update(); })),
+      edges.length > 1 ? h("label", {}, "edge", select([{ options: edges }], chosen.edge, (edge) => { chosen.edge = edge; this.update(); })) : null,
       h("span", { class: "tools small", role: "group", "aria-label": "Figures" }, this.available().map((name) => h("button", {
         "aria-pressed": String(chosen.figures.has(name)),
         onclick: () => {
@@ -100,8 +103,8 @@ class Trend {
   }
 
   xLabel() {
-    if (chosen.x === "scan") return "scan number";
-    if (chosen.x !== "time") return [chosen.x, this.points.at(-1)?.units[chosen.x]].filter(Boolean).join(", ");
+    if (chosen.x === SCAN) return TITLES[SCAN];
+    if (chosen.x !== TIME) return [chosen.x, this.points.at(-1)?.units[chosen.x]].filter(Boolean).join(", ");
     const days = [this.points[0], this.points.at(-1)].map((told) => (told ? day(told.time) : ""));
     return `time, ${days[0] === days[1] ? days[0] : days.join(" to ")}`;
   }
@@ -121,7 +124,7 @@ class Trend {
       width: Math.max(60, size.width), height: Math.max(60, size.height),
       padding: [8, 20, 0, 0],
       legend: { show: false },
-      scales: { x: { time: chosen.x === "time", range: padded }, y: { range: padded } },
+      scales: { x: { time: chosen.x === TIME, range: padded }, y: { range: padded } },
       cursor: { sync: { key: "trend" }, drag: { x: true, y: false }, points: { size: ringSize, fill: "transparent", stroke: colours.second, width: ringWidth } },
       axes: [this.xAxis(colours, last), this.yAxis(name, figure, colours)],
       series: [
@@ -225,9 +228,11 @@ const FIGURES = {
   ood: { title: "out of distribution", label: "o. o. d. score", value: asNumber((told) => told.ood?.score) },
 };
 
+const TITLES = { [SCAN]: "scan number", [TIME]: "time" };
+
 const X_AXES = {
-  scan: { incrs: WHOLE },
-  time: { space: 80, values: (plot, ticks, index, space, step) => ticks.map((at) => (step < 86400 ? clockTick(at, step) : day(at))) },
+  [SCAN]: { incrs: WHOLE },
+  [TIME]: { space: 80, values: (plot, ticks, index, space, step) => ticks.map((at) => (step < 86400 ? clockTick(at, step) : day(at))) },
 };
 
 // The point that was clicked; null for a click beside the points, as of a double click.
@@ -244,8 +249,8 @@ const ringWidth = (plot, series) => (series <= 2 ? 2 : 0);
 const isForeign = (told) => Boolean(told.ood?.flag);
 
 function xOf(told) {
-  if (chosen.x === "scan") return told.scan ?? NaN;
-  if (chosen.x === "time") return told.time;
+  if (chosen.x === SCAN) return told.scan ?? NaN;
+  if (chosen.x === TIME) return told.time;
   const value = told.context[chosen.x];
   return typeof value === "number" ? value : NaN;
 }
@@ -310,11 +315,35 @@ function describe(told) {
   const parts = [[spectrumName(told), told.sample, dateTime(told.time)].filter(Boolean).join(", "), `CN ${told.cn.mean.toFixed(2)} ${set(told.cn.set)}`];
   if (told.bond) parts.push(`bond ${told.bond.mean.toFixed(3)} [${told.bond.lo.toFixed(3)}, ${told.bond.hi.toFixed(3)}] Å`);
   if (told.angle) parts.push(`angle ${told.angle.mean.toFixed(1)}°`);
-  const along = Object.entries(told.context).map(([name, value]) => `${name} ${typeof value === "number" ? +value.toPrecision(4) : value} ${told.units[name] ?? ""}`.trim());
+  const along = shown(told).map(([name, value]) => `${name} ${typeof value === "number" ? +value.toPrecision(4) : value} ${told.units[name] ?? ""}`.trim());
   return [...parts, ...along, ...told.flags.map(flagText)].join(" · ");
 }
 
-function select(options, value, choose) {
-  const element = h("select", { onchange: () => choose(element.value) }, options.map((one) => h("option", { value: one, selected: one === value }, one === "scan" ? "scan number" : one)));
-  return element;
+// Of the scalars, those that the profile names, and the one on the axis: there may be dozens.
+function shown(told) {
+  const wanted = new Set([...state.about.context, chosen.x]);
+  return Object.entries(told.context).filter(([name]) => wanted.has(name));
+}
+
+// The names of all scalars that some spectrum has.
+function scalars(all) {
+  const names = new Set();
+  for (const { context } of all) for (const name in context) if (typeof context[name] === "number") names.add(name);
+  return [...names].sort((a, b) => a.localeCompare(b));
+}
+
+// What there is to draw against; the choices that the profile names come before the others.
+function axes(names) {
+  const named = state.about.context.filter((name) => names.includes(name));
+  return [
+    { options: [SCAN, TIME] },
+    { label: "measured along", options: named },
+    { label: "baseline and metadata", options: names.filter((name) => !named.includes(name)) },
+  ].filter((group) => group.options.length);
+}
+
+function select(groups, value, choose) {
+  const option = (one) => h("option", { value: one, selected: one === value }, TITLES[one] ?? one);
+  const children = groups.flatMap(({ label, options }) => (label ? h("optgroup", { label }, options.map(option)) : options.map(option)));
+  return h("select", { onchange: (event) => choose(event.target.value) }, children);
 }

@@ -171,6 +171,16 @@ def test_nexus_says_what_was_measured_and_what_made_it(answer: Answer) -> None:
         assert species.tolist() == answer.samples.species.tolist()
 
 
+def test_nexus_keeps_scalars_apart_whose_names_differ_by_a_slash(answer: Answer) -> None:
+    along = replace(answer, context={"a/b": 1.0, "a_b": 2.0}, units={"a/b": "K", "a_b": "mA"})
+    with h5py.File(io.BytesIO(EXPORTS["nexus"].content(along))) as file:
+        context = file["entry/sample/context"]
+        assert {name: one.attrs["units"] for name, one in context.items()} == {
+            "a_b": "K",
+            "a_b_": "mA",
+        }
+
+
 def test_nexus_of_eels_uses_the_terms_of_electron_microscopy(answer: Answer) -> None:
     lost = replace(answer.spectrum, technique=Technique.EELS)
     content = EXPORTS["nexus"].content(replace(answer, spectrum=lost))

@@ -55,6 +55,23 @@ def test_a_trend_is_a_data_frame_in_order_of_time(results: Results) -> None:
     assert trend([]).columns.tolist() == list(COLUMNS)
 
 
+def test_a_scalar_that_is_named_like_a_figure_takes_no_place_of_it(
+    tiled_client: Any,
+    measurement: Measurement,
+    spectrum: NormalisedSpectrum,
+    make_inversion: Callable[..., Inversion],
+) -> None:
+    box = results_container(tiled_client, "inversions")
+    writer = ResultWriter(box)
+    by = Provenance(config="c0ffee", code="0.1.0", written=1.0)
+    along = replace(measurement, context={"cn": 9.0, "sample.t": 4.0}, units={"cn": "1"})
+    writer.write("k", along, spectrum, make_inversion(4.0), provenance=by)
+    writer.close()
+    frame = trend(Results(box).search())
+    assert frame[["cn", "context.cn", "sample.t"]].iloc[0].tolist() == [4.0, 9.0, 4.0]
+    assert frame.attrs["units"] == {"context.cn": "1"}
+
+
 def test_csv_holds_the_same(results: Results) -> None:
     summaries = [stored_summary(r.key, r.metadata) for r in results.search()]
     rows = list(csv.DictReader(io.StringIO(trend_csv(summaries))))

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from bluesky_tiled_plugins import TiledWriter
 
+from nearedge.callbacks.assemble import Assembler
+from nearedge.callbacks.instrument import Instrument
+from nearedge.callbacks.measurement import Measurement
 from nearedge.streaming.catalog import raw_container
 from nearedge.streaming.tiled_source import TiledSource
 
@@ -135,3 +138,69 @@ def test_stopping_ends_before_the_next_document(raw: Any) -> None:
     next(documents)
     source.stop()
     assert list(documents) == []
+
+
+def scan_with_baseline(uid: str) -> Iterator[tuple[str, dict]]:
+    """A scan whose start document and baseline hold numbers and other things."""
+    metadata = {
+        "scan_id": 4,
+        "proposal": 312345,
+        "sample": {"name": "quartz", "temperature": 293.5, "history": {"annealed_h": 2}},
+        "azimuth": 0.1 + 0.2,
+        "dark_frame": False,
+        "mesh": [1, 2],
+    }
+    run = event_model.compose_run(uid=uid, time=T, metadata=metadata)
+    baseline = run.compose_descriptor(
+        name="baseline",
+        data_keys={
+            "ring_current": {"source": "s", "dtype": "number", "shape": [], "units": "mA"},
+            "gain": {"source": "s", "dtype": "integer", "shape": []},
+            "mode": {"source": "s", "dtype": "string", "shape": []},
+            "slits": {"source": "s", "dtype": "array", "shape": [2], "dtype_numpy": "<f8"},
+        },
+    )
+    energy = {"e": {"source": "s", "dtype": "number", "shape": [], "units": "eV"}}
+    primary = run.compose_descriptor(name="primary", data_keys=energy)
+    around = {"gain": 3, "mode": "top-up", "slits": [0.1, 0.2]}
+    yield "start", run.start_doc
+    yield "descriptor", baseline.descriptor_doc
+    yield "event", read(baseline, {"ring_current": 401.5, **around})
+    yield "descriptor", primary.descriptor_doc
+    for k in range(3):
+        yield "event", read(primary, {"e": 1800.0 + k})
+    yield "event", read(baseline, {"ring_current": 400.5, **around})
+    yield "stop", run.compose_stop()
+
+
+def read(stream: Any, values: dict[str, Any]) -> dict:
+    return stream.compose_event(data=values, timestamps=dict.fromkeys(values, T))
+
+
+def assembled(documents: Iterable[tuple[str, dict]]) -> Measurement:
+    found: list[Measurement] = []
+    instrument = Instrument.model_validate({"roles": {"energy": "e", "context": ["gain"]}})
+    assembler = Assembler(instrument, emit=found.append)
+    for name, doc in documents:
+        assembler(name, doc)
+    return found[-1]
+
+
+def test_a_run_has_the_same_scalars_live_and_from_the_catalog(raw: Any) -> None:
+    documents = list(scan_with_baseline("surrounded"))
+    writer = TiledWriter(raw, batch_size=100, max_array_size=0)
+    for name, doc in documents:
+        writer(name, doc)
+    live = assembled(documents)
+    replayed = assembled(TiledSource(raw, uids=["surrounded"]).documents())
+    assert list(live.context.items()) == [
+        ("gain", 3.0),
+        ("ring_current", 401.0),
+        ("azimuth", 0.1 + 0.2),
+        ("proposal", 312345.0),
+        ("sample.temperature", 293.5),
+        ("sample.history.annealed_h", 2.0),
+    ]
+    assert live.units == {"ring_current": "mA"}
+    assert list(replayed.context.items()) == list(live.context.items())
+    assert replayed.units == live.units

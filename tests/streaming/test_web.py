@@ -86,6 +86,14 @@ def test_the_page_and_all_that_it_names_is_there(client: TestClient) -> None:
         assert client.get(f"/static/{name}").status_code == 200, name
 
 
+def test_the_page_is_told_what_the_profile_says(service: Any, feed: Feed) -> None:
+    health = Health(service, RecentWarnings())
+    page = Page(feed=feed, health=health, title="a beamline", context=("press-pressure",))
+    about = TestClient(page.app(), base_url="http://127.0.0.1:8000").get("/api/about").json()
+    assert (about["title"], about["context"]) == ("a beamline", ["press-pressure"])
+    assert {"xyz", "nexus"} <= {export["name"] for export in about["exports"]}
+
+
 def test_every_module_that_a_script_imports_is_there() -> None:
     for script in STATIC.glob("*.js"):
         for line in script.read_text().splitlines():
