@@ -8,6 +8,11 @@ import { theme } from "./theme.js";
 /* global $3Dmol */
 
 const CALM = matchMedia("(prefers-reduced-motion: reduce)");
+const STEP = 10; // degrees for each press of an arrow key
+const CLOSER = 1.2;
+const LIMITS = { lowerZoomLimit: 5, upperZoomLimit: 200 }; // Å from the eye
+const FACING = [0, 0, 0, 0, 0, 0, 0, 1]; // not shifted, not zoomed, not turned
+const HINT = "drag or arrow keys turn · wheel or + − zoom · Home resets";
 
 export class Cluster {
   constructor(stage) {
@@ -17,13 +22,55 @@ export class Cluster {
     this.view = null;
     this.placed = false;
     this.viewer = makeViewer(stage);
+    if (!this.viewer) return;
+    stage.append(h("p", { class: "hint", "aria-hidden": true }, HINT));
+    this.onKey = (event) => this.press(event);
+    stage.addEventListener("keydown", this.onKey);
   }
 
   set(view) {
     this.view = view;
-    this.stage.setAttribute("role", "img");
-    this.stage.setAttribute("aria-label", view ? `${view.samples} clusters around ${view.absorber}; the table of neighbours has the numbers` : "no clusters");
+    this.describe();
     this.draw();
+  }
+
+  describe() {
+    const { stage, view } = this;
+    const canTurn = Boolean(view && this.viewer);
+    const keys = canTurn ? " Arrow keys turn them, plus and minus zoom, Home resets." : "";
+    stage.setAttribute("role", canTurn ? "application" : "img");
+    stage.setAttribute("aria-label", view ? `${view.samples} clusters around ${view.absorber} in 3-D.${keys} The table of neighbours has the numbers.` : "no clusters");
+    if (canTurn) stage.setAttribute("tabindex", "0");
+    else stage.removeAttribute("tabindex");
+  }
+
+  // Keys that turn and zoom do nothing else on the page.
+  press(event) {
+    const act = KEYS[event.key];
+    if (!act || !this.view || event.altKey || event.ctrlKey || event.metaKey) return;
+    act(this);
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  // Turn about an axis of the screen, however the cluster is turned already.
+  turnBy(x, y) {
+    const at = this.viewer.getView();
+    const sin = Math.sin((STEP * Math.PI) / 360);
+    const step = new $3Dmol.Quaternion(x * sin, y * sin, 0, Math.cos((STEP * Math.PI) / 360));
+    const turned = step.multiply(new $3Dmol.Quaternion(...at.slice(4, 8)));
+    this.viewer.setView([...at.slice(0, 4), turned.x, turned.y, turned.z, turned.w]);
+  }
+
+  zoomBy(factor) {
+    this.viewer.zoom(factor);
+  }
+
+  // Show all of it from the front.
+  reset() {
+    this.viewer.setView(FACING);
+    this.viewer.zoomTo();
+    this.viewer.zoom(1.25);
   }
 
   setMode(mode) {
@@ -47,8 +94,7 @@ export class Cluster {
     if (view) {
       if (this.mode === "samples") addSamples(viewer, view);
       addTypical(viewer, view, this.mode);
-      if (!this.placed) viewer.zoomTo();
-      if (!this.placed) viewer.zoom(1.25);
+      if (!this.placed) this.reset();
       this.placed = true;
     }
     viewer.render();
@@ -58,13 +104,26 @@ export class Cluster {
   destroy() {
     this.viewer?.spin(false);
     this.viewer?.clear();
+    this.stage.removeEventListener("keydown", this.onKey);
     this.stage.replaceChildren();
   }
 }
 
+const KEYS = {
+  ArrowLeft: (cluster) => cluster.turnBy(0, -1),
+  ArrowRight: (cluster) => cluster.turnBy(0, 1),
+  ArrowUp: (cluster) => cluster.turnBy(-1, 0),
+  ArrowDown: (cluster) => cluster.turnBy(1, 0),
+  "+": (cluster) => cluster.zoomBy(CLOSER),
+  "=": (cluster) => cluster.zoomBy(CLOSER), // plus without shift
+  "-": (cluster) => cluster.zoomBy(1 / CLOSER),
+  Home: (cluster) => cluster.reset(),
+  0: (cluster) => cluster.reset(),
+};
+
 function makeViewer(stage) {
   try {
-    return $3Dmol.createViewer(stage, { backgroundColor: theme().card, antialias: true, disableFog: true });
+    return $3Dmol.createViewer(stage, { backgroundColor: theme().card, antialias: true, disableFog: true, ...LIMITS });
   } catch {
     stage.append(h("p", { class: "empty" }, "This browser shows no 3-D graphics (WebGL is off). The neighbours are listed below."));
     return null;

@@ -99,8 +99,15 @@ class Browser:
 
     def press(self, key: str) -> None:
         """Press and release a key."""
+        code = {"Tab": 9}.get(key, 0)  # the browser itself moves the focus, by this number
         for kind in ("keyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key)
+            self.call(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=key,
+                code=key,
+                windowsVirtualKeyCode=code,
+            )
 
     def screenshot(self, path: Path) -> None:
         """Save what is visible as PNG."""

@@ -45,8 +45,8 @@ def measured(number: int, pressure: float, specimen: Specimen, *, points: int = 
         complete=True,
         final=points == len(ENERGY),
         time=1.76e9 + 60 * number,
-        context={"pressure": pressure},
-        units={"pressure": "GPa"},
+        context={"pressure": pressure, "ring-current": 400.0 - number, "sample.mass": 2.0},
+        units={"pressure": "GPa", "ring-current": "mA"},
     )
 
 
@@ -138,7 +138,9 @@ def address(feed: Feed) -> Iterator[str]:
     service: Any = SimpleNamespace(
         ledger=ledger, metrics=metrics, worker=worker, checks=lambda: sound
     )
-    with serving_page(service, feed, title="silica under pressure") as served:
+    with serving_page(
+        service, feed, title="silica under pressure", context=("pressure",)
+    ) as served:
         assert served is not None
         yield served
     ledger.close()
@@ -205,6 +207,91 @@ def test_a_rejection_tells_its_reason_and_shows_what_was_measured(page: Any) -> 
     page.wait("document.querySelector('main').innerText.includes('found no edge')")
     page.wait("document.querySelectorAll('.raw .uplot').length === 1")
     assert "no answer" in text(page, ".cn")
+
+
+def test_a_trend_is_drawn_against_a_scalar_of_the_baseline(page: Any, keep: Keep) -> None:
+    page.js("location.hash = 'trend'")
+    page.wait("document.querySelectorAll('.charts .uplot').length >= 3")
+    groups = page.js(
+        "[...document.querySelectorAll('.controls optgroup')].map((group) => "
+        "[group.label, ...[...group.children].map((option) => option.value)])"
+    )
+    assert groups == [
+        ["measured along", "pressure"],
+        ["baseline and metadata", "ring-current", "sample.mass"],
+    ]
+    choose(page, "ring-current")
+    page.js("document.querySelector('.charts').focus()")
+    page.press("Home")  # the least current: that of the last scan
+    assert "scan 7" in text(page, ".trend .note")
+    assert "ring-current 393 mA" in text(page, ".trend .note")
+    page.press("End")
+    assert "scan 2" in text(page, ".trend .note")
+    assert "sample.mass" not in text(page, ".trend .note")  # dozens would hide what matters
+    keep(page, "trend-baseline")
+    choose(page, "sample.mass")  # the same for all: drawn one above the other, without an error
+    page.press("Home")
+    assert "sample.mass 2" in text(page, ".trend .note")
+    choose(page, ".scan")
+    assert page.troubles == []
+
+
+def choose(browser: Any, against: str) -> None:
+    browser.js(
+        "(() => { const choice = document.querySelector('.controls select'); "
+        f"choice.value = {against!r}; choice.dispatchEvent(new Event('change')); }})()"
+    )
+    assert browser.js("document.querySelector('.controls select').value") == against
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_cluster_is_turned_with_the_keyboard(page: Any, keep: Keep, dark: bool) -> None:
+    page.look(dark=dark)
+    page.wait(READY)
+    reached = reach_with_tab(page, "stage")
+    assert reached["role"] == "application"
+    assert "Arrow keys turn them, plus and minus zoom, Home resets" in reached["label"]
+    assert reached["outline"] == "solid"  # the ring
+    assert "arrow keys turn" in reached["hint"] and reached["shown"] == "1"
+    first = drawn_cluster(page)
+    seen = {first}
+    for key in ("ArrowLeft", "ArrowUp", "+"):
+        page.press(key)
+        seen.add(drawn_cluster(page))
+    assert len(seen) == 4
+    keep(page, f"cluster-keys{'-dark' if dark else ''}")
+    for key in ("-", "ArrowDown", "ArrowRight"):  # back the way it came
+        page.press(key)
+    assert drawn_cluster(page) == first
+    for key, reset in (("ArrowRight", "Home"), ("-", "0")):
+        page.press(key)
+        assert drawn_cluster(page) != first
+        page.press(reset)
+        assert drawn_cluster(page) == first
+    assert "Scan 7" in text(page)  # the arrows stepped to no other spectrum
+    assert page.troubles == []
+
+
+def reach_with_tab(browser: Any, name: str) -> dict[str, str]:
+    """Press Tab until the element of a class has the focus; what it tells then."""
+    for _ in range(40):
+        browser.press("Tab")
+        if browser.js(f"document.activeElement.classList.contains({name!r})"):
+            return dict(
+                browser.js(
+                    "(() => { const on = document.activeElement; "
+                    "const hint = on.querySelector('.hint'); return {"
+                    "role: on.getAttribute('role'), label: on.getAttribute('aria-label'), "
+                    "outline: getComputedStyle(on).outlineStyle, hint: hint.innerText, "
+                    "shown: getComputedStyle(hint).opacity}; })()"
+                )
+            )
+    raise AssertionError(f"no {name} in 40 presses of Tab")
+
+
+def drawn_cluster(browser: Any) -> str:
+    """What the 3-D canvas shows."""
+    return str(browser.js("document.querySelector('.stage canvas').toDataURL()"))
 
 
 # when the figures of scan 8 are there, and when its clusters and distributions are
