@@ -14,6 +14,7 @@ import numpy as np
 from bluesky import RunEngine
 from bluesky.callbacks.buffer import BufferingWrapper
 from bluesky.callbacks.zmq import Publisher
+from bluesky.preprocessors import SupplementalData
 from bluesky.utils import MsgGenerator
 from event_model import sanitize_doc
 
@@ -193,6 +194,7 @@ def run_beamline(
         callbacks = [c for c in (store, publisher, watch) if c is not None]
         RE = stack.enter_context(run_engine(callbacks))
         station = build_station(profile, specimen=specimen, directory=directory)
+        RE.preprocessors.append(SupplementalData(baseline=[station.ring]))
         uids: list[str] = RE(ramp_plan(profile, station)).plan_result  # type: ignore[union-attr]
         time.sleep(SETTLE_S)  # a socket that closes drops what it has not sent
         return uids

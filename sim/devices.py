@@ -1,5 +1,7 @@
 """Simulated devices of an X-ray beamline, for ophyd-async, without EPICS."""
 
+import math
+
 import numpy as np
 from bluesky.protocols import Movable, Triggerable
 from ophyd_async.core import AsyncStatus, StandardReadable, soft_signal_r_and_setter, soft_signal_rw
@@ -12,6 +14,7 @@ I0_SHARE = 0.1  # of the photons, absorbed in the chamber before the specimen
 DARK_RATE = 5e4  # counts per second with the shutter closed
 ELEMENTS = 4
 DEAD_TIME_S = 2e-7
+RING_MA, RING_LIFETIME_S = 400.0, 3600.0
 SOLID_ANGLE = (1.0e-2, 1.1e-2, 0.9e-2, 0.6e-2)  # detected part of the fluorescence, by element
 SCATTER = 0.3  # other counts in an element, in units of the fluorescence at the edge step
 
@@ -69,6 +72,22 @@ class Shutter(StandardReadable, Movable[bool]):
         """Open or close."""
         self._hutch.shutter_open = value
         self._set_open(value)
+
+
+class Ring(StandardReadable, Triggerable):
+    """The storage ring, read with the baseline: its current decays, and nothing depends on it."""
+
+    def __init__(self, hutch: Hutch, *, name: str = "") -> None:
+        self._clock, self._filled_at = hutch.clock, hutch.clock()
+        with self.add_children_as_readables():
+            self.current, self._set_current = soft_signal_r_and_setter(float, RING_MA, units="mA")
+        super().__init__(name=name)
+
+    @AsyncStatus.wrap
+    async def trigger(self) -> None:
+        """Measure the current."""
+        age = self._clock() - self._filled_at
+        self._set_current(RING_MA * math.exp(-age / RING_LIFETIME_S))
 
 
 class IonChambers(StandardReadable, Triggerable):

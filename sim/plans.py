@@ -28,8 +28,8 @@ def scan_energies(edge_energy: float, *, points: int) -> Array:
 def metadata(station: Station, technique: Technique) -> dict[str, Any]:
     """Return what the start document says of a measurement.
 
-    What only a simulator can know is under ``simulation``, which nothing but the comparison with
-    the truth may read.
+    What only a simulator can know is under ``simulation``: nothing that makes an answer may read
+    it. A trend can be drawn against its numbers as against those of any metadata.
     """
     hutch = station.hutch
     return {

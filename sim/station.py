@@ -16,7 +16,7 @@ from ophyd_async.core import (
 
 from nearedge.callbacks.instrument import Instrument
 from nearedge.sim.camera import EelsCamera, EelsFileCamera, Optics
-from nearedge.sim.devices import FluorescenceDetector, IonChambers, Mono, Press, Shutter
+from nearedge.sim.devices import FluorescenceDetector, IonChambers, Mono, Press, Ring, Shutter
 from nearedge.sim.hutch import Hutch
 from nearedge.sim.silica import Specimen, silica
 from nearedge.streaming.profile import Profile, Simulator
@@ -34,12 +34,15 @@ class Station:
     ----------
     detectors
         Read at every point of a scan, or in every frame.
+    ring
+        Read before a run and after it.
     """
 
     hutch: Hutch
     mono: Mono
     press: Press
     shutter: Shutter
+    ring: Ring
     detectors: Detectors
 
 
@@ -70,11 +73,13 @@ def build_station(
     settings = profile.simulator
     hutch = build_hutch(profile.instrument, settings, specimen=specimen, clock=clock, sleep=sleep)
     with init_devices():
-        mono, press, shutter = Mono(hutch), Press(hutch), Shutter(hutch)
+        mono, press, shutter, ring = Mono(hutch), Press(hutch), Shutter(hutch), Ring(hutch)
         detectors = DETECTORS[settings.mode](hutch, settings, directory)
     for detector, name in zip(detectors, NAMES[settings.mode], strict=True):
         detector.set_name(name)
-    return Station(hutch=hutch, mono=mono, press=press, shutter=shutter, detectors=detectors)
+    return Station(
+        hutch=hutch, mono=mono, press=press, shutter=shutter, ring=ring, detectors=detectors
+    )
 
 
 def build_hutch(

@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 
 from bluesky import RunEngine
+from bluesky.preprocessors import SupplementalData
 
 from nearedge.sim.beamline import connect_publisher, measurement
 from nearedge.sim.plans import dark_run, eels_acquire, pressure_ramp, xanes_scan
@@ -34,6 +35,7 @@ directory = Path(roots[0]) if roots else Path(tempfile.mkdtemp(prefix="nearedge-
 RE = RunEngine({})  # before the devices: it owns the loop that connects them
 station = build_station(profile, directory=directory)
 mono, press, shutter = station.mono, station.press, station.shutter
+RE.preprocessors.append(SupplementalData(baseline=[station.ring]))
 measure = measurement(profile)
 
 publisher = connect_publisher(profile.simulator)

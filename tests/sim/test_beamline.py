@@ -64,6 +64,11 @@ def test_documents_cross_a_real_proxy() -> None:
     assert Counter(name for name, _ in received) == Counter(published)
     starts = [doc["uid"] for name, doc in received if name == "start"]
     assert starts[1:] == uids  # the first is the dark
+    currents = [
+        doc["data"]["ring-current"] for _, doc in received if "ring-current" in doc.get("data", {})
+    ]
+    assert len(currents) == 2 * len(starts)  # the baseline, before each run and after it
+    assert 400.0 >= currents[0] > currents[-1] > 390.0
 
 
 class Broken:
