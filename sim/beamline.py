@@ -194,7 +194,8 @@ def run_beamline(
         callbacks = [c for c in (store, publisher, watch) if c is not None]
         RE = stack.enter_context(run_engine(callbacks))
         station = build_station(profile, specimen=specimen, directory=directory)
-        RE.preprocessors.append(SupplementalData(baseline=[station.ring]))
+        around = SupplementalData(baseline=[station.ring])  # type: ignore[no-untyped-call]
+        RE.preprocessors.append(around)
         uids: list[str] = RE(ramp_plan(profile, station)).plan_result  # type: ignore[union-attr]
         time.sleep(SETTLE_S)  # a socket that closes drops what it has not sent
         return uids

@@ -4,11 +4,14 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+from nearedge.callbacks.assemble import Assembler
 from nearedge.callbacks.instrument import Instrument
+from nearedge.callbacks.measurement import Measurement
 from nearedge.sim.beamline_process import Outcome
 from nearedge.sim.commands import simulated
 from nearedge.sim.demo import (
@@ -28,6 +31,7 @@ from nearedge.streaming.job import State
 from nearedge.streaming.opening import connected
 from nearedge.streaming.profile import Profile
 from nearedge.streaming.results import Results as Catalogued
+from nearedge.streaming.tiled_source import documents_of
 
 
 @pytest.mark.parametrize(
@@ -149,3 +153,17 @@ def test_demo_from_scan_to_catalog(tmp_path: Path) -> None:
             assert entry.status == "complete"
             assert entry.metadata["raw"]["uid"] in client[profile.catalog.raw]
             assert entry.positions.shape[0] == 4
+            again = replayed(client[profile.catalog.raw], entry, profile)
+            assert entry.metadata["context"] == again.context
+            assert entry.metadata["units"] == again.units
+            assert again.units == {"press-pressure": "GPa", "ring-current": "mA"}
+            assert "simulation.truth.cn_mean" in again.context
+
+
+def replayed(raw: Any, entry: Any, profile: Profile) -> Measurement:
+    """What the stored run of a result becomes when it is assembled again."""
+    found: list[Measurement] = []
+    assembler = Assembler(profile.instrument, emit=found.append)
+    for name, doc in documents_of(raw, entry.metadata["raw"]["uid"]):
+        assembler(name, doc)
+    return found[-1]
