@@ -45,7 +45,7 @@ class Scalars:
         self._run_uid, self._declared = run_uid, declared
         self._metadata: dict[str, float] = {}
         self._keys: list[str] = []
-        self._averaged: tuple[float | None, ...] = ()
+        self._averaged: tuple[tuple[float | None, int], ...] = ()
         self._baseline: Named = {}, {}
 
     def begin(self, start: Mapping[str, Any]) -> str | None:
@@ -106,10 +106,10 @@ class Scalars:
             return {}, {}
         points = baseline.points(baseline.waiting(), files)
         before = [point for point in points if point.time is None or point.time <= until]
-        times = tuple(point.time for point in before)
-        if times != self._averaged:  # the same for most spectra of a run that has many
+        known = tuple((point.time, len(point.values)) for point in before)
+        if known != self._averaged:  # the same for most spectra of a run that has many
             means = _means(before, (*self._declared, *self._keys))
-            self._averaged, self._baseline = times, (means, _units(means, [baseline]))
+            self._averaged, self._baseline = known, (means, _units(means, [baseline]))
         return self._baseline
 
     def _left_out(self, count: int, where: str) -> str | None:
