@@ -86,6 +86,7 @@ def measure(
         "exposure_ms": round(1e3 * exposure_s, 3),
         "nice": nice,
         "busy_turns": busy,
+        "noise": round(noise(absent), 4),
         "load": load_text(),
         "conditions": {name: summary(some, absent) for name, some in seconds.items()},
         "scans_s": {name: np.round(some, 4).tolist() for name, some in seconds.items()},
@@ -150,9 +151,16 @@ def _absent(stand: Stand, *, nice: int) -> Iterator[None]:
 
 
 def within_noise(some: Turns, absent: Turns) -> bool:
-    """Return whether the 95 % interval of the difference holds zero."""
-    lo, hi = difference(some, absent)[1:]
-    return lo <= 0.0 <= hi
+    """Return whether scans differ by less than those without the service do among themselves."""
+    return abs(difference(some, absent)[0]) < noise(absent)
+
+
+def noise(absent: Turns) -> float:
+    """Return half the range that holds 95 % of the scans around the mean of their turn, s."""
+    scans = np.array(absent)
+    of_a_sample = np.sqrt(scans.shape[1] / (scans.shape[1] - 1))
+    lo, hi = np.percentile(of_a_sample * (scans - scans.mean(1, keepdims=True)), [2.5, 97.5])
+    return float(hi - lo) / 2
 
 
 def difference(some: Turns, absent: Turns) -> tuple[float, float, float]:
@@ -181,7 +189,8 @@ def table(record: Mapping[str, Any]) -> str:
     lines = [
         f"{record['rounds']} rounds of {record['turn']} scans for each line, {record['points']} "
         f"points of {record['exposure_ms']:g} ms each; the service at nice {record['nice']}; "
-        f"{record['load']}.",
+        f"{record['load']}. "
+        f"95 % of the scans without it lie within ±{1e3 * record['noise']:.0f} ms of their turn.",
         "",
         "| the service is | median, s | lowest … highest, s | longer than absent, ms | 95 %, ms |",
         "| --- | ---: | ---: | ---: | ---: |",

@@ -25,6 +25,10 @@ def test_a_service_that_slows_every_scan_is_found_under_a_larger_drift():
     assert not pace.within_noise(slowed, ABSENT)
 
 
+def test_noise_is_how_scans_of_one_turn_differ():
+    assert pace.noise(ABSENT) == pytest.approx(0.01 * 2**0.5)
+
+
 def test_a_difference_of_both_signs_is_noise():
     assert pace.within_noise(rounds(1.1, 1.9, 3.1, 3.9, 5.1, 5.9), ABSENT)
 
