@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 #: The form of the cards that this code reads and writes.
-FORM = 2
+FORM = 3
 
 
 class CardError(ValueError):

@@ -25,11 +25,21 @@ FAR = 6.6
 CN_CLASSES = 11
 #: Numbers after the radii: mean bond, mean and standard deviation of the cosines of bond angles.
 SHELL = 3
+#: What the numbers of the first shell, and the first radii of each species, count in training.
+SHELL_COUNTS, NEAR, NEAR_COUNTS = 8.0, 4, 4.0
 
 
 def count(species: int) -> int:
     """How many numbers describe a cluster of that many species."""
     return species * RADII + SHELL
+
+
+def importance(d: int) -> Tensor:
+    """What each of d descriptors counts when they are learned, (d,): the first shell most."""
+    out = torch.ones(d)
+    out[:-SHELL].view(-1, RADII)[:, :NEAR] = NEAR_COUNTS
+    out[-SHELL:] = SHELL_COUNTS
+    return out
 
 
 def _radii(kinds: NDArray[np.str_], lengths: Array, vocabulary: Sequence[str]) -> Array:

@@ -14,6 +14,10 @@ from torch.nn import functional
 
 from nearedge.models.descriptors import CN_CLASSES, Expectation
 
+#: What the spectrum is read as: level, slope, what is below the curve so far, and the mask.
+CHANNELS = 4
+#: Brings the sum over the grid to the size of the other channels.
+AREA_SCALE = 0.3
 #: Range of ln(standard deviation), in units of the descriptors' own spread.
 LOG_SPREAD = (-4.5, 1.5)
 
@@ -43,12 +47,12 @@ class EncoderSize:
 
 
 def _look(filters: int) -> nn.Module:
-    """Three channels (batch, 3, grid) to features (batch, n)."""
+    """Channels (batch, `CHANNELS`, grid) to features (batch, n)."""
     if not filters:
         return nn.Flatten()
     wide, narrow = filters * 4 // 3, filters * 2 // 3
     return nn.Sequential(
-        nn.Conv1d(3, filters, 7, padding=3),
+        nn.Conv1d(CHANNELS, filters, 7, padding=3),
         nn.SiLU(),
         nn.Conv1d(filters, wide, 5, stride=2, padding=2),
         nn.SiLU(),
@@ -61,7 +65,7 @@ def _look(filters: int) -> nn.Module:
 def _looked(size: EncoderSize) -> int:
     """Count the features of `_look`."""
     halved = (size.grid + 1) // 2
-    return size.filters * 2 // 3 * ((halved + 1) // 2) if size.filters else 3 * size.grid
+    return size.filters * 2 // 3 * ((halved + 1) // 2) if size.filters else CHANNELS * size.grid
 
 
 class Encoder(nn.Module):
@@ -90,11 +94,12 @@ class Encoder(nn.Module):
             (batch,) index of the (absorber, edge) pair.
         """
         centre, scale = self.get_buffer("centre")[edge], self.get_buffer("scale")[edge]
-        level = (values - centre) / scale * mask
+        unusual = (values - centre) * mask
         both = mask[:, 2:] * mask[:, :-2]
         slope = functional.pad((values[:, 2:] - values[:, :-2]) * both, (1, 1)) * 3
         pair = functional.one_hot(edge, self.size.edges).to(values.dtype)
-        seen = self.look(torch.stack([level, slope, mask], 1))
+        area = unusual.cumsum(1) * AREA_SCALE
+        seen = self.look(torch.stack([unusual / scale, slope, area, mask], 1))
         h = functional.silu(self.read(torch.cat([seen, pair], 1)))
         out: Tensor = functional.silu(self.hidden(self.drop(h)))
         return out
@@ -165,7 +170,12 @@ class Ensemble(nn.Module):
 
 
 def loss(
-    answer: tuple[Tensor, Tensor, Tensor], target: Tensor, cn: Tensor, *, smoothing: float = 0.03
+    answer: tuple[Tensor, Tensor, Tensor],
+    target: Tensor,
+    cn: Tensor,
+    importance: Tensor,
+    *,
+    smoothing: float = 0.03,
 ) -> Tensor:
     """Negative log-likelihood of descriptors and coordination number.
 
@@ -180,6 +190,8 @@ def loss(
         (batch, d) standardised descriptors; NaN where undefined.
     cn
         (batch,) coordination class.
+    importance
+        (d,) what each descriptor counts.
     smoothing
         Of the coordination labels.
     """
@@ -187,5 +199,6 @@ def loss(
     known = ~target.isnan()
     error = (mean - target.nan_to_num()) ** 2
     likelihood = (0.5 * error * torch.exp(-2 * log) + log) * torch.exp(log).detach()
-    gaussian = (likelihood * known).sum() / known.sum()
+    weights = known * importance
+    gaussian = (likelihood * weights).sum() / weights.sum()
     return gaussian + 0.5 * functional.cross_entropy(logits, cn, label_smoothing=smoothing)

@@ -108,6 +108,7 @@ def _train_member(
     optimiser = torch.optim.AdamW(member.parameters(), recipe.rate, weight_decay=recipe.decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.steps)
     cn, edge = torch.from_numpy(known.cn), torch.from_numpy(known.edge)
+    importance = descriptors.importance(standard.shape[1])
     member.train()
     for _ in range(recipe.steps):
         chosen = rng.choice(rows, recipe.batch)
@@ -116,7 +117,7 @@ def _train_member(
         values = torch.from_numpy(bank.values[view, chosen])
         values = _disturbed(values, mask, recipe.noise, generator)
         answer = member(values, mask, edge[chosen])
-        loss = encoder.loss(answer, standard[chosen], cn[chosen])
+        loss = encoder.loss(answer, standard[chosen], cn[chosen], importance)
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         optimiser.step()

@@ -2,9 +2,9 @@
 
 The denoiser draws how atoms lie around each other; how far each is from the absorber, and what the
 bond angles are on the whole, the encoder knows better, as far as it knows it at all. So samples
-whose bond angles agree weigh more, and for each rank of each species the samples' mean radius moves
-to the expected one, and their scatter shrinks to the expected one where it is larger; the less sure
-the expectation is, the less. Directions stay.
+whose bond angles agree weigh more, and for each rank of each species the radii move to the expected
+one; the less sure the expectation is, the less. Directions stay. The samples then show the likely
+clusters: how far a distance may be off is said by its interval, not by their scatter.
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,8 @@ TRUSTED = 0.2
 COMMON = 0.9
 #: Least standard deviation that the angles' expected cosines are taken to have.
 SHARPEST = 0.03
+#: Power of the angles' likelihood: the likely clusters are wanted, not all that are possible.
+INSISTENCE = 4.0
 #: Least weight of a sample in means and scatters, in units of an equal share.
 FAINT = 1e-3
 
@@ -57,24 +59,12 @@ def agreeing(
     )
     off = (found - mean) / np.maximum(spread, SHARPEST)
     # a sample without angles is as likely as one that is off by the usual
-    log = -0.5 * (np.where(np.isnan(off), 1.0, off) ** 2).sum(1)
+    log = -0.5 * INSISTENCE * (np.where(np.isnan(off), 1.0, off) ** 2).sum(1)
     weights = np.exp(log - log.max())
     return np.asarray(weights / weights.sum())
 
 
-def _moved(radii: Array, weights: Array, mean: float, spread: float) -> Array:
-    """Radii (n,) of one rank, moved and narrowed to an expectation as far as it is trusted."""
-    trust = _trust(spread)
-    centre = np.average(radii, weights=weights)
-    scatter = np.sqrt(np.average((radii - centre) ** 2, weights=weights))
-    narrowing = min(1.0, spread / max(float(scatter), 1e-6))
-    narrowed = (1 - trust * (1 - narrowing)) * (radii - centre)
-    return np.asarray(centre + trust * (mean - centre) + narrowed)
-
-
-def _to_radii(
-    radii: Array, kinds: NDArray[np.int64], weights: Array, expected: Expectation
-) -> Array:
+def _to_radii(radii: Array, kinds: NDArray[np.int64], expected: Expectation) -> Array:
     """Give new radii (samples, atoms): every rank of every species to its expectation."""
     out = radii.copy()
     species = (expected.mean.shape[1] - SHELL) // RADII
@@ -90,7 +80,7 @@ def _to_radii(
             if len(has) < COMMON * len(own):
                 break
             mean, spread = float(means[kind, rank]), float(spreads[kind, rank])
-            out[has, atom[has]] = _moved(radii[has, atom[has]], weights[has], mean, spread)
+            out[has, atom[has]] += _trust(spread) * (mean - radii[has, atom[has]])
     return out
 
 
@@ -130,7 +120,7 @@ def project(
     positions, kinds
         (samples, atoms, 3) Å and (samples, atoms) numbers of species, in any order.
     weights
-        (samples,) what each counts in means and scatters; above 0.
+        (samples,) what each counts in the mean bond.
     expected
         What the encoder expects of the spectrum: a batch of one.
     absorber
@@ -145,7 +135,7 @@ def project(
     drawn = positions.astype(np.float64)
     radii = np.maximum(geometry.distances(drawn), 1e-6)
     weights = np.maximum(weights, FAINT / len(weights))
-    moved = drawn * (_to_radii(radii, kinds, weights, expected) / radii)[..., None]
+    moved = drawn * (_to_radii(radii, kinds, expected) / radii)[..., None]
     moved = _to_bond(moved, np.array(vocabulary)[kinds], weights, expected, absorber=absorber)
     order = np.argsort(geometry.distances(moved), axis=1, kind="stable")
     return (

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from nearedge.models import encoder
+from nearedge.models import descriptors, encoder
 from nearedge.models.encoder import EncoderSize, Ensemble
 
 SIZE = EncoderSize(grid=20, edges=2, descriptors=4, width=16, dropout=0.5)
@@ -70,7 +70,7 @@ def test_loss_falls_as_a_member_learns():
     optimiser = torch.optim.Adam(member.parameters(), 5e-3)
     losses = []
     for _ in range(150):
-        loss = encoder.loss(member(values, mask, edge), target, cn)
+        loss = encoder.loss(member(values, mask, edge), target, cn, torch.ones(2))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -85,6 +85,33 @@ def test_undefined_targets_teach_nothing():
     answer = tuple(torch.zeros(3, n, requires_grad=True) for n in (2, 2, 11))
     cn = torch.zeros(3, dtype=torch.long)
     target = torch.tensor([[1.0, torch.nan]] * 3)
-    encoder.loss(answer, target, cn).backward()
+    encoder.loss(answer, target, cn, torch.ones(2)).backward()
     assert answer[0].grad[:, 0].abs().min() > 0
     assert (answer[0].grad[:, 1] == 0).all()
+
+
+def test_what_counts_more_teaches_more():
+    answer = tuple(torch.zeros(3, n, requires_grad=True) for n in (2, 2, 11))
+    encoder.loss(
+        answer, torch.ones(3, 2), torch.zeros(3, dtype=torch.long), torch.tensor([3.0, 1.0])
+    ).backward()
+    assert torch.allclose(answer[0].grad[:, 0], 3 * answer[0].grad[:, 1])
+
+
+def test_the_first_shell_counts_most():
+    counts = descriptors.importance(descriptors.count(2)).tolist()
+    near, far = [descriptors.NEAR_COUNTS] * descriptors.NEAR, [1.0] * 12
+    assert counts == [*near, *far, *near, *far, *[descriptors.SHELL_COUNTS] * 3]
+
+
+def test_a_shift_of_weight_across_the_spectrum_is_seen_as_area():
+    """A peak and the hole beside it cancel in a blurred level, not in the area between them."""
+    member = encoder.Encoder(SIZE).eval()
+    seen = []
+    member.look.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    values = torch.zeros(1, 20)
+    values[0, 4], values[0, 15] = 1.0, -1.0
+    member.embed(values, torch.ones(1, 20), torch.tensor([0]))
+    area = seen[0][0, 2]
+    assert area[:4].eq(0).all() and area[15:].eq(0).all()
+    assert torch.allclose(area[4:15], torch.tensor(encoder.AREA_SCALE))

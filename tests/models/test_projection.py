@@ -4,7 +4,7 @@ import torch
 
 from nearedge.models import geometry
 from nearedge.models.descriptors import CN_CLASSES, FAR, RADII, SHELL, Expectation
-from nearedge.models.projection import agreeing, project
+from nearedge.models.projection import TRUSTED, agreeing, project
 
 TETRAHEDRON = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / np.sqrt(3)
 VOCABULARY = ("O", "Si")
@@ -40,7 +40,8 @@ def test_samples_with_the_expected_angles_weigh_more():
     positions[1, 1:4] *= 3  # and this one has no angle at all
     weights = agreeing(positions, kinds, expected(), absorber="Si", vocabulary=VOCABULARY)
     assert weights.sum() == pytest.approx(1)
-    assert weights[0] < 0.01 < weights[1] < weights[2]
+    assert weights[0] < weights[1] < weights[2]
+    assert weights[0] < 0.01 < weights[2]
     unsure = agreeing(positions, kinds, expected(spread=50.0), absorber="Si", vocabulary=VOCABULARY)
     assert unsure[0] == pytest.approx(unsure[2], rel=0.01)
 
@@ -55,12 +56,21 @@ def test_what_weighs_more_counts_more():
     assert np.linalg.norm(moved[0, :4], axis=-1).mean() == pytest.approx(1.62, abs=0.003)
 
 
-def test_a_sure_expectation_sets_mean_and_scatter():
-    positions, kinds = run(*drawn(), expected(spread=0.01))
-    bonds = np.linalg.norm(positions[:, :4], axis=-1)
-    assert bonds.mean() == pytest.approx(1.62, abs=0.002)
-    assert bonds[:, 0].std() < 0.015
+def test_a_sure_expectation_sets_every_radius():
+    positions, kinds = run(*drawn(), expected(spread=0.001))
+    assert np.linalg.norm(positions, axis=-1) == pytest.approx(
+        np.tile([1.61, 1.62, 1.62, 1.63, 3.1], (40, 1)), abs=1e-4
+    )
     assert (kinds[:, :4] == 0).all()
+
+
+def test_half_a_trust_goes_half_the_way():
+    moved, _ = run(*drawn(scatter=0.0), expected(bond=1.65, spread=TRUSTED))
+    halfway = (1.75 + 1.65) / 2
+    # and then half of what the mean bond still lacks
+    assert np.linalg.norm(moved[:, :4], axis=-1).mean() == pytest.approx(
+        (halfway + 1.65) / 2, abs=1e-3
+    )
 
 
 def test_an_unsure_expectation_changes_little():
@@ -72,12 +82,6 @@ def test_an_unsure_expectation_changes_little():
         ).max()
         < 0.01
     )
-
-
-def test_scatter_is_never_widened():
-    positions, kinds = drawn(scatter=0.001)
-    moved, _ = run(positions, kinds, expected(spread=0.3))
-    assert np.linalg.norm(moved[:, :4], axis=-1).std() < 0.01
 
 
 def test_directions_stay():
