@@ -35,7 +35,7 @@ def count(species: int) -> int:
 
 
 def importance(d: int) -> Tensor:
-    """What each of d descriptors counts when they are learned, (d,): the first shell most."""
+    """Return what each of d descriptors counts in training, (d,): the first shell most."""
     out = torch.ones(d)
     out[:-SHELL].view(-1, RADII)[:, :NEAR] = NEAR_COUNTS
     out[-SHELL:] = SHELL_COUNTS
