@@ -24,7 +24,7 @@ COMMON = 0.9
 SHARPEST = 0.03
 #: Power of the angles' likelihood: the likely clusters are wanted, not all that are possible.
 INSISTENCE = 4.0
-#: Least weight of a sample in means and scatters, in units of an equal share.
+#: Least weight of a sample in the mean bond, in units of an equal share.
 FAINT = 1e-3
 
 
