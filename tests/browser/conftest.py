@@ -109,6 +109,14 @@ class Browser:
                 windowsVirtualKeyCode=code,
             )
 
+    def choose(self, value: str) -> None:
+        """Take a choice of the first menu of the page, as a user does."""
+        self.js(
+            "(() => { const choice = document.querySelector('select'); "
+            f"choice.value = {value!r}; choice.dispatchEvent(new Event('change')); }})()"
+        )
+        assert self.js("document.querySelector('select').value") == value
+
     def screenshot(self, path: Path) -> None:
         """Save what is visible as PNG."""
         image = self.call("Page.captureScreenshot", format="png")["data"]

@@ -101,12 +101,12 @@ def test_the_structure_comes_out_of_the_scan(
     keep(browser, "page-now")
     browser.js("location.hash = 'trend'")
     browser.wait(f"document.querySelector('main').innerText.includes('{SCANS} spectra')")
-    choose(browser, "press-pressure")
+    browser.choose("press-pressure")
     browser.wait("document.querySelectorAll('.charts .uplot').length >= 3")
     keep(browser, "page-trend")
     assert axes_offered(browser)[:3] == [".scan", ".time", "press-pressure"]
     assert {"ring-current", "simulation.truth.cn_mean"} <= set(axes_offered(browser))
-    choose(browser, "ring-current")  # of the baseline
+    browser.choose("ring-current")  # of the baseline
     assert f"{SCANS} spectra" in browser.js("document.querySelector('.trend .note').innerText")
     browser.js("location.hash = 'health'")
     browser.wait("document.querySelector('main').innerText.includes('ready')")
@@ -115,13 +115,6 @@ def test_the_structure_comes_out_of_the_scan(
     print({scan: round(delay, 2) for scan, delay in delays.items()})
     assert len(delays) >= SCANS - 1  # one may have been complete before the watching began
     assert statistics.median(delays.values()) < (5.0 if busy else 1.0)
-
-
-def choose(browser: Any, against: str) -> None:
-    browser.js(
-        "(() => { const choice = document.querySelector('select'); "
-        f"choice.value = {against!r}; choice.dispatchEvent(new Event('change')); }})()"
-    )
 
 
 def axes_offered(browser: Any) -> list[str]:

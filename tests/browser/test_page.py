@@ -222,7 +222,7 @@ def test_a_trend_is_drawn_against_a_scalar_of_the_baseline(page: Any, keep: Keep
         ["measured along", "pressure"],
         ["baseline and metadata", "ring-current", LONG],
     ]
-    choose(page, "ring-current")
+    page.choose("ring-current")
     page.js("document.querySelector('.charts').focus()")
     page.press("Home")  # the least current: that of the last scan
     assert "scan 7" in text(page, ".trend .note")
@@ -231,20 +231,12 @@ def test_a_trend_is_drawn_against_a_scalar_of_the_baseline(page: Any, keep: Keep
     assert "scan 2" in text(page, ".trend .note")
     assert LONG not in text(page, ".trend .note")  # dozens would hide what matters
     keep(page, "trend-baseline")
-    choose(page, LONG)  # the same for all: drawn one above the other, without an error
+    page.choose(LONG)  # the same for all: drawn one above the other, without an error
     page.js("document.querySelector('.charts').focus()")
     page.press("Home")
     assert f"{LONG} 2" in text(page, ".trend .note")
-    choose(page, ".scan")
+    page.choose(".scan")
     assert page.troubles == []
-
-
-def choose(browser: Any, against: str) -> None:
-    browser.js(
-        "(() => { const choice = document.querySelector('.controls select'); "
-        f"choice.value = {against!r}; choice.dispatchEvent(new Event('change')); }})()"
-    )
-    assert browser.js("document.querySelector('.controls select').value") == against
 
 
 @pytest.mark.parametrize("dark", [False, True])
