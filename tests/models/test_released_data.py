@@ -30,14 +30,6 @@ def test_clusters_without_spectra_are_of_no_held_out_family(sites):
     assert not held_out & {site.family for site in clusters}
 
 
-def test_spectra_calculated_since_keep_the_split_of_their_family(sites):
-    split = {site.family: site.split for site in sites}
-    more = read_dataset(DATA / "more.parquet")
-    assert {site.split for site in more} <= {"train", "val"}
-    assert all(split.get(site.family, site.split) == site.split for site in more)
-    assert not {site.id for site in more} & {site.id for site in sites}
-
-
 def test_the_model_never_learns_from_glass(sites):
     amorphous = {site.split for site in sites if site.group in ("glass", "dm2")}
     assert amorphous == {"glass"}
