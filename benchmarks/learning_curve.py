@@ -15,11 +15,12 @@ import numpy as np
 import torch
 
 from nearedge.models import descriptors
-from nearedge.models.augment import Bank, Mixture, make_bank, usable
+from nearedge.models.augment import usable
 from nearedge.models.dataset import Site, read_dataset
 from nearedge.models.descriptors import Expectation
-from nearedge.models.encoder_training import Targets, expect, targets, train_ensemble
+from nearedge.models.encoder_training import Targets
 from nearedge.models.recipe import Recipe, read_recipe
+from nearedge.models.training import Sites, read_spectra
 
 ROOT = Path(__file__).parent.parent
 #: What the table tells apart: groups of structures, absorber, coordination number.
@@ -48,16 +49,11 @@ def part(sites: Sequence[Site], share: float, *, seed: int) -> list[Site]:
 
 
 def judge(sites: Sequence[Site], recipe: Recipe) -> tuple[Targets, Expectation]:
-    """Train on the sites and say what blind members expect of each clean spectrum."""
+    """Train on the sites and say what is expected of each clean spectrum whose family is unseen."""
     edges = tuple(sorted({(s.absorber, s.edge) for s in sites}))
-    mixture = Mixture(**recipe.mixture.model_dump())
-    bank = make_bank(sites, views=recipe.views, seed=recipe.seed, mix=mixture, span=recipe.grid)
-    known = targets(sites, vocabulary=recipe.species, edges=edges)
-    ensemble, blind = train_ensemble(
-        sites, bank, known, recipe=recipe.encoder, edges=len(edges), seed=recipe.seed
-    )
-    clean = Bank(values=bank.values[:1], mask=bank.mask[:1])
-    return known, expect(ensemble, clean, known.edge, weights=blind)[0]
+    lesson = Sites(train=list(sites), held_out=[], bare=[], edges=edges)
+    read = read_spectra(lesson, recipe, progress=lambda *_: None)
+    return read.known, read.expected[0]
 
 
 def row(sites: Sequence[Site], known: Targets, found: Expectation, kind: tuple) -> str:

@@ -23,7 +23,8 @@ class Mixture:
     measured, partial, mean
         Measured by a random instrument; a scan's first part; the average over sites.
     least
-        Smallest share of its points that a partial scan keeps.
+        Smallest share of its points that a partial scan keeps; short ones, from which it is hardest
+        to tell anything, are drawn more often.
     jitter
         Standard deviation of an extra error of e0, eV, beyond what the edge finder makes itself.
     """
@@ -60,7 +61,7 @@ def _seen(site: Site, group: Sequence[Site], rng: np.random.Generator, mix: Mixt
     measured = rng.random() < mix.measured / (1 - mix.partial)
     if rng.random() < mix.partial:
         whole = measure(calculated, rng=rng) if measured else scan(calculated, RISING_SCAN)
-        return cut(whole, share=rng.uniform(mix.least, 1.0))
+        return cut(whole, share=mix.least + (1 - mix.least) * rng.random() ** 2)
     return measure(calculated, rng=rng) if measured else calculated
 
 

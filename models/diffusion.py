@@ -27,11 +27,14 @@ Denoise = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """Noise levels: data's own scale, lowest and highest level (Å), and Karras's rho."""
+    """Noise levels: data's own scale, lowest and highest level (Å), and Karras's rho.
+
+    The highest is that of sampling, which starts from known clusters.
+    """
 
     sigma_data: float = 2.0
     sigma_min: float = 0.02
-    sigma_max: float = 8.0
+    sigma_max: float = 0.5
     rho: float = 7.0
 
     def schedule(self, steps: int) -> list[float]:
@@ -203,7 +206,7 @@ def draw(
     denoise
         D(x, sigma), sigma a scalar tensor.
     start
-        Standard normal, of the shape of the answer.
+        Noisy atoms: clean ones and noise of the first level.
     sigmas
         Falling noise levels, 0 last.
     eta
@@ -211,7 +214,7 @@ def draw(
     noise
         Gives standard normal noise of the same shape; needed where ``eta`` is above 0.
     """
-    x, last, last_step = start * sigmas[0], None, 0.0
+    x, last, last_step = start, None, 0.0
     levels = torch.tensor(sigmas, dtype=torch.float64)
     for now, after in pairwise(levels):
         clean = denoise(x, now.to(x))

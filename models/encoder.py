@@ -18,6 +18,8 @@ from nearedge.models.descriptors import CN_CLASSES, Expectation
 CHANNELS = 4
 #: Brings the sum over the grid to the size of the other channels.
 AREA_SCALE = 0.3
+#: Share of the coordination labels that training spreads over all classes.
+SMOOTHING = 0.03
 #: Range of ln(standard deviation), in units of the descriptors' own spread.
 LOG_SPREAD = (-4.5, 1.5)
 
@@ -175,7 +177,7 @@ def loss(
     cn: Tensor,
     importance: Tensor,
     *,
-    smoothing: float = 0.03,
+    smoothing: float = SMOOTHING,
 ) -> Tensor:
     """Negative log-likelihood of descriptors and coordination number.
 
@@ -202,3 +204,9 @@ def loss(
     weights = known * importance
     gaussian = (likelihood * weights).sum() / weights.sum()
     return gaussian + 0.5 * functional.cross_entropy(logits, cn, label_smoothing=smoothing)
+
+
+def unsmoothed(prob: Tensor) -> Tensor:
+    """Take what label smoothing added out of probabilities (..., classes)."""
+    own = (prob - SMOOTHING / prob.shape[-1]).clamp(min=0)
+    return own / own.sum(-1, keepdim=True)

@@ -5,6 +5,7 @@ trust the samples' coordination numbers, and how wide an interval must be to hol
 times in ten.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -249,13 +250,31 @@ def interval(
     return Interval(mean=mean, lo=mean - half, hi=mean + half)
 
 
-def conformal_quantile(scores: Array, *, level: float) -> float:
+def conformal_quantile(scores: Array, *, level: float, weights: Array | None = None) -> float:
     """Quantile of held-out scores that a new score stays below with the stated probability.
 
-    The ceil((n + 1) level)-th smallest (Vovk et al. 2005); the largest where n is too small.
+    The ceil((n + 1) level)-th smallest (Vovk et al. 2005), or its counterpart for weighted scores
+    (Tibshirani et al., NeurIPS 2019); the largest where there are too few.
+
+    Parameters
+    ----------
+    scores
+        (n,) of held-out answers.
+    level
+        Share of new scores that should stay below.
+    weights
+        (n,) what each counts; the new one counts their mean. Equal where None.
     """
-    rank = min(int(np.ceil((len(scores) + 1) * level)), len(scores))
-    return float(np.sort(scores)[rank - 1])
+    weights = np.ones(len(scores)) if weights is None else weights / weights.mean()
+    order = np.argsort(scores, kind="stable")
+    reached = np.cumsum(weights[order]) >= (len(scores) + 1) * level - 1e-9
+    return float(scores[order[int(reached.argmax()) if reached.any() else -1]])
+
+
+def even_weights(sites: Sequence[Site]) -> Array:
+    """Weights (sites,) that make groups of structures count alike, however many sites each has."""
+    counts = Counter(site.group for site in sites)
+    return np.array([1 / counts[site.group] for site in sites])
 
 
 _SPILLS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
@@ -274,6 +293,7 @@ class _Counted:
     weights: Array
     head: Head | None
     truth: int
+    weight: float
 
     def prob(self, calibration: Calibration) -> Array:
         return cn_distribution(self.cn, self.weights, calibration=calibration, head=self.head)
@@ -288,15 +308,19 @@ def _count(
             weights=answer.weights,
             head=head,
             truth=min(site.cn, CN_CLASSES - 1),
+            weight=weight,
         )
-        for answer, site, head in zip(samples, sites, heads, strict=True)
+        for answer, site, head, weight in zip(
+            samples, sites, heads, even_weights(sites), strict=True
+        )
         if site.cn > 0
     ]
 
 
 def _log_loss(counted: Sequence[_Counted], calibration: Calibration) -> float:
     likelihood = np.array([one.prob(calibration)[one.truth] for one in counted])
-    return float(-np.log(np.maximum(likelihood, 1e-9)).mean())
+    weights = [one.weight for one in counted]
+    return float(np.average(-np.log(np.maximum(likelihood, 1e-9)), weights=weights))
 
 
 def _fit_blend(counted: Sequence[_Counted], start: Calibration) -> Calibration:
@@ -318,7 +342,8 @@ def _fit_threshold(counted: Sequence[_Counted], blend: Calibration) -> float:
     for one in counted:
         prob = one.prob(blend)
         scores.append(0.0 if one.truth == prob.argmax() else cumulated(prob)[one.truth])
-    return conformal_quantile(np.array(scores), level=blend.level)
+    weights = np.array([one.weight for one in counted])
+    return conformal_quantile(np.array(scores), level=blend.level, weights=weights)
 
 
 def _fit_widening(
@@ -329,26 +354,26 @@ def _fit_widening(
     start: Widening,
     level: float,
 ) -> Widening:
-    """Return the widening that covers at the level with the narrowest intervals.
+    """Return the widening that covers at the level, groups alike, with the narrowest intervals.
 
     Narrowest in the mean logarithm: a few hopeless spectra must not decide on how wide the
     intervals of the others are.
     """
     found = []
-    for answer, site, spread in zip(samples, sites, told, strict=True):
+    for answer, site, spread, weight in zip(samples, sites, told, even_weights(sites), strict=True):
         truth = float(figure(site.absorber, site.species, site.positions))
         values = figure(site.absorber, answer.species, answer.positions)
         drawn = _mean_and_spread(values, answer.weights)
         if drawn is not None and np.isfinite(truth):
-            found.append((abs(drawn[0] - truth), drawn[1] if spread is None else spread))
+            found.append((abs(drawn[0] - truth), drawn[1] if spread is None else spread, weight))
     if not found:
         return start
-    error, spreads = np.array(found).T
+    error, spreads, weights = np.array(found).T
     unit = max(float(np.median(spreads)), start.floor)
     trials = []
     for floor, power in product(_FLOORS, _POWERS):
         shape = Widening(scale=1.0, floor=floor * unit, power=power)
-        scale = conformal_quantile(error / shape.half(spreads), level=level)
+        scale = conformal_quantile(error / shape.half(spreads), level=level, weights=weights)
         trials.append(replace(shape, scale=scale))
     return min(trials, key=lambda w: float(np.log(np.maximum(w.half(spreads), 1e-9)).mean()))
 

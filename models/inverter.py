@@ -17,11 +17,14 @@ from nearedge.models.card import Card, read_card
 from nearedge.models.condition import Condition, condition, grid_of
 from nearedge.models.descriptors import SHELL, Expectation
 from nearedge.models.diffusion import Diffusion, Noise
-from nearedge.models.encoder import EncoderSize, Ensemble
+from nearedge.models.encoder import EncoderSize, Ensemble, unsmoothed
 from nearedge.models.estimate import Calibration, Head, estimate
 from nearedge.models.inversion import Inversion, Quality, Samples
+from nearedge.models.library import Library
 from nearedge.models.outlier import Familiar
 from nearedge.models.projection import agreeing, project
+from nearedge.models.reader import Reader
+from nearedge.models.ridge import Ridge
 from nearedge.models.spectrum import Array, NormalisedSpectrum
 from nearedge.models.surrogate import Surrogate
 
@@ -40,9 +43,9 @@ class Effort:
 
 
 EFFORT = {
-    Quality.FAST: Effort(steps=8, eta=0.0),
-    Quality.DEFAULT: Effort(steps=12, eta=0.5),
-    Quality.THOROUGH: Effort(steps=40, eta=1.0),
+    Quality.FAST: Effort(steps=4, eta=0.0),
+    Quality.DEFAULT: Effort(steps=6, eta=0.5),
+    Quality.THOROUGH: Effort(steps=20, eta=1.0),
 }
 
 
@@ -50,7 +53,8 @@ EFFORT = {
 class Parts:
     """The networks and tables of one file of weights."""
 
-    ensemble: Ensemble
+    reader: Reader
+    library: Library
     diffusion: Diffusion
     familiar: Familiar
     surrogates: tuple[Surrogate, ...]
@@ -77,14 +81,18 @@ def load_parts(card: Card, device: torch.device) -> Parts:
     ensemble.load_state_dict(_below(tensors, "encoder."))
     denoiser.load_state_dict(_below(tensors, "diffusion."))
     return Parts(
-        ensemble=ensemble.eval(),
+        reader=Reader(
+            ensemble=ensemble.eval(),
+            ridges=tuple(Ridge(**_below(tensors, f"ridge.{k}.")) for k in range(len(card.edges))),
+        ),
+        library=Library(**_below(tensors, "library.")),
         diffusion=denoiser.to(device).eval(),
         familiar=Familiar(
             mean=tensors["outlier.mean"].numpy().astype(np.float64),
             covariance=tensors["outlier.covariance"].numpy().astype(np.float64),
         ),
         surrogates=tuple(
-            Surrogate(**_below(tensors, f"surrogate.{k}.")) for k in range(len(card.edges))
+            Surrogate.restore(_below(tensors, f"surrogate.{k}.")) for k in range(len(card.edges))
         ),
     )
 
@@ -194,7 +202,7 @@ class Inverter:
         return answers
 
     def expect(self, spectra: Sequence[NormalisedSpectrum]) -> list[Expectation]:
-        """Give what the descriptor heads expect of each cluster: an answer in a millisecond.
+        """Give what the descriptor heads expect of each cluster: an answer in milliseconds.
 
         Raises
         ------
@@ -247,9 +255,8 @@ class Inverter:
 
     def _expect(self, spectrum: NormalisedSpectrum, read: Condition) -> Expectation:
         values, mask = (torch.from_numpy(a.copy())[None] for a in (read.values, read.mask))
-        with torch.inference_mode():
-            found = self._parts.ensemble(values, mask, torch.tensor([self._edge(spectrum)]))
-            return descriptors.tidy(_tempered(found, self.card), species=len(self.card.species))
+        found = self._parts.reader(values, mask, self._edge(spectrum))
+        return descriptors.tidy(found, species=len(self.card.species))
 
     def _invert(
         self,
@@ -262,7 +269,8 @@ class Inverter:
         started = time.perf_counter()
         read = [condition(s, span=self.card.grid) for s in spectra]
         expected = [self._expect(s, r) for s, r in zip(spectra, read, strict=True)]
-        atoms = self._draw(expected, seeds, samples=samples, effort=EFFORT[quality])
+        told = [_tempered(one, self.card) for one in expected]
+        atoms = self._draw(told, seeds, samples=samples, effort=EFFORT[quality])
         seconds = (time.perf_counter() - started) / len(spectra)
         return [
             self._answer(s, r, e, a, seed=seed, quality=quality, seconds=seconds)
@@ -287,8 +295,13 @@ class Inverter:
             clean: Tensor = self._parts.diffusion(x, sigma.expand(len(x)), told)
             return clean
 
+        known = [
+            self._parts.library.draw(one, samples, generator=source.generator)
+            for one, source in zip(filled, sources, strict=True)
+        ]
         levels = self._parts.diffusion.noise.schedule(effort.steps)
-        drawn = diffusion.draw(denoise, noise(), levels, eta=effort.eta, noise=noise)
+        start = torch.cat(known).to(self.device) + levels[0] * noise()
+        drawn = diffusion.draw(denoise, start, levels, eta=effort.eta, noise=noise)
         return list(torch.split(drawn.cpu(), samples))[: len(expected)]
 
     def _answer(
@@ -304,7 +317,9 @@ class Inverter:
     ) -> Inversion:
         drawn = self._samples(atoms, expected, absorber=spectrum.absorber)
         found = self._compare(spectrum, read, drawn)
-        samples = reweighted(drawn, found.weights(float(self.card.surrogate["sharpness"])))
+        # a part of a scan was normalised by what there is of it, which the implied spectrum was not
+        power = float(self.card.surrogate["sharpness"]) if spectrum.complete else 0.0
+        samples = reweighted(drawn, found.weights(power))
         score = self._parts.familiar.score(read.values, read.mask, edge=self._edge(spectrum))
         flag = score > float(self.card.outlier["threshold"])
         return Inversion(
@@ -357,10 +372,10 @@ class _Source:
     def __init__(self, seed: int, samples: int, card: Card) -> None:
         self._arguments = (seed, samples, card)
         self._shape = (samples, card.atoms, 3 + len(card.species))
-        self._generator = torch.Generator().manual_seed(seed % 2**63)
+        self.generator = torch.Generator().manual_seed(seed % 2**63)
 
     def __call__(self) -> Tensor:
-        return torch.randn(self._shape, generator=self._generator)
+        return torch.randn(self._shape, generator=self.generator)
 
     def same(self) -> "_Source":
         return _Source(*self._arguments)
@@ -375,10 +390,10 @@ def _tempered(expected: Expectation, card: Card) -> Expectation:
 
 def head_of(expected: Expectation) -> Head:
     """Read what the descriptor head says of one spectrum."""
-    prob = expected.cn[0].exp().double().numpy()
+    prob = unsmoothed(expected.cn[0].exp().double()).numpy()
     cosine = float(expected.spread[0, 1 - SHELL])
     return Head(
-        cn=np.asarray(prob / prob.sum()),
+        cn=prob,
         bond=float(expected.spread[0, -SHELL]),
         angle=float(np.degrees(cosine)),
     )

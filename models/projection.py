@@ -22,8 +22,9 @@ TRUSTED = 0.2
 COMMON = 0.9
 #: Least standard deviation that the angles' expected cosines are taken to have.
 SHARPEST = 0.03
-#: Power of the angles' likelihood: the likely clusters are wanted, not all that are possible.
-INSISTENCE = 4.0
+#: Powers of the likelihoods of the angles' mean and scatter. The likely clusters are wanted, not
+#: all that are possible; but an unsure scatter is expected too large, and asks for misshapen ones.
+INSISTENCE = np.array([4.0, 1.0])
 #: Least weight of a sample in the mean bond, in units of an equal share.
 FAINT = 1e-3
 
@@ -59,7 +60,7 @@ def agreeing(
     )
     off = (found - mean) / np.maximum(spread, SHARPEST)
     # a sample without angles is as likely as one that is off by the usual
-    log = -0.5 * INSISTENCE * (np.where(np.isnan(off), 1.0, off) ** 2).sum(1)
+    log = -0.5 * np.where(np.isnan(off), 1.0, off) ** 2 @ INSISTENCE
     weights = np.exp(log - log.max())
     return np.asarray(weights / weights.sum())
 

@@ -43,6 +43,9 @@ class EncoderRecipe(Section):
     rate: float = Field(default=2e-3, gt=0, description="highest learning rate")
     decay: float = Field(default=0.1, ge=0, description="weight decay")
     noise: float = Field(default=0.02, ge=0, description="extra noise and slope on the values")
+    ridge_views: int = Field(
+        default=10, ge=1, description="views of each spectrum that the kernel ridge learns from"
+    )
 
 
 class DenoiserRecipe(Section):
@@ -70,8 +73,11 @@ class DenoiserRecipe(Section):
     rate: float = Field(default=2e-3, gt=0, description="highest learning rate")
     decay: float = Field(default=0.01, ge=0, description="weight decay")
     ema: float = Field(default=0.998, gt=0, lt=1, description="of the averaged weights")
-    log_mean: float = Field(default=-0.6, description="mean of ln(noise / Å)")
-    log_spread: float = Field(default=1.4, gt=0, description="standard deviation of ln(noise / Å)")
+    log_mean: float = Field(default=-1.3, description="mean of ln(noise / Å)")
+    log_spread: float = Field(default=1.0, gt=0, description="standard deviation of ln(noise / Å)")
+    start: float = Field(
+        default=0.5, gt=0.02, description="noise on the known clusters that samples start from, Å"
+    )
 
 
 class Recipe(Section):

@@ -5,7 +5,7 @@ point by point of the grid. Beside each spectrum it gives how far that may be tr
 cluster unlike those of training.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +33,8 @@ class Surrogate:
     centre, scale
         (f,) mean of the invariants, and (f,) what they are divided by.
     support, factor
-        (n, f) scaled invariants of the training clusters, (n, g) what they weigh.
+        (n, f) scaled invariants of the training clusters, exact in half precision, and (n, g) what
+        they weigh.
     inverse
         (n, n) inverse of the training clusters' covariance.
     mean
@@ -52,6 +53,18 @@ class Surrogate:
     mean: Tensor
     sharpness: Tensor
     spread: Tensor
+
+    @classmethod
+    def restore(cls, state: Mapping[str, Tensor]) -> "Surrogate":
+        """Read back what `state` gave."""
+        parts = {name: value.float() for name, value in state.items()}
+        covariance = _covariance(parts["support"].double(), parts["sharpness"].double())
+        return cls(**parts, inverse=torch.linalg.inv(covariance).float())
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors to store: all but the inverse, which follows from them."""
+        parts = {name: getattr(self, name) for name in self.__slots__ if name != "inverse"}
+        return parts | {"support": self.support.half()}
 
     def __call__(self, positions: Tensor, kinds: Tensor, *, species: int) -> tuple[Tensor, Tensor]:
         """Spectra (n, g) on the model's grid, and their standard deviation (n,), edge steps.
@@ -77,6 +90,10 @@ def kernel(a: Tensor, b: Tensor, sharpness: Tensor) -> Tensor:
     """Matérn covariance of order 3/2 between rows: (n, m)."""
     far = torch.sqrt(6 * sharpness) * torch.cdist(a, b)
     return (1 + far) * torch.exp(-far)
+
+
+def _covariance(x: Tensor, sharpness: Tensor) -> Tensor:
+    return kernel(x, x, sharpness) + NUGGET * torch.eye(len(x), dtype=x.dtype)
 
 
 def as_tensors(
@@ -114,12 +131,11 @@ def fit(
         How many species there are.
     """
     centre, scale = _scale(positions, kinds, species=species)
-    x = (_stack(positions, kinds, species=species) - centre) / scale
+    x = ((_stack(positions, kinds, species=species) - centre) / scale).half().double()
     y = torch.as_tensor(np.asarray(values, np.float64))
     square = torch.cdist(x, x) ** 2
     sharpness = SHARPNESS / square[square > 0].median() if (square > 0).any() else torch.ones(())
-    covariance = kernel(x, x, sharpness) + NUGGET * torch.eye(len(x), dtype=x.dtype)
-    inverse = torch.linalg.inv(covariance)
+    inverse = torch.linalg.inv(_covariance(x, sharpness))
     factor = inverse @ (y - y.mean(0))
     # the likeliest variance of the process, over all points of the grid
     spread = ((y - y.mean(0)) * factor).mean().clamp(min=1e-12).sqrt()

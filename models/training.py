@@ -3,16 +3,17 @@
 import csv
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nearedge.models import calibrating, diffusion, surrogate
+from nearedge.models import calibrating, descriptors, diffusion, library, reader, surrogate
 from nearedge.models import denoiser_training as atoms_side
 from nearedge.models import encoder_training as spectrum_side
 from nearedge.models.augment import Bank, Mixture, make_bank, usable
@@ -25,9 +26,11 @@ from nearedge.models.encoder import Ensemble
 from nearedge.models.encoder_training import Targets
 from nearedge.models.estimate import Calibration
 from nearedge.models.inverter import Inverter, choose_device
+from nearedge.models.library import Library
 from nearedge.models.outlier import Familiar, familiarise
 from nearedge.models.rattle import Rattling
 from nearedge.models.recipe import Recipe
+from nearedge.models.ridge import Ridge
 from nearedge.models.spectrum import Array
 from nearedge.models.surrogate import Surrogate, SurrogateError
 
@@ -92,22 +95,23 @@ class Read:
 
     Attributes
     ----------
-    ensemble
-        Trained encoders.
+    ensemble, ridges
+        Trained encoders, and the ridges beside them, one for each edge.
     bank, known
         Views of the training spectra, and what is to be answered.
     expected
-        For each view what members that never saw a site's family expect of it.
+        For each view what both, where they never saw a site's family, expect of it.
     """
 
     ensemble: Ensemble
+    ridges: tuple[Ridge, ...]
     bank: Bank
     known: Targets
     expected: list[Expectation]
 
 
 def read_spectra(sites: Sites, recipe: Recipe, *, progress: Progress) -> Read:
-    """Train the encoders, and let them answer blindly for their own training data."""
+    """Train encoders and ridges, and let them answer blindly for their own training data."""
     bank = make_bank(
         sites.train,
         views=recipe.views,
@@ -127,7 +131,16 @@ def read_spectra(sites: Sites, recipe: Recipe, *, progress: Progress) -> Read:
         progress=lambda done: progress("encoder", done, total, {}),
     )
     expected = spectrum_side.expect(ensemble, bank, known.edge, weights=blind)
-    return Read(ensemble=ensemble, bank=bank, known=known, expected=expected)
+    folds = _folds(sites, recipe)
+    views = recipe.encoder.ridge_views
+    ridges, expected = reader.fit_ridges(bank, known, folds, expected, views=views)
+    return Read(ensemble=ensemble, ridges=ridges, bank=bank, known=known, expected=expected)
+
+
+def _folds(sites: Sites, recipe: Recipe) -> NDArray[np.int64]:
+    """Part of every training site's family, (sites,): the encoders' first partition."""
+    parts = recipe.encoder.folds
+    return spectrum_side.partition(sites.train, folds=parts, rounds=1, seed=recipe.seed)[0]
 
 
 def start_denoiser(
@@ -156,7 +169,7 @@ def start_denoiser(
         species=len(recipe.species),
         edges=len(sites.edges),
         atoms=recipe.atoms,
-        noise=Noise(),
+        noise=Noise(sigma_max=recipe.denoiser.start),
         **size,
     )
     model.get_buffer("centre").copy_(read.ensemble.get_buffer("centre"))
@@ -208,9 +221,7 @@ class Forward:
 
 def learn_forward(sites: Sites, read: Read, recipe: Recipe) -> Forward:
     """Fit the forward surrogates to the clean spectra."""
-    folds = spectrum_side.partition(
-        sites.train, folds=recipe.encoder.folds, rounds=1, seed=recipe.seed
-    )[0]
+    folds = _folds(sites, recipe)
     surrogates, errors = [], []
     for k in range(len(sites.edges)):
         rows = np.flatnonzero(read.known.edge == k)
@@ -225,12 +236,34 @@ def learn_forward(sites: Sites, read: Read, recipe: Recipe) -> Forward:
     return Forward(surrogates=surrogates, errors=errors)
 
 
+def collect(sites: Sites, read: Read, recipe: Recipe) -> Library:
+    """Put together the clusters that samples start from: all of ``train``, rattled ones too."""
+    rattled = [site for site in sites.train if site.rattle]
+    known = [site for site in sites.bare if (site.absorber, site.edge) in sites.edges]
+    clusters = atoms_side.as_clusters(
+        [*known, *rattled], atoms=recipe.atoms, vocabulary=recipe.species, edges=sites.edges
+    )
+    expected = [descriptors.tidy(e, species=len(recipe.species)) for e in read.expected]
+    return library.build(clusters, expected, torch.from_numpy(read.known.described).float())
+
+
+def _fields(part: Ridge | Library) -> dict[str, Tensor]:
+    return {field.name: getattr(part, field.name) for field in fields(part)}
+
+
 def _tensors(
-    read: Read, model: Diffusion, forward: Forward, familiar: Familiar
+    read: Read, model: Diffusion, forward: Forward, familiar: Familiar, known: Library
 ) -> dict[str, Tensor]:
-    parts = {"encoder.": read.ensemble.state_dict(), "diffusion.": model.cpu().state_dict()}
-    for k, one in enumerate(forward.surrogates):
-        parts[f"surrogate.{k}."] = {name: getattr(one, name) for name in one.__slots__}
+    parts = {
+        "encoder.": {
+            name: value.half() if name.endswith("weight") else value
+            for name, value in read.ensemble.state_dict().items()
+        },
+        "diffusion.": model.cpu().state_dict(),
+        "library.": _fields(known),
+    }
+    for k, (back, own) in enumerate(zip(forward.surrogates, read.ridges, strict=True)):
+        parts[f"surrogate.{k}."], parts[f"ridge.{k}."] = back.state(), _fields(own)
     tensors = {p + name: value for p, state in parts.items() for name, value in state.items()}
     tensors["outlier.mean"] = torch.tensor(familiar.mean, dtype=torch.float32)
     tensors["outlier.covariance"] = torch.tensor(familiar.covariance, dtype=torch.float32)
@@ -278,7 +311,8 @@ def release(
     edges = len(sites.edges)
     familiar = _familiar(read.bank, read.known.edge.astype(np.float64), edges)
     forward = learn_forward(sites, read, recipe)
-    save_file(_tensors(read, model, forward, familiar), path)
+    known = collect(sites, read, recipe)
+    save_file(_tensors(read, model, forward, familiar, known), path)
     bare = atoms_side.as_clusters(
         sites.train, atoms=recipe.atoms, vocabulary=recipe.species, edges=sites.edges
     )

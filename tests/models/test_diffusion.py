@@ -52,7 +52,7 @@ def test_sampler_draws_from_a_known_gaussian(eta):
         return torch.randn(20000, generator=generator)
 
     levels = Noise(sigma_min=0.01, sigma_max=20.0).schedule(40)
-    drawn = diffusion.draw(denoise, noise(), levels, eta=eta, noise=noise)
+    drawn = diffusion.draw(denoise, levels[0] * noise(), levels, eta=eta, noise=noise)
     assert drawn.mean() == pytest.approx(mean, abs=0.08)
     assert drawn.std() == pytest.approx(spread, rel=0.04)
 
@@ -63,11 +63,10 @@ def test_second_order_beats_first_order():
     def denoise(x, sigma):
         return x / (1 + sigma**2)
 
-    start = torch.ones(1, dtype=torch.float64)
+    euler = torch.full((1,), 8.0, dtype=torch.float64)
     exact = 8.0 / (1 + 64.0) ** 0.5
-    few = diffusion.draw(denoise, start, Noise().schedule(12))
-    euler = start * 8.0
-    levels = torch.tensor(Noise().schedule(12), dtype=torch.float64)
+    levels = torch.tensor(Noise(sigma_max=8.0).schedule(12), dtype=torch.float64)
+    few = diffusion.draw(denoise, euler, levels.tolist())
     for now, after in pairwise(levels):
         euler = denoise(euler, now) + (euler - denoise(euler, now)) * after / now
     assert abs(few - exact) < 0.5 * abs(euler - exact)
@@ -107,11 +106,12 @@ def test_drawing_learns_a_single_cluster(model):
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+    levels = Noise(sigma_max=8.0).schedule(12)
     with torch.inference_mode():
         drawn = diffusion.draw(
             lambda x, s: model(x, s.expand(len(x)), told),
-            torch.randn(32, 8, 5, generator=generator),
-            model.noise.schedule(12),
+            levels[0] * torch.randn(32, 8, 5, generator=generator),
+            levels,
         )
     assert (drawn[..., :3].norm(dim=-1) - radii).abs().mean() < 0.25
     assert (drawn[..., 3:].argmax(-1) == kinds.argmax(-1)).float().mean() > 0.95

@@ -115,3 +115,9 @@ def test_a_shift_of_weight_across_the_spectrum_is_seen_as_area():
     area = seen[0][0, 2]
     assert area[:4].eq(0).all() and area[15:].eq(0).all()
     assert torch.allclose(area[4:15], torch.tensor(encoder.AREA_SCALE))
+
+
+def test_unsmoothed_probabilities_are_those_before_smoothing():
+    prob = torch.tensor([[0.7, 0.3, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]])
+    smoothed = (1 - encoder.SMOOTHING) * prob + encoder.SMOOTHING / 4
+    assert torch.allclose(encoder.unsmoothed(smoothed), prob, atol=1e-6)

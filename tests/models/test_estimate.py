@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from nearedge.models.estimate import (
     cn_distribution,
     conformal_quantile,
     estimate,
+    even_weights,
     fit_calibration,
     interval,
     prediction_set,
@@ -144,6 +146,23 @@ def test_conformal_quantile_covers():
     rng = np.random.default_rng(1)
     inside = [rng.random() <= conformal_quantile(rng.random(39), level=0.9) for _ in range(2000)]
     assert np.mean(inside) == pytest.approx(0.9, abs=0.03)
+
+
+def test_weighted_quantile_is_that_of_scores_repeated_as_often():
+    rng = np.random.default_rng(2)
+    scores, times = rng.random(200), rng.integers(1, 4, 200)
+    weighted = conformal_quantile(scores, level=0.8, weights=times.astype(float))
+    repeated = conformal_quantile(np.repeat(scores, times), level=0.8)
+    assert weighted == pytest.approx(repeated, abs=0.02)
+    assert conformal_quantile(scores, level=0.8, weights=np.full(200, 7.0)) == conformal_quantile(
+        scores, level=0.8
+    )
+
+
+def test_groups_count_alike_however_many_sites_they_have():
+    sites = [replace(site(), group=g) for g in ["iza"] * 2 + ["hypo"] * 6]
+    weights = even_weights(sites)
+    assert weights[:2].sum() == pytest.approx(weights[2:].sum())
 
 
 def test_interval_is_spread_times_scale():

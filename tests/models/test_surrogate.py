@@ -35,6 +35,15 @@ def test_spectra_of_unseen_clusters_are_foretold(learned):
     assert (spread > 0).all()
 
 
+def test_what_is_stored_gives_the_same_answers(learned):
+    positions, kinds, _ = clusters(5, seed=4)
+    again = surrogate.Surrogate.restore(learned.state())
+    for here, there in zip(
+        *(one(positions.float(), kinds, species=1) for one in (learned, again)), strict=True
+    ):
+        assert torch.allclose(here, there, atol=1e-4)
+
+
 def test_a_strange_cluster_is_known_to_be_one(learned):
     positions, kinds, _ = clusters(1)
     _, familiar = learned(positions.float(), kinds, species=1)

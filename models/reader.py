@@ -1,0 +1,108 @@
+"""From a spectrum to what is expected of its cluster: the ensemble and the ridges together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nearedge.models import ridge
+from nearedge.models.augment import Bank
+from nearedge.models.descriptors import Expectation
+from nearedge.models.encoder import Ensemble
+from nearedge.models.encoder_training import Targets
+from nearedge.models.ridge import Ridge
+from nearedge.models.spectrum import Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reader:
+    """Both regressions; the ridges are in the order of the edges."""
+
+    ensemble: Ensemble
+    ridges: tuple[Ridge, ...]
+
+    @torch.inference_mode()
+    def __call__(self, values: Tensor, mask: Tensor, edge: int) -> Expectation:
+        """Give what is expected of clusters around one kind of absorber.
+
+        Parameters
+        ----------
+        values, mask
+            (batch, grid) as in `nearedge.models.condition.Condition`.
+        edge
+            Index of the (absorber, edge) pair.
+        """
+        told = self.ensemble(values, mask, torch.full((len(values),), edge))
+        own = self.ridges[edge]
+        return _blended(told, own(values, mask), own.share[ridge.band(mask)])
+
+
+def _blended(expected: Expectation, mean: Tensor, share: Tensor) -> Expectation:
+    """Move the means by ``share`` towards those of a ridge; the spreads are the ensemble's."""
+    mean = expected.mean + share * (mean - expected.mean)
+    return Expectation(mean, expected.spread, expected.cn, expected.edge)
+
+
+def fit_ridges(
+    bank: Bank,
+    known: Targets,
+    folds: NDArray[np.int64],
+    expected: Sequence[Expectation],
+    *,
+    views: int,
+) -> tuple[tuple[Ridge, ...], list[Expectation]]:
+    """Fit the ridges, and blend what they say blindly with what the ensemble says blindly.
+
+    Parameters
+    ----------
+    bank, known
+        Training spectra in several views, and what is to be answered.
+    folds
+        (sites,) part of each site's family.
+    expected
+        For each view what members of the ensemble expect that never saw a site's family.
+    views
+        How many views the ridges learn from, the clean one first.
+
+    Returns
+    -------
+        One ridge for each edge, and the blended expectations.
+    """
+    ensemble = np.stack([e.mean.double().numpy() for e in expected])
+    blind = _blind(bank, known, folds, ensemble, views=views)
+    bands = ridge.band(torch.from_numpy(bank.mask))
+    ridges = []
+    for k in range(int(known.edge.max()) + 1):
+        own = known.edge == k
+        truth = known.described[own]
+        share = ridge.share(blind[:, own], ensemble[:, own], truth, bands[:, own].numpy())
+        fitted = ridge.fit(bank.values[:views, own], bank.mask[:views, own], truth)
+        ridges.append(replace(fitted, share=share))
+    shares = torch.stack([one.share for one in ridges])[torch.from_numpy(known.edge), bands]
+    return tuple(ridges), [
+        _blended(e, torch.from_numpy(said).float(), share)
+        for e, said, share in zip(expected, blind, shares, strict=True)
+    ]
+
+
+def _blind(
+    bank: Bank, known: Targets, folds: NDArray[np.int64], ensemble: Array, *, views: int
+) -> Array:
+    """Return what ridges say that never saw a site's family, (views, sites, d)."""
+    out = ensemble.copy()
+    for k in np.unique(known.edge):
+        for fold in np.unique(folds):
+            own = np.flatnonzero((known.edge == k) & (folds == fold))
+            rest = np.flatnonzero((known.edge == k) & (folds != fold))
+            if not len(rest):
+                continue
+            fitted = ridge.fit(
+                bank.values[:views, rest], bank.mask[:views, rest], known.described[rest]
+            )
+            for view, (values, mask) in enumerate(zip(bank.values, bank.mask, strict=True)):
+                said = fitted(torch.from_numpy(values[own]), torch.from_numpy(mask[own]))
+                out[view, own] = said.numpy()
+    return out

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import torch
+
+from nearedge.models import ridge
+from nearedge.models.ridge import BANDS, NUGGET
+
+
+@pytest.fixture
+def lesson():
+    """Spectra whose level, and whose peak's place, fix two numbers."""
+    rng = np.random.default_rng(0)
+    numbers = rng.uniform(-1, 1, (60, 2))
+    grid = np.linspace(0, 6, 40)
+    values = 1 + 0.3 * numbers[:, :1] + np.exp(-((grid - 3 - numbers[:, 1:]) ** 2))
+    views = np.stack([values, values + rng.normal(0, 0.01, values.shape)]).astype(np.float32)
+    return views, np.ones_like(views), np.column_stack([numbers, np.full(60, np.nan)])
+
+
+def asked(values):
+    return torch.from_numpy(values.astype(np.float32)), torch.ones(values.shape)
+
+
+def test_it_interpolates_between_training_spectra(lesson):
+    values, mask, truth = lesson
+    fitted = ridge.fit(values[:, :50], mask[:, :50], truth[:50])
+    found = fitted(*asked(values[0, 50:])).numpy()
+    scatter = np.abs(truth[50:, :2] - truth[:50, :2].mean(0)).mean(0)
+    assert (np.abs(found[:, :2] - truth[50:, :2]).mean(0) < 0.2 * scatter).all()
+
+
+def test_what_is_never_defined_is_answered_with_its_mean(lesson):
+    values, mask, truth = lesson
+    fitted = ridge.fit(values, mask, truth)
+    assert np.isnan(truth[:, 2]).all()
+    assert torch.equal(fitted(*asked(values[0]))[:, 2], torch.zeros(60))
+
+
+def test_what_was_not_measured_does_not_matter(lesson):
+    values, mask, truth = lesson
+    mask = mask.copy()
+    mask[1, :, 25:] = 0
+    fitted = ridge.fit(values, mask, truth)
+    other = np.where(mask > 0, values, 9.0)
+    assert torch.equal(ridge.fit(other, mask, truth).factor, fitted.factor)
+    cut = torch.from_numpy(mask[1])
+    found, again = (fitted(torch.from_numpy(v[1]), cut) for v in (values, other))
+    assert torch.equal(found, again)
+
+
+def test_noise_is_expected(lesson):
+    """A training spectrum is not answered with its own target alone."""
+    values, mask, truth = lesson
+    off = truth.copy()
+    off[0, 0] += 2
+    moved = ridge.fit(values, mask, off)(*asked(values[0, :1]))[0, 0]
+    still = ridge.fit(values, mask, truth)(*asked(values[0, :1]))[0, 0]
+    assert 0 < moved - still < 2 * (1 - NUGGET / 4)
+
+
+def test_bands_follow_what_was_measured():
+    mask = torch.zeros(3, 100)
+    for row, part in zip(mask, (BANDS[0] - 0.1, BANDS[1] - 0.1, 1.0), strict=True):
+        row[: round(100 * part)] = 1
+    assert ridge.band(mask).tolist() == [0, 1, 2]
+
+
+def test_share_goes_to_who_errs_less():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(0, 1, (200, 2))
+    good, bad = (truth + rng.normal(0, size, (3, 200, 2)) for size in (0.05, 1.0))
+    bands = np.tile([0, 2], (3, 100))
+    ensemble = np.where((bands == 0)[..., None], good, bad)
+    share = ridge.share(np.where((bands == 0)[..., None], bad, good), ensemble, truth, bands)
+    assert (share[0] < 0.2).all()
+    assert (share[2] > 0.8).all()
+    assert (share[1] == 0).all()  # no spectrum lies there
