@@ -277,7 +277,7 @@ def even_weights(sites: Sequence[Site]) -> Array:
     return np.array([1 / counts[site.group] for site in sites])
 
 
-_SPILLS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+_SPILLS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 _TEMPERATURES = (0.6, 0.8, 1.0, 1.25, 1.6, 2.0)
 _DOUBTS = (0.0, 0.5, 1.0, 1.5)
 _HEAD_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -317,23 +317,47 @@ def _count(
     ]
 
 
-def _log_loss(counted: Sequence[_Counted], calibration: Calibration) -> float:
-    likelihood = np.array([one.prob(calibration)[one.truth] for one in counted])
-    weights = [one.weight for one in counted]
-    return float(np.average(-np.log(np.maximum(likelihood, 1e-9)), weights=weights))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trial:
+    """How a blend does on answers whose truth is known: log-likelihood and error of the mean CN."""
+
+    blend: Calibration
+    loss: float
+    uncertainty: float
+    error: float
+
+
+def _try(counted: Sequence[_Counted], blend: Calibration) -> _Trial:
+    prob = np.array([one.prob(blend) for one in counted])
+    truth = np.array([one.truth for one in counted])
+    weights = np.array([one.weight for one in counted])
+    weights = weights / weights.sum()
+    losses = -np.log(np.maximum(prob[np.arange(len(prob)), truth], 1e-9))
+    loss = float(weights @ losses)
+    return _Trial(
+        blend=blend,
+        loss=loss,
+        uncertainty=float(np.sqrt((weights**2) @ (losses - loss) ** 2)),
+        error=float(weights @ np.abs(prob @ np.arange(CN_CLASSES) / truth - 1)),
+    )
 
 
 def _fit_blend(counted: Sequence[_Counted], start: Calibration) -> Calibration:
-    """Return the CN blend that gives the truths the highest likelihood."""
+    """Return the CN blend whose mean errs least among those as likely as the likeliest.
+
+    That is within one standard error of its likelihood (Breiman et al. 1984).
+    """
     heads = [one.head for one in counted if one.head is not None]
     if heads:
         start = replace(start, usual=float(np.median([head.bond for head in heads])))
     shares, doubts = (_HEAD_WEIGHTS, _DOUBTS) if heads else ((0.0,), (0.0,))
     trials = [
-        replace(start, head_weight=w, spill=s, temperature=t, doubt=d)
+        _try(counted, replace(start, head_weight=w, spill=s, temperature=t, doubt=d))
         for w, s, t, d in product(shares, _SPILLS, _TEMPERATURES, doubts)
     ]
-    return min(trials, key=lambda trial: _log_loss(counted, trial))
+    best = min(trials, key=lambda trial: trial.loss)
+    alike = [trial for trial in trials if trial.loss <= best.loss + best.uncertainty]
+    return min(alike, key=lambda trial: trial.error).blend
 
 
 def _fit_threshold(counted: Sequence[_Counted], blend: Calibration) -> float:
