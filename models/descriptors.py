@@ -34,6 +34,11 @@ def count(species: int) -> int:
     return species * RADII + SHELL
 
 
+def species_in(d: int) -> int:
+    """How many species d numbers describe: the inverse of `count`."""
+    return (d - SHELL) // RADII
+
+
 def importance(d: int) -> Tensor:
     """Return what each of d descriptors counts in training, (d,): the first shell most."""
     out = torch.ones(d)

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nearedge.models.channels import CHANNELS, channels
 from nearedge.models.descriptors import CN_CLASSES, Expectation
 
-#: What the spectrum is read as: level, slope, what is below the curve so far, and the mask.
-CHANNELS = 4
 #: Brings the sum over the grid to the size of the other channels.
 AREA_SCALE = 0.3
 #: Share of the coordination labels that training spreads over all classes.
@@ -96,12 +95,9 @@ class Encoder(nn.Module):
             (batch,) index of the (absorber, edge) pair.
         """
         centre, scale = self.get_buffer("centre")[edge], self.get_buffer("scale")[edge]
-        unusual = (values - centre) * mask
-        both = mask[:, 2:] * mask[:, :-2]
-        slope = functional.pad((values[:, 2:] - values[:, :-2]) * both, (1, 1)) * 3
+        read = channels(values, mask, level=centre, unit=scale, area=AREA_SCALE)
         pair = functional.one_hot(edge, self.size.edges).to(values.dtype)
-        area = unusual.cumsum(1) * AREA_SCALE
-        seen = self.look(torch.stack([unusual / scale, slope, area, mask], 1))
+        seen = self.look(torch.stack(read, 1))
         h = functional.silu(self.read(torch.cat([seen, pair], 1)))
         out: Tensor = functional.silu(self.hidden(self.drop(h)))
         return out

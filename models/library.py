@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nearedge.models.denoiser_training import Clusters
-from nearedge.models.descriptors import SHELL, Expectation
+from nearedge.models.descriptors import SHELL, Expectation, species_in
 from nearedge.models.diffusion import SPREAD_FLOOR, encode_kinds
 
 #: A descriptor that is off by more standard deviations than this counts as off by so many.
@@ -66,7 +66,7 @@ class Library:
         shares = self.likelihood(expected).double().softmax(0).cumsum(0)
         steps = torch.arange(samples) + torch.rand(1, generator=generator)
         chosen = torch.searchsorted(shares, steps.double() / samples).clamp(max=len(shares) - 1)
-        kinds = encode_kinds(self.kinds[chosen].long(), int(self.kinds.max()) + 1)
+        kinds = encode_kinds(self.kinds[chosen].long(), species_in(self.described.shape[1]))
         return torch.cat([self.positions[chosen].float(), kinds], -1)
 
 
@@ -95,12 +95,11 @@ def build(clusters: Clusters, expected: list[Expectation], truth: Tensor) -> Lib
     truth
         (sites, d) their descriptors.
     """
-    species = clusters.atoms.shape[2] - 3
     errors = [standardised(e.mean, e.spread, truth) for e in expected]
     edges = int(clusters.edge.max()) + 1
     return Library(
         positions=clusters.atoms[..., :3].half(),
-        kinds=clusters.atoms[..., 3 : 3 + species].argmax(-1).to(torch.uint8),
+        kinds=clusters.atoms[..., 3:].argmax(-1).to(torch.uint8),
         described=clusters.described.half(),
         cn=clusters.cn.to(torch.uint8),
         edge=clusters.edge.to(torch.uint8),

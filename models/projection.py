@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearedge.models import geometry
-from nearedge.models.descriptors import RADII, SHELL, Expectation, shell_numbers
+from nearedge.models.descriptors import RADII, SHELL, Expectation, shell_numbers, species_in
 from nearedge.models.spectrum import Array
 
 #: An expectation with this standard deviation counts half, Å.
@@ -68,7 +68,7 @@ def agreeing(
 def _to_radii(radii: Array, kinds: NDArray[np.int64], expected: Expectation) -> Array:
     """Give new radii (samples, atoms): every rank of every species to its expectation."""
     out = radii.copy()
-    species = (expected.mean.shape[1] - SHELL) // RADII
+    species = species_in(expected.mean.shape[1])
     means, spreads = (
         part[0, : species * RADII].double().numpy().reshape(species, RADII)
         for part in (expected.mean, expected.spread)

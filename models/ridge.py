@@ -11,15 +11,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
+from nearedge.models.channels import channels
 from nearedge.models.encoder_training import LEAST_SPREAD
+from nearedge.models.matern import matern
 from nearedge.models.spectrum import Array
 
 #: Variance of the noise, in units of the process's own.
 NUGGET = 0.1
-#: Brings the slope, and the sum over the grid, to the size of the level.
-SLOPE_SCALE, AREA_SCALE = 3.0, 0.1
+#: Brings the sum over the grid to the size of the level.
+AREA_SCALE = 0.1
 #: Shares of the ridge that are tried.
 SHARES = np.linspace(0, 1, 11)
 #: Parts of the grid that are measured, between which the shares differ: the ridge interpolates
@@ -59,7 +60,7 @@ class Ridge:
     def __call__(self, values: Tensor, mask: Tensor) -> Tensor:
         """Descriptors (batch, d) of spectra and masks (batch, g)."""
         asked = _features(values, mask, self.level, self.unit)
-        near = kernel(asked, self.support, self.length)
+        near = _kernel(asked, self.support, self.length)
         return near @ self.factor.float() * self.spread + self.mean
 
     @cached_property
@@ -70,17 +71,12 @@ class Ridge:
 
 
 def _features(values: Tensor, mask: Tensor, level: Tensor, unit: Tensor) -> Tensor:
-    """Level, slope, what is below the curve so far, and the mask, side by side (n, 4 g)."""
-    unusual = (values - level) * mask
-    both = mask[:, 2:] * mask[:, :-2]
-    slope = functional.pad((values[:, 2:] - values[:, :-2]) * both, (1, 1)) * SLOPE_SCALE
-    return torch.cat([unusual / unit, slope, unusual.cumsum(1) * AREA_SCALE, mask], 1)
+    """All channels side by side, (n, 4 g)."""
+    return torch.cat(channels(values, mask, level=level, unit=unit, area=AREA_SCALE), 1)
 
 
-def kernel(a: Tensor, b: Tensor, length: Tensor) -> Tensor:
-    """Matérn covariance of order 3/2 between rows: (n, m)."""
-    far = 3**0.5 / length * torch.cdist(a, b)
-    return (1 + far) * torch.exp(-far)
+def _kernel(a: Tensor, b: Tensor, length: Tensor) -> Tensor:
+    return matern(a, b, 3**0.5 / length)
 
 
 def fit(values: Array, mask: Array, described: Array) -> Ridge:
@@ -127,7 +123,7 @@ def _solved(start: Ridge, wanted: Tensor, *, sites: int) -> Ridge:
     x = start.support
     apart = torch.cdist(x[:sites], x[:sites])
     length = apart[apart > 0].median() if (apart > 0).any() else torch.ones(())
-    covariance = kernel(x, x, length).double()
+    covariance = _kernel(x, x, length).double()
     covariance.diagonal().add_(NUGGET)
     factor = torch.cholesky_solve(wanted, torch.linalg.cholesky(covariance))
     return replace(start, length=length, factor=factor.half())

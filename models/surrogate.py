@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nearedge.models.dataset import Site
 from nearedge.models.invariants import invariants
+from nearedge.models.matern import matern
 
 #: Weight of the triples beside the pairs.
 TRIPLES = 0.5
@@ -88,8 +89,7 @@ def _stack(positions: Tensor, kinds: Tensor, *, species: int) -> Tensor:
 
 def kernel(a: Tensor, b: Tensor, sharpness: Tensor) -> Tensor:
     """Matérn covariance of order 3/2 between rows: (n, m)."""
-    far = torch.sqrt(6 * sharpness) * torch.cdist(a, b)
-    return (1 + far) * torch.exp(-far)
+    return matern(a, b, torch.sqrt(6 * sharpness))
 
 
 def _covariance(x: Tensor, sharpness: Tensor) -> Tensor:

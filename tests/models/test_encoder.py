@@ -121,3 +121,7 @@ def test_unsmoothed_probabilities_are_those_before_smoothing():
     prob = torch.tensor([[0.7, 0.3, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]])
     smoothed = (1 - encoder.SMOOTHING) * prob + encoder.SMOOTHING / 4
     assert torch.allclose(encoder.unsmoothed(smoothed), prob, atol=1e-6)
+
+
+def test_species_are_counted_back_from_the_descriptors():
+    assert [descriptors.species_in(descriptors.count(n)) for n in (1, 2, 5)] == [1, 2, 5]
