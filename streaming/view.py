@@ -12,6 +12,7 @@ from nearedge.streaming.overlay import overlay
 from nearedge.streaming.summary import Json, interval, scalars
 
 SHOWN_SAMPLES = 32  # more overlaid clusters are a cloud, and megabytes for the browser
+SHOWN_ATOMS = 24  # farther ones hide the absorber
 
 
 def spectrum_view(spectrum: NormalisedSpectrum) -> Json:
@@ -100,7 +101,7 @@ def distributions(estimates: Estimates) -> Json:
 
 def cluster_view(samples: Samples, *, absorber: str) -> Json:
     """Return the clusters in one orientation, the most typical one first, with its spread."""
-    shown = heaviest(samples, SHOWN_SAMPLES)
+    shown = nearest(heaviest(samples, SHOWN_SAMPLES), SHOWN_ATOMS)
     laid = overlay(shown)
     order = [laid.typical, *(k for k in range(len(laid.positions)) if k != laid.typical)]
     species, positions = shown.species[order], laid.positions[order]
@@ -124,6 +125,15 @@ def heaviest(samples: Samples, count: int) -> Samples:
         species=samples.species[chosen],
         positions=samples.positions[chosen],
         weights=weights / weights.sum(),
+    )
+
+
+def nearest(samples: Samples, count: int) -> Samples:
+    """Return the samples with their nearest atoms alone."""
+    return Samples(
+        species=samples.species[:, :count],
+        positions=samples.positions[:, :count],
+        weights=samples.weights,
     )
 
 

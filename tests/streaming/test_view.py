@@ -8,6 +8,7 @@ from nearedge.models import NormalisedSpectrum, Samples, Technique
 from nearedge.streaming.events import dump
 from nearedge.streaming.summary import scalars
 from nearedge.streaming.view import (
+    SHOWN_ATOMS,
     SHOWN_SAMPLES,
     cluster_view,
     heaviest,
@@ -17,12 +18,12 @@ from nearedge.streaming.view import (
 )
 
 
-def many(count: int) -> Samples:
+def many(count: int, atoms: int = 4) -> Samples:
     rng = np.random.default_rng(0)
     weights = rng.random(count)
     return Samples(
-        species=np.full((count, 4), "O"),
-        positions=rng.normal(size=(count, 4, 3)).astype(np.float32),
+        species=np.full((count, atoms), "O"),
+        positions=rng.normal(size=(count, atoms, 3)).astype(np.float32),
         weights=weights / weights.sum(),
     )
 
@@ -61,6 +62,13 @@ def test_of_many_samples_the_heaviest_are_shown() -> None:
     view = cluster_view(samples, absorber="Si")
     assert len(view["positions"]) == SHOWN_SAMPLES
     assert view["samples"] == 100
+
+
+def test_of_many_atoms_the_nearest_are_shown() -> None:
+    samples = many(1, atoms=60)
+    shown = np.array(cluster_view(samples, absorber="Si")["positions"])
+    assert shown.shape == (1, SHOWN_ATOMS, 3)
+    assert np.allclose(shown, samples.positions[:, :SHOWN_ATOMS], atol=1e-4)
 
 
 def test_the_typical_sample_comes_first_and_unturned() -> None:
