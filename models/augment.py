@@ -13,6 +13,9 @@ from nearedge.models.dataset import Site
 from nearedge.models.spectrum import Rejected, Spectrum
 from nearedge.models.xanes import normalise_xanes
 
+#: Draws of a view before the clean spectrum stands in: most of the shortest scans are refused.
+TRIES = 8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixture:
@@ -97,7 +100,7 @@ def make_bank(
     mix: Mixture,
     span: Sequence[float] = GRID,
 ) -> Bank:
-    """Make several views of every site; a view that is refused is the clean one again.
+    """Make several views of every site; a view that normalisation refuses is drawn again.
 
     Parameters
     ----------
@@ -122,6 +125,9 @@ def make_bank(
         if clean is None:
             raise ValueError(f"site {site.id} has no usable spectrum: filter with usable() first")
         for k in range(views):
-            drawn = view(site, groups.get(site.id, ()), rng, mix=mix, span=span) if k else clean
-            values[k, number], mask[k, number] = (drawn or clean).values, (drawn or clean).mask
+            tried = (
+                view(site, groups.get(site.id, ()), rng, mix=mix, span=span) for _ in range(TRIES)
+            )
+            drawn = clean if k == 0 else next(filter(None, tried), clean)
+            values[k, number], mask[k, number] = drawn.values, drawn.mask
     return Bank(values=values, mask=mask)

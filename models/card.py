@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 #: The form of the cards that this code reads and writes.
-FORM = 4
+FORM = 5
 
 
 class CardError(ValueError):

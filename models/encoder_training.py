@@ -12,6 +12,7 @@ from nearedge.models import descriptors, encoder
 from nearedge.models.augment import Bank
 from nearedge.models.dataset import Site
 from nearedge.models.descriptors import Expectation
+from nearedge.models.device import CPU
 from nearedge.models.encoder import Encoder, EncoderSize, Ensemble
 from nearedge.models.recipe import EncoderRecipe
 from nearedge.models.spectrum import Array
@@ -103,26 +104,28 @@ def _train_member(
     *,
     recipe: EncoderRecipe,
     seed: int,
+    device: torch.device,
 ) -> None:
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    member.to(device).train()
     optimiser = torch.optim.AdamW(member.parameters(), recipe.rate, weight_decay=recipe.decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.steps)
-    cn, edge = torch.from_numpy(known.cn), torch.from_numpy(known.edge)
-    importance = descriptors.importance(standard.shape[1])
-    member.train()
+    cn, edge = (torch.from_numpy(part).to(device) for part in (known.cn, known.edge))
+    importance = descriptors.importance(standard.shape[1]).to(device)
+    wanted = standard.to(device)
     for _ in range(recipe.steps):
         chosen = rng.choice(rows, recipe.batch)
         view = rng.integers(0, len(bank.values), recipe.batch)
         mask = torch.from_numpy(bank.mask[view, chosen])
         values = torch.from_numpy(bank.values[view, chosen])
         values = _disturbed(values, mask, recipe.noise, generator)
-        answer = member(values, mask, edge[chosen])
-        loss = encoder.loss(answer, standard[chosen], cn[chosen], importance)
+        answer = member(values.to(device), mask.to(device), edge[chosen])
+        loss = encoder.loss(answer, wanted[chosen], cn[chosen], importance)
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         optimiser.step()
         schedule.step()
-    member.eval()
+    member.cpu().eval()
 
 
 def _standardise(ensemble: Ensemble, bank: Bank, known: Targets) -> Tensor:
@@ -137,15 +140,21 @@ def _standardise(ensemble: Ensemble, bank: Bank, known: Targets) -> Tensor:
     return torch.from_numpy(standard).float()
 
 
+def mean_and_spread(
+    values: NDArray[np.floating], mask: NDArray[np.floating]
+) -> tuple[Array, Array]:
+    """Mean and standard deviation of what was measured of spectra (n, g), each (g,)."""
+    seen, level = mask.astype(float), values.astype(float)
+    total = np.maximum(seen.sum(0), 1)
+    mean = (level * seen).sum(0) / total
+    return mean, np.sqrt((seen * (level - mean) ** 2).sum(0) / total)
+
+
 def _masked_by_edge(bank: Bank, edge: NDArray[np.int64], edges: int) -> tuple[Array, Array]:
-    values, mask = bank.values[0].astype(float), bank.mask[0].astype(float)
-    means, spreads = [], []
-    for k in range(edges):
-        m, v = mask[edge == k], values[edge == k]
-        total = np.maximum(m.sum(0), 1)
-        mean = (v * m).sum(0) / total
-        means.append(mean)
-        spreads.append(np.sqrt((m * (v - mean) ** 2).sum(0) / total))
+    own = [edge == k for k in range(edges)]
+    means, spreads = zip(
+        *[mean_and_spread(bank.values[0, one], bank.mask[0, one]) for one in own], strict=True
+    )
     return np.array(means), np.array(spreads)
 
 
@@ -162,6 +171,7 @@ def train_ensemble(
     recipe: EncoderRecipe,
     edges: int,
     seed: int,
+    device: torch.device = CPU,
     progress: Progress = lambda member: None,
 ) -> tuple[Ensemble, Array]:
     """Train all members.
@@ -176,6 +186,8 @@ def train_ensemble(
         How many (absorber, edge) pairs there are.
     seed
         Of weights, batches and partitions.
+    device
+        Where the members train; the ensemble comes back to the CPU.
     progress
         Called with the number of members done.
 
@@ -198,7 +210,9 @@ def train_ensemble(
     folds = partition(sites, folds=recipe.folds, rounds=recipe.rounds, seed=seed)
     for number, member in enumerate(ensemble.encoders()):
         rows = np.flatnonzero(folds[number // recipe.folds] != number % recipe.folds)
-        _train_member(member, bank, standard, known, rows, recipe=recipe, seed=seed + number)
+        _train_member(
+            member, bank, standard, known, rows, recipe=recipe, seed=seed + number, device=device
+        )
         progress(number + 1)
     ensemble.eval()
     return ensemble, blind_weights(folds, parts=recipe.folds)

@@ -16,6 +16,7 @@ from nearedge.models.agreement import Agreement, agreement, misfit
 from nearedge.models.card import Card, read_card
 from nearedge.models.condition import Condition, condition, grid_of
 from nearedge.models.descriptors import SHELL, Expectation
+from nearedge.models.device import choose_device
 from nearedge.models.diffusion import Diffusion, Noise
 from nearedge.models.encoder import EncoderSize, Ensemble, unsmoothed
 from nearedge.models.estimate import Calibration, Head, estimate
@@ -24,7 +25,8 @@ from nearedge.models.library import Library
 from nearedge.models.outlier import Familiar
 from nearedge.models.projection import agreeing, project
 from nearedge.models.reader import Reader
-from nearedge.models.ridge import Ridge
+from nearedge.models.replay import Replayed
+from nearedge.models.ridge import Ridge, Ridges
 from nearedge.models.spectrum import Array, NormalisedSpectrum
 from nearedge.models.surrogate import Surrogate
 
@@ -43,8 +45,8 @@ class Effort:
 
 
 EFFORT = {
-    Quality.FAST: Effort(steps=4, eta=0.0),
-    Quality.DEFAULT: Effort(steps=6, eta=0.5),
+    Quality.FAST: Effort(steps=3, eta=0.0),
+    Quality.DEFAULT: Effort(steps=4, eta=0.5),
     Quality.THOROUGH: Effort(steps=20, eta=1.0),
 }
 
@@ -58,13 +60,6 @@ class Parts:
     diffusion: Diffusion
     familiar: Familiar
     surrogates: tuple[Surrogate, ...]
-
-
-def choose_device(device: str) -> torch.device:
-    """Return the device of that name; ``auto`` is CUDA where there is one, else the CPU."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
 
 
 def load_parts(card: Card, device: torch.device) -> Parts:
@@ -83,7 +78,7 @@ def load_parts(card: Card, device: torch.device) -> Parts:
     return Parts(
         reader=Reader(
             ensemble=ensemble.eval(),
-            ridges=tuple(Ridge(**_below(tensors, f"ridge.{k}.")) for k in range(len(card.edges))),
+            ridges=tuple(_ridges(_below(tensors, f"ridge.{k}.")) for k in range(len(card.edges))),
         ),
         library=Library(**_below(tensors, "library.")),
         diffusion=denoiser.to(device).eval(),
@@ -95,6 +90,12 @@ def load_parts(card: Card, device: torch.device) -> Parts:
             Surrogate.restore(_below(tensors, f"surrogate.{k}.")) for k in range(len(card.edges))
         ),
     )
+
+
+def _ridges(tensors: dict[str, Tensor]) -> Ridges:
+    share = tensors["share"]
+    bands = [Ridge(**_below(tensors, f"{number}.")) for number in range(len(share))]
+    return Ridges(bands=bands, share=share)
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -124,6 +125,7 @@ class Inverter:
     def __init__(self, card: Card, parts: Parts, *, device: torch.device) -> None:
         self.card, self.device = card, device
         self._parts = parts
+        self._denoiser = Replayed(parts.diffusion) if device.type == "cuda" else parts.diffusion
         self._grid = grid_of(card.grid)
         self._calibration = Calibration.from_dict(card.calibration.get("estimates", {}))
         self._nearest = _nearest_table(card)
@@ -225,11 +227,12 @@ class Inverter:
         self, spectrum: NormalisedSpectrum, read: Condition, samples: Samples
     ) -> Agreement:
         number = {symbol: k for k, symbol in enumerate(self.card.species)}
-        kinds = [[number[str(s)] for s in row] for row in samples.species]
+        atoms = self.card.atoms
+        kinds = [[number[str(s)] for s in row[:atoms]] for row in samples.species]
         return agreement(
             self._parts.surrogates[self._edge(spectrum)],
             read,
-            samples.positions,
+            samples.positions[:, :atoms],
             np.array(kinds),
             species=len(number),
             step=self.card.grid[2],
@@ -281,7 +284,7 @@ class Inverter:
     def _draw(
         self, expected: Sequence[Expectation], seeds: Sequence[int], *, samples: int, effort: Effort
     ) -> list[Tensor]:
-        """Draw the atoms of each spectrum, (samples, atoms, 3 + species)."""
+        """Draw the atoms of each spectrum, (samples, …, 3 + species), the denoised ones first."""
         size = CUDA_SPECTRA if self.device.type == "cuda" else 1
         filled = [*expected, *[expected[-1]] * (size - len(expected))]
         sources = [_Source(seed, samples, self.card) for seed in seeds]
@@ -292,17 +295,20 @@ class Inverter:
             return torch.cat([source() for source in sources]).to(self.device)
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-            clean: Tensor = self._parts.diffusion(x, sigma.expand(len(x)), told)
+            clean: Tensor = self._denoiser(x, sigma.expand(len(x)), told)
             return clean
 
         known = [
-            self._parts.library.draw(one, samples, generator=source.generator)
+            self._parts.library.draw(
+                one, samples, atoms=self.card.atoms, generator=source.generator
+            )
             for one, source in zip(filled, sources, strict=True)
         ]
         levels = self._parts.diffusion.noise.schedule(effort.steps)
-        start = torch.cat(known).to(self.device) + levels[0] * noise()
+        start = torch.cat([near for near, _ in known]).to(self.device) + levels[0] * noise()
         drawn = diffusion.draw(denoise, start, levels, eta=effort.eta, noise=noise)
-        return list(torch.split(drawn.cpu(), samples))[: len(expected)]
+        moved = torch.split(drawn.cpu(), samples)[: len(expected)]
+        return [torch.cat([near, far], 1) for near, (_, far) in zip(moved, known, strict=False)]
 
     def _answer(
         self,

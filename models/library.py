@@ -3,18 +3,24 @@
 How a few dozen atoms can lie around another is known from the clusters of training. Those whose
 descriptors agree with the expectation, drawn by their likelihood, already have an arrangement that
 matter takes; noise and the denoiser then make them the spectrum's own. Drawn from pure noise, every
-third sample took an arrangement that exists nowhere (docs/decisions/0002-diffusion.md).
+third sample took an arrangement that exists nowhere (docs/decisions/0002-diffusion.md). What lies
+beyond the atoms that the denoiser moves stays as it is in the known cluster.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from nearedge.models.dataset import Site
 from nearedge.models.denoiser_training import Clusters
 from nearedge.models.descriptors import SHELL, Expectation, species_in
 from nearedge.models.diffusion import SPREAD_FLOOR, encode_kinds
 
+#: Atoms of a cluster that are kept, as far as it has so many.
+REACH = 48
 #: A descriptor that is off by more standard deviations than this counts as off by so many.
 WORST = 6.0
 #: The same where the correlations of the errors are learned.
@@ -33,7 +39,8 @@ class Library:
     Attributes
     ----------
     positions, kinds
-        (n, atoms, 3) Å, half precision, and (n, atoms) species numbers.
+        (n, 48, 3) Å, half precision, nearest first and NaN beyond the last, and (n, 48) species
+        numbers.
     described, cn, edge
         (n, d) descriptors, half precision, (n,) coordination classes and (n,) edges.
     precision
@@ -58,16 +65,25 @@ class Library:
         log = torch.where(self.edge == expected.edge[0], log, -torch.inf)
         return log - log.max()
 
-    def draw(self, expected: Expectation, samples: int, *, generator: torch.Generator) -> Tensor:
-        """Draw clusters by their likelihood, (samples, atoms, 3 + species).
+    def draw(
+        self, expected: Expectation, samples: int, *, atoms: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Draw clusters by their likelihood.
 
         Systematic resampling: a cluster that is due k times is drawn k times or once more or less.
+
+        Returns
+        -------
+            The nearest atoms (samples, atoms, 3 + species), and as many beyond them as all the
+            drawn clusters have (samples, …, 3 + species).
         """
         shares = self.likelihood(expected).double().softmax(0).cumsum(0)
         steps = torch.arange(samples) + torch.rand(1, generator=generator)
         chosen = torch.searchsorted(shares, steps.double() / samples).clamp(max=len(shares) - 1)
         kinds = encode_kinds(self.kinds[chosen].long(), species_in(self.described.shape[1]))
-        return torch.cat([self.positions[chosen].float(), kinds], -1)
+        drawn = torch.cat([self.positions[chosen].float(), kinds], -1)
+        common = int(drawn.isfinite().all(-1).all(0).sum())
+        return drawn[:, :atoms], drawn[:, atoms:common]
 
 
 def standardised(mean: Tensor, spread: Tensor, truth: Tensor) -> Tensor:
@@ -83,13 +99,32 @@ def _precision(off: Tensor) -> Tensor:
     return torch.linalg.inv((1 - UNCORRELATED) * covariance + UNCORRELATED * own).float()
 
 
-def build(clusters: Clusters, expected: list[Expectation], truth: Tensor) -> Library:
+def surroundings(sites: Sequence[Site], *, vocabulary: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Positions (n, 48, 3) and species numbers (n, 48) of the nearest atoms; NaN, 0 beyond."""
+    number = {symbol: k for k, symbol in enumerate(vocabulary)}
+    positions = np.full((len(sites), REACH, 3), np.nan, np.float32)
+    kinds = np.zeros((len(sites), REACH), np.uint8)
+    for row, site in enumerate(sites):
+        has = min(len(site.species), REACH)
+        positions[row, :has] = site.positions[:has]
+        kinds[row, :has] = [number[str(s)] for s in site.species[:has]]
+    return torch.from_numpy(positions), torch.from_numpy(kinds)
+
+
+def build(
+    clusters: Clusters,
+    around: tuple[Tensor, Tensor],
+    expected: list[Expectation],
+    truth: Tensor,
+) -> Library:
     """Make the library of clusters, and learn how expectations err together.
 
     Parameters
     ----------
     clusters
         What to choose from.
+    around
+        Their `surroundings`.
     expected
         For each view of the training spectra what is expected of sites whose family was not seen.
     truth
@@ -98,8 +133,8 @@ def build(clusters: Clusters, expected: list[Expectation], truth: Tensor) -> Lib
     errors = [standardised(e.mean, e.spread, truth) for e in expected]
     edges = int(clusters.edge.max()) + 1
     return Library(
-        positions=clusters.atoms[..., :3].half(),
-        kinds=clusters.atoms[..., 3:].argmax(-1).to(torch.uint8),
+        positions=around[0].half(),
+        kinds=around[1],
         described=clusters.described.half(),
         cn=clusters.cn.to(torch.uint8),
         edge=clusters.edge.to(torch.uint8),

@@ -11,9 +11,10 @@ from torch import Tensor
 from nearedge.models import ridge
 from nearedge.models.augment import Bank
 from nearedge.models.descriptors import Expectation
+from nearedge.models.device import CPU
 from nearedge.models.encoder import Ensemble
 from nearedge.models.encoder_training import Targets
-from nearedge.models.ridge import Ridge
+from nearedge.models.ridge import Ridges
 from nearedge.models.spectrum import Array
 
 
@@ -22,7 +23,7 @@ class Reader:
     """Both regressions; the ridges are in the order of the edges."""
 
     ensemble: Ensemble
-    ridges: tuple[Ridge, ...]
+    ridges: tuple[Ridges, ...]
 
     @torch.inference_mode()
     def __call__(self, values: Tensor, mask: Tensor, edge: int) -> Expectation:
@@ -53,7 +54,8 @@ def fit_ridges(
     expected: Sequence[Expectation],
     *,
     views: int,
-) -> tuple[tuple[Ridge, ...], list[Expectation]]:
+    device: torch.device = CPU,
+) -> tuple[tuple[Ridges, ...], list[Expectation]]:
     """Fit the ridges, and blend what they say blindly with what the ensemble says blindly.
 
     Parameters
@@ -65,21 +67,24 @@ def fit_ridges(
     expected
         For each view what members of the ensemble expect that never saw a site's family.
     views
-        How many views the ridges learn from, the clean one first.
+        How many of a site's views in a band are learned from, at most.
+    device
+        Where the ridges are solved.
 
     Returns
     -------
-        One ridge for each edge, and the blended expectations.
+        The ridges of each edge, and the blended expectations.
     """
     ensemble = np.stack([e.mean.double().numpy() for e in expected])
-    blind = _blind(bank, known, folds, ensemble, views=views)
+    blind = _blind(bank, known, folds, ensemble, views=views, device=device)
     bands = ridge.band(torch.from_numpy(bank.mask))
     ridges = []
     for k in range(int(known.edge.max()) + 1):
-        own = known.edge == k
-        truth = known.described[own]
-        share = ridge.share(blind[:, own], ensemble[:, own], truth, bands[:, own].numpy())
-        fitted = ridge.fit(bank.values[:views, own], bank.mask[:views, own], truth)
+        own = np.flatnonzero(known.edge == k)
+        share = ridge.share(
+            blind[:, own], ensemble[:, own], known.described[own], bands[:, own].numpy()
+        )
+        fitted = ridge.fit_bands(bank, own, known.described, views=views, device=device)
         ridges.append(replace(fitted, share=share))
     shares = torch.stack([one.share for one in ridges])[torch.from_numpy(known.edge), bands]
     return tuple(ridges), [
@@ -89,7 +94,13 @@ def fit_ridges(
 
 
 def _blind(
-    bank: Bank, known: Targets, folds: NDArray[np.int64], ensemble: Array, *, views: int
+    bank: Bank,
+    known: Targets,
+    folds: NDArray[np.int64],
+    ensemble: Array,
+    *,
+    views: int,
+    device: torch.device,
 ) -> Array:
     """Return what ridges say that never saw a site's family, (views, sites, d)."""
     out = ensemble.copy()
@@ -99,9 +110,7 @@ def _blind(
             rest = np.flatnonzero((known.edge == k) & (folds != fold))
             if not len(rest):
                 continue
-            fitted = ridge.fit(
-                bank.values[:views, rest], bank.mask[:views, rest], known.described[rest]
-            )
+            fitted = ridge.fit_bands(bank, rest, known.described, views=views, device=device)
             for view, (values, mask) in enumerate(zip(bank.values, bank.mask, strict=True)):
                 said = fitted(torch.from_numpy(values[own]), torch.from_numpy(mask[own]))
                 out[view, own] = said.numpy()

@@ -44,7 +44,7 @@ class EncoderRecipe(Section):
     decay: float = Field(default=0.1, ge=0, description="weight decay")
     noise: float = Field(default=0.02, ge=0, description="extra noise and slope on the values")
     ridge_views: int = Field(
-        default=10, ge=1, description="views of each spectrum that the kernel ridge learns from"
+        default=4, ge=1, description="views of each spectrum that a kernel ridge learns from"
     )
 
 
@@ -85,7 +85,7 @@ class Recipe(Section):
 
     seed: int = Field(default=0, ge=0, description="of everything random")
     species: tuple[str, ...] = Field(default=("O", "Si"), description="neighbours' vocabulary")
-    atoms: int = Field(default=24, ge=1, description="neighbours per cluster")
+    atoms: int = Field(default=30, ge=1, le=48, description="neighbours that the denoiser moves")
     grid: tuple[float, float, float] = Field(
         default=(-10.0, 60.0, 0.5), description="energies that the model reads, eV from half height"
     )

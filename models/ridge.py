@@ -1,9 +1,11 @@
 """Kernel ridge regression from a spectrum to the descriptors of its cluster, beside the ensemble.
 
 It interpolates between like training spectra where networks smooth over all; the mean of both errs
-less than either (docs/decisions/0002-diffusion.md). One for each (absorber, edge) pair.
+less than either (docs/decisions/0002-diffusion.md). Short and long parts of a scan are unlike each
+other, so each (absorber, edge) pair has a ridge for each band of how much was measured.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,8 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nearedge.models.augment import Bank
 from nearedge.models.channels import channels
-from nearedge.models.encoder_training import LEAST_SPREAD
+from nearedge.models.device import CPU
+from nearedge.models.encoder_training import LEAST_SPREAD, mean_and_spread
 from nearedge.models.matern import matern
 from nearedge.models.spectrum import Array
 
@@ -21,21 +25,20 @@ from nearedge.models.spectrum import Array
 NUGGET = 0.1
 #: Brings the sum over the grid to the size of the level.
 AREA_SCALE = 0.1
-#: Shares of the ridge that are tried.
+#: Shares of the ridges that are tried.
 SHARES = np.linspace(0, 1, 11)
-#: Parts of the grid that are measured, between which the shares differ: the ridge interpolates
-#: badly where little is.
+#: Parts of the grid that are measured, between which one ridge ends and the next begins.
 BANDS = (0.45, 0.8)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ridge:
-    """What was learned of one (absorber, edge) pair.
+    """What was learned of one (absorber, edge) pair from spectra of one band.
 
     Attributes
     ----------
     level, unit
-        (g,) mean of the clean training spectra, and (g,) what a level is divided by.
+        (g,) mean of the training spectra, and (g,) what a level is divided by.
     values
         (n, g) training spectra, NaN where nothing was measured; half precision.
     length
@@ -43,9 +46,7 @@ class Ridge:
     factor
         (n, d) what the training spectra weigh in each descriptor; half precision.
     mean, spread
-        (d,) of the descriptors over the training sites.
-    share
-        (bands, d) weight of the ridge against the ensemble, 0 to 1, by how much was measured.
+        (d,) of the descriptors over the training spectra.
     """
 
     level: Tensor
@@ -55,7 +56,6 @@ class Ridge:
     factor: Tensor
     mean: Tensor
     spread: Tensor
-    share: Tensor
 
     def __call__(self, values: Tensor, mask: Tensor) -> Tensor:
         """Descriptors (batch, d) of spectra and masks (batch, g)."""
@@ -70,6 +70,31 @@ class Ridge:
         return _features(self.values.float().nan_to_num(), seen, self.level, self.unit)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ridges:
+    """The ridges of one (absorber, edge) pair.
+
+    Attributes
+    ----------
+    bands
+        One ridge for each band, the shortest spectra first.
+    share
+        (bands, d) weight of each against the ensemble, 0 to 1.
+    """
+
+    bands: Sequence[Ridge]
+    share: Tensor
+
+    def __call__(self, values: Tensor, mask: Tensor) -> Tensor:
+        """Descriptors (batch, d) of spectra and masks (batch, g), each by the ridge of its band."""
+        found = band(mask)
+        out = torch.zeros(len(values), self.share.shape[1])
+        for number in found.unique().tolist():
+            own = found == number
+            out[own] = self.bands[number](values[own], mask[own])
+        return out
+
+
 def _features(values: Tensor, mask: Tensor, level: Tensor, unit: Tensor) -> Tensor:
     """All channels side by side, (n, 4 g)."""
     return torch.cat(channels(values, mask, level=level, unit=unit, area=AREA_SCALE), 1)
@@ -79,38 +104,32 @@ def _kernel(a: Tensor, b: Tensor, length: Tensor) -> Tensor:
     return matern(a, b, 3**0.5 / length)
 
 
-def fit(values: Array, mask: Array, described: Array) -> Ridge:
-    """Learn the descriptors of sites from their spectra.
+def fit(values: Array, mask: Array, described: Array, *, device: torch.device = CPU) -> Ridge:
+    """Learn descriptors from spectra.
 
     Parameters
     ----------
     values, mask
-        (views, sites, g) as in `nearedge.models.augment.Bank`, the clean view first.
+        (n, g) as in `nearedge.models.condition.Condition`.
     described
-        (sites, d) descriptors; NaN, where undefined, counts as the mean.
-
-    Returns
-    -------
-        A ridge whose shares are 1.
+        (n, d) descriptors of their sites; NaN, where undefined, counts as the mean.
+    device
+        Where the equations are solved.
     """
-    clean, seen = values[0].astype(np.float64), mask[0].astype(np.float64)
-    level = (clean * seen).sum(0) / np.maximum(seen.sum(0), 1)
-    unit = np.maximum(clean.std(0), LEAST_SPREAD)
+    level, unit = mean_and_spread(values, mask)
     mean = _mean(described, 0)
     spread = np.sqrt(_mean((described - mean) ** 2, 0)) + 1e-3
-    wanted = np.tile(np.nan_to_num((described - mean) / spread), (len(values), 1))
-    told = np.where(mask > 0, values, np.nan).reshape(-1, values.shape[2])
     start = Ridge(
         level=torch.from_numpy(level).float(),
-        unit=torch.from_numpy(unit).float(),
-        values=torch.from_numpy(told).half(),
+        unit=torch.from_numpy(np.maximum(unit, LEAST_SPREAD)).float(),
+        values=torch.from_numpy(np.where(mask > 0, values, np.nan)).half(),
         length=torch.ones(()),
-        factor=torch.zeros(wanted.shape),
+        factor=torch.zeros(described.shape),
         mean=torch.from_numpy(mean).float(),
         spread=torch.from_numpy(spread).float(),
-        share=torch.ones(len(BANDS) + 1, len(mean)),
     )
-    return _solved(start, torch.from_numpy(wanted), sites=len(clean))
+    wanted = torch.from_numpy(np.nan_to_num((described - mean) / spread))
+    return _solved(start, wanted, device=device)
 
 
 def _mean(values: Array, axis: int | tuple[int, ...]) -> Array:
@@ -119,14 +138,53 @@ def _mean(values: Array, axis: int | tuple[int, ...]) -> Array:
     return np.asarray(np.nan_to_num(values).sum(axis) / np.maximum(known.sum(axis), 1))
 
 
-def _solved(start: Ridge, wanted: Tensor, *, sites: int) -> Ridge:
-    x = start.support
-    apart = torch.cdist(x[:sites], x[:sites])
-    length = apart[apart > 0].median() if (apart > 0).any() else torch.ones(())
+def _solved(start: Ridge, wanted: Tensor, *, device: torch.device) -> Ridge:
+    x = start.support.to(device)
+    apart = torch.cdist(x, x)
+    length = apart[apart > 0].median() if (apart > 0).any() else torch.ones((), device=device)
     covariance = _kernel(x, x, length).double()
     covariance.diagonal().add_(NUGGET)
-    factor = torch.cholesky_solve(wanted, torch.linalg.cholesky(covariance))
-    return replace(start, length=length, factor=factor.half())
+    factor = torch.cholesky_solve(wanted.to(device), torch.linalg.cholesky(covariance))
+    return replace(start, length=length.cpu(), factor=factor.half().cpu())
+
+
+def fit_bands(
+    bank: Bank, sites: NDArray[np.int64], described: Array, *, views: int, device: torch.device
+) -> Ridges:
+    """Fit a ridge to the spectra of each band.
+
+    Parameters
+    ----------
+    bank
+        Views of the training spectra.
+    sites
+        Those to learn from.
+    described
+        (all sites, d) descriptors.
+    views
+        How many of a site's views in a band are learned from, at most.
+    device
+        Where the equations are solved.
+
+    Returns
+    -------
+        Ridges whose shares are 1.
+    """
+    found = band(torch.from_numpy(bank.mask[:, sites])).numpy()
+    ridges = []
+    for number in range(len(BANDS) + 1):
+        view, site = _first(found == number, views)
+        told = bank.values[view, sites[site]], bank.mask[view, sites[site]]
+        ridges.append(fit(*told, described[sites[site]], device=device))
+    return Ridges(bands=ridges, share=torch.ones(len(ridges), described.shape[1]))
+
+
+def _first(within: NDArray[np.bool_], most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return view and site of the first ``most`` views within; all clean ones if none is."""
+    if not within.any():
+        return np.zeros(within.shape[1], np.int64), np.arange(within.shape[1])
+    view, site = np.nonzero(within & (within.cumsum(0) <= most))
+    return view, site
 
 
 def band(mask: Tensor) -> Tensor:

@@ -21,16 +21,17 @@ from nearedge.models.card import Card, write_card
 from nearedge.models.dataset import Site, describe, read_dataset
 from nearedge.models.denoiser_training import DenoiserTraining
 from nearedge.models.descriptors import Expectation
+from nearedge.models.device import CPU, choose_device
 from nearedge.models.diffusion import Diffusion, Noise
 from nearedge.models.encoder import Ensemble
 from nearedge.models.encoder_training import Targets
 from nearedge.models.estimate import Calibration
-from nearedge.models.inverter import Inverter, choose_device
+from nearedge.models.inverter import Inverter
 from nearedge.models.library import Library
 from nearedge.models.outlier import Familiar, familiarise
 from nearedge.models.rattle import Rattling
 from nearedge.models.recipe import Recipe
-from nearedge.models.ridge import Ridge
+from nearedge.models.ridge import Ridge, Ridges
 from nearedge.models.spectrum import Array
 from nearedge.models.surrogate import Surrogate, SurrogateError
 
@@ -96,7 +97,7 @@ class Read:
     Attributes
     ----------
     ensemble, ridges
-        Trained encoders, and the ridges beside them, one for each edge.
+        Trained encoders, and the ridges beside them, for each edge.
     bank, known
         Views of the training spectra, and what is to be answered.
     expected
@@ -104,13 +105,15 @@ class Read:
     """
 
     ensemble: Ensemble
-    ridges: tuple[Ridge, ...]
+    ridges: tuple[Ridges, ...]
     bank: Bank
     known: Targets
     expected: list[Expectation]
 
 
-def read_spectra(sites: Sites, recipe: Recipe, *, progress: Progress) -> Read:
+def read_spectra(
+    sites: Sites, recipe: Recipe, *, progress: Progress, device: torch.device = CPU
+) -> Read:
     """Train encoders and ridges, and let them answer blindly for their own training data."""
     bank = make_bank(
         sites.train,
@@ -128,12 +131,13 @@ def read_spectra(sites: Sites, recipe: Recipe, *, progress: Progress) -> Read:
         recipe=recipe.encoder,
         edges=len(sites.edges),
         seed=recipe.seed,
+        device=device,
         progress=lambda done: progress("encoder", done, total, {}),
     )
     expected = spectrum_side.expect(ensemble, bank, known.edge, weights=blind)
     folds = _folds(sites, recipe)
     views = recipe.encoder.ridge_views
-    ridges, expected = reader.fit_ridges(bank, known, folds, expected, views=views)
+    ridges, expected = reader.fit_ridges(bank, known, folds, expected, views=views, device=device)
     return Read(ensemble=ensemble, ridges=ridges, bank=bank, known=known, expected=expected)
 
 
@@ -240,11 +244,13 @@ def collect(sites: Sites, read: Read, recipe: Recipe) -> Library:
     """Put together the clusters that samples start from: all of ``train``, rattled ones too."""
     rattled = [site for site in sites.train if site.rattle]
     known = [site for site in sites.bare if (site.absorber, site.edge) in sites.edges]
+    own = [*known, *rattled]
     clusters = atoms_side.as_clusters(
-        [*known, *rattled], atoms=recipe.atoms, vocabulary=recipe.species, edges=sites.edges
+        own, atoms=recipe.atoms, vocabulary=recipe.species, edges=sites.edges
     )
+    around = library.surroundings(own, vocabulary=recipe.species)
     expected = [descriptors.tidy(e, species=len(recipe.species)) for e in read.expected]
-    return library.build(clusters, expected, torch.from_numpy(read.known.described).float())
+    return library.build(clusters, around, expected, torch.from_numpy(read.known.described).float())
 
 
 def _fields(part: Ridge | Library) -> dict[str, Tensor]:
@@ -263,7 +269,10 @@ def _tensors(
         "library.": _fields(known),
     }
     for k, (back, own) in enumerate(zip(forward.surrogates, read.ridges, strict=True)):
-        parts[f"surrogate.{k}."], parts[f"ridge.{k}."] = back.state(), _fields(own)
+        parts[f"surrogate.{k}."] = back.state()
+        parts[f"ridge.{k}."] = {"share": own.share}
+        for number, one in enumerate(own.bands):
+            parts[f"ridge.{k}.{number}."] = _fields(one)
     tensors = {p + name: value for p, state in parts.items() for name, value in state.items()}
     tensors["outlier.mean"] = torch.tensor(familiar.mean, dtype=torch.float32)
     tensors["outlier.covariance"] = torch.tensor(familiar.covariance, dtype=torch.float32)
@@ -380,7 +389,7 @@ def train(
     name
         Of the weights.
     device
-        Where the denoiser trains: ``auto``, ``cpu``, ``cuda``.
+        Where networks train and ridges are solved: ``auto``, ``cpu``, ``cuda``.
     resume
         Go on from the checkpoint in ``out``, if there is one.
     progress
@@ -392,9 +401,9 @@ def train(
         If the data hold nothing to train or to calibrate on.
     """
     out.mkdir(parents=True, exist_ok=True)
-    sites = load_sites(data, span=recipe.grid)
-    read = read_spectra(sites, recipe, progress=progress)
-    training = start_denoiser(sites, read, recipe, device=choose_device(device))
+    sites, place = load_sites(data, span=recipe.grid), choose_device(device)
+    read = read_spectra(sites, recipe, progress=progress, device=place)
+    training = start_denoiser(sites, read, recipe, device=place)
     if resume:
         restore(training, out)
     model = run_denoiser(training, out=out, report_every=recipe.report_every, progress=progress)

@@ -9,6 +9,7 @@ from nearedge.models.conditions import RISING_SCAN, cut, scan
 from nearedge.models.dataset import read_dataset
 from nearedge.models.inversion import Quality
 from nearedge.models.inverter import Inverter, head_of
+from nearedge.models.library import REACH
 from nearedge.models.xanes import normalise_xanes
 
 DATA = Path(__file__).parent.parent / "data" / "siox.parquet"
@@ -66,7 +67,8 @@ def test_every_quality_gives_the_same_answer_again(inverter, spectra, quality):
 def test_samples_are_clusters_sorted_by_distance(inverter, spectra):
     answer = inverter.invert([spectra[0]], seeds=[0], samples=4)[0]
     lengths = np.linalg.norm(answer.samples.positions, axis=-1)
-    assert lengths.shape == (4, inverter.card.atoms)
+    assert lengths.shape[0] == 4
+    assert inverter.card.atoms <= lengths.shape[1] <= REACH
     assert (np.diff(lengths, axis=1) >= 0).all()
     assert set(answer.samples.species.ravel()) <= set(inverter.card.species)
     assert answer.samples.weights.sum() == pytest.approx(1)

@@ -8,7 +8,7 @@ from nearedge.models.denoiser_training import Clusters
 from nearedge.models.descriptors import CN_CLASSES, Expectation
 from nearedge.models.diffusion import KIND_SCALE, encode_kinds
 
-KNOWN = 50
+KNOWN, ATOMS = 50, 4
 
 
 def cluster(bond):
@@ -50,7 +50,11 @@ def known(clusters):
         torch.zeros(KNOWN, CN_CLASSES),
         clusters.edge,
     )
-    return library.build(clusters, [told], clusters.described)
+    absent = torch.full((KNOWN, 2, 3), torch.nan)
+    absent[:30] = clusters.atoms[:30, -2:, :3] + 1  # the others end where the model's own atoms do
+    around = torch.cat([clusters.atoms[..., :3], absent], 1)
+    kinds = torch.tensor([0, 0, 0, 0, 1, 1, 0, 1], dtype=torch.uint8).expand(KNOWN, -1)
+    return library.build(clusters, (around, kinds), [told], clusters.described)
 
 
 def test_the_expected_cluster_is_the_likeliest(known, clusters):
@@ -60,7 +64,7 @@ def test_the_expected_cluster_is_the_likeliest(known, clusters):
 
 def test_clusters_of_another_absorber_are_never_drawn(known, clusters):
     told = expectation(clusters, 25, spread=10.0)
-    drawn = known.draw(told, 200, generator=torch.Generator().manual_seed(0))
+    drawn, _ = known.draw(told, 200, atoms=ATOMS, generator=torch.Generator().manual_seed(0))
     places = torch.cdist(drawn[:, 0, :3], clusters.atoms[:, 0, :3]).argmin(1)
     assert (clusters.edge[places] == 1).all()
     assert len(places.unique()) > 10
@@ -69,8 +73,11 @@ def test_clusters_of_another_absorber_are_never_drawn(known, clusters):
 def test_an_unsure_expectation_draws_more_kinds(known, clusters):
     bonds = [
         known.draw(
-            expectation(clusters, 24, spread=spread), 64, generator=torch.Generator().manual_seed(0)
-        )[:, 0, :3].norm(dim=-1)
+            expectation(clusters, 24, spread=spread),
+            64,
+            atoms=ATOMS,
+            generator=torch.Generator().manual_seed(0),
+        )[0][:, 0, :3].norm(dim=-1)
         for spread in (0.01, 0.5)
     ]
     assert bonds[0].std() < 0.3 * bonds[1].std()
@@ -79,7 +86,7 @@ def test_an_unsure_expectation_draws_more_kinds(known, clusters):
 def test_each_cluster_is_drawn_as_often_as_it_is_due(known, clusters):
     told = expectation(clusters, 24, spread=0.05)
     due = 100 * known.likelihood(told).double().softmax(0)
-    drawn = known.draw(told, 100, generator=torch.Generator().manual_seed(3))
+    drawn, _ = known.draw(told, 100, atoms=ATOMS, generator=torch.Generator().manual_seed(3))
     places = torch.cdist(drawn[:, 0, :3], known.positions[:, 0].float()).argmin(1)
     times = torch.bincount(places, minlength=KNOWN)
     assert (times - due).abs().max() < 1 + 1e-6
@@ -88,10 +95,12 @@ def test_each_cluster_is_drawn_as_often_as_it_is_due(known, clusters):
 def test_a_seed_draws_the_same_again(known, clusters):
     told = expectation(clusters, 10, spread=0.1)
     first, again = (
-        known.draw(told, 8, generator=torch.Generator().manual_seed(5)) for _ in range(2)
+        known.draw(told, 8, atoms=ATOMS, generator=torch.Generator().manual_seed(5))
+        for _ in range(2)
     )
-    assert torch.equal(first, again)
-    assert set(first[..., 3:].unique().tolist()) == {-KIND_SCALE, KIND_SCALE}
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert set(first[0][..., 3:].unique().tolist()) == {-KIND_SCALE, KIND_SCALE}
 
 
 def test_missing_angles_are_no_merit(known, clusters):
@@ -103,3 +112,19 @@ def test_missing_angles_are_no_merit(known, clusters):
     assert torch.isfinite(lone.likelihood(told)[24])
     assert lone.likelihood(told)[24] < lone.likelihood(told)[22]
     assert known.likelihood(told)[24] > known.likelihood(told)[22]
+
+
+@pytest.mark.parametrize(("row", "more"), [(5, 4), (45, 2)])
+def test_atoms_beyond_come_as_far_as_all_have_them(known, clusters, row, more):
+    told = expectation(clusters, row, spread=0.001)
+    near, far = known.draw(told, 6, atoms=ATOMS, generator=torch.Generator().manual_seed(0))
+    assert near.shape == (6, ATOMS, 5)
+    assert far.shape == (6, more, 5)
+    assert torch.allclose(near[..., :3], clusters.atoms[row, :ATOMS, :3], atol=2e-3)
+    assert torch.allclose(far[:, :2, :3], clusters.atoms[row, ATOMS:, :3], atol=2e-3)
+
+
+def test_surroundings_end_with_the_cluster(make_site):
+    positions, kinds = library.surroundings([make_site()], vocabulary=["Si", "O"])
+    assert positions.isfinite().all(-1).sum() == 4
+    assert kinds[0, :4].tolist() == [1, 1, 1, 1]

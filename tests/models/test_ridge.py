@@ -3,6 +3,8 @@ import pytest
 import torch
 
 from nearedge.models import ridge
+from nearedge.models.augment import Bank
+from nearedge.models.device import CPU
 from nearedge.models.ridge import BANDS, NUGGET
 
 
@@ -13,8 +15,8 @@ def lesson():
     numbers = rng.uniform(-1, 1, (60, 2))
     grid = np.linspace(0, 6, 40)
     values = 1 + 0.3 * numbers[:, :1] + np.exp(-((grid - 3 - numbers[:, 1:]) ** 2))
-    views = np.stack([values, values + rng.normal(0, 0.01, values.shape)]).astype(np.float32)
-    return views, np.ones_like(views), np.column_stack([numbers, np.full(60, np.nan)])
+    told = values.astype(np.float32)
+    return told, np.ones_like(told), np.column_stack([numbers, np.full(60, np.nan)])
 
 
 def asked(values):
@@ -23,8 +25,8 @@ def asked(values):
 
 def test_it_interpolates_between_training_spectra(lesson):
     values, mask, truth = lesson
-    fitted = ridge.fit(values[:, :50], mask[:, :50], truth[:50])
-    found = fitted(*asked(values[0, 50:])).numpy()
+    fitted = ridge.fit(values[:50], mask[:50], truth[:50])
+    found = fitted(*asked(values[50:])).numpy()
     scatter = np.abs(truth[50:, :2] - truth[:50, :2].mean(0)).mean(0)
     assert (np.abs(found[:, :2] - truth[50:, :2]).mean(0) < 0.2 * scatter).all()
 
@@ -33,18 +35,18 @@ def test_what_is_never_defined_is_answered_with_its_mean(lesson):
     values, mask, truth = lesson
     fitted = ridge.fit(values, mask, truth)
     assert np.isnan(truth[:, 2]).all()
-    assert torch.equal(fitted(*asked(values[0]))[:, 2], torch.zeros(60))
+    assert torch.equal(fitted(*asked(values))[:, 2], torch.zeros(60))
 
 
 def test_what_was_not_measured_does_not_matter(lesson):
     values, mask, truth = lesson
     mask = mask.copy()
-    mask[1, :, 25:] = 0
+    mask[::2, 25:] = 0
     fitted = ridge.fit(values, mask, truth)
     other = np.where(mask > 0, values, 9.0)
     assert torch.equal(ridge.fit(other, mask, truth).factor, fitted.factor)
-    cut = torch.from_numpy(mask[1])
-    found, again = (fitted(torch.from_numpy(v[1]), cut) for v in (values, other))
+    cut = torch.from_numpy(mask)
+    found, again = (fitted(torch.from_numpy(v), cut) for v in (values, other))
     assert torch.equal(found, again)
 
 
@@ -53,9 +55,50 @@ def test_noise_is_expected(lesson):
     values, mask, truth = lesson
     off = truth.copy()
     off[0, 0] += 2
-    moved = ridge.fit(values, mask, off)(*asked(values[0, :1]))[0, 0]
-    still = ridge.fit(values, mask, truth)(*asked(values[0, :1]))[0, 0]
+    moved = ridge.fit(values, mask, off)(*asked(values[:1]))[0, 0]
+    still = ridge.fit(values, mask, truth)(*asked(values[:1]))[0, 0]
     assert 0 < moved - still < 2 * (1 - NUGGET / 4)
+
+
+@pytest.fixture
+def bank(lesson):
+    """Four views: two of whole spectra, one of half of them, one of a third."""
+    values, mask, _ = lesson
+    views, masks = np.stack([values] * 4), np.stack([mask] * 4)
+    masks[2, :, 22:], masks[3, :, 13:] = 0, 0
+    return Bank(values=views, mask=masks)
+
+
+SITES = np.arange(40)
+
+
+def test_each_band_learns_from_its_own_spectra(bank, lesson):
+    fitted = ridge.fit_bands(bank, SITES, lesson[2], views=2, device=CPU)
+    measured = [(~one.values.isnan()).sum(1) for one in fitted.bands]
+    assert [len(rows) for rows in measured] == [40, 40, 80]
+    assert [set(rows.tolist()) for rows in measured] == [{13}, {22}, {40}]
+
+
+def test_no_more_views_of_a_site_than_asked_for(bank, lesson):
+    fitted = ridge.fit_bands(bank, SITES, lesson[2], views=1, device=CPU)
+    assert [len(one.values) for one in fitted.bands] == [40, 40, 40]
+
+
+def test_a_band_without_spectra_learns_from_the_clean_ones(bank, lesson):
+    whole = Bank(values=bank.values[:2], mask=bank.mask[:2])
+    fitted = ridge.fit_bands(whole, SITES, lesson[2], views=1, device=CPU)
+    assert torch.equal(fitted.bands[0].factor, fitted.bands[2].factor)
+
+
+def test_each_spectrum_is_answered_by_its_band(bank, lesson):
+    fitted = ridge.fit_bands(bank, SITES, lesson[2], views=2, device=CPU)
+    picked = [
+        (torch.from_numpy(bank.values[v, :1]), torch.from_numpy(bank.mask[v, :1]))
+        for v in (2, 0, 3)
+    ]
+    together = fitted(*(torch.cat(part) for part in zip(*picked, strict=True)))
+    alone = [fitted.bands[number](*one) for number, one in zip((1, 2, 0), picked, strict=True)]
+    assert torch.allclose(together, torch.cat(alone))
 
 
 def test_bands_follow_what_was_measured():

@@ -85,7 +85,9 @@ def test_trained_model_inverts(trained, sites):
     inverter = Inverter.load(str(card.path), device="cpu")
     site = next(s for s in sites if s.split == "val")
     answer = inverter.invert([normalise_xanes(site.spectrum)], seeds=[1], samples=3)[0]
-    assert answer.samples.positions.shape == (3, 12, 3)
+    samples, atoms, _ = answer.samples.positions.shape
+    assert samples == 3
+    assert atoms >= 12
     assert answer.model == card.digest
 
 

@@ -1,0 +1,29 @@
+import numpy as np
+import pytest
+
+from nearedge.models.augment import Mixture, make_bank
+
+SHORT = Mixture(measured=0, partial=0.95, mean=0, least=0.3, jitter=0)
+
+
+@pytest.fixture
+def bank(ringing_sites):
+    return make_bank(ringing_sites[:6], views=12, seed=0, mix=SHORT)
+
+
+def test_the_first_view_is_the_clean_spectrum(ringing_sites, bank):
+    clean = make_bank(ringing_sites[:6], views=1, seed=1, mix=Mixture())
+    assert np.array_equal(bank.values[0], clean.values[0])
+
+
+def test_a_refused_view_is_drawn_again(bank):
+    """The shortest parts have too little behind the edge; no clean spectrum stands in for them."""
+    whole = bank.mask[1:].mean(-1) > 0.9 * bank.mask[0].mean(-1)
+    assert whole.mean() < 0.3
+
+
+def test_views_depend_on_seed_and_site_alone(ringing_sites, bank):
+    again = make_bank(ringing_sites[2:4], views=12, seed=0, mix=SHORT)
+    assert np.array_equal(again.values, bank.values[:, 2:4])
+    other = make_bank(ringing_sites[2:4], views=12, seed=1, mix=SHORT)
+    assert not np.array_equal(other.values[1:], again.values[1:])
