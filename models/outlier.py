@@ -19,6 +19,9 @@ SHRINKAGE = 0.02
 GRAIN = 0.02**2
 #: Fine structure that a spectrum without any is taken to have, edge steps.
 QUIET = 0.1
+#: Least part of what the longest spectrum shows that others must show to be learned from: the
+#: shortest are normalised by little and are like anything.
+LEAST_SHOWN = 0.45
 #: Where the mean of the training spectra is this high, the edge is passed.
 PASSED = 0.9
 
@@ -81,7 +84,7 @@ def familiarise(
     *,
     edges: int,
 ) -> Familiar:
-    """Learn what is familiar.
+    """Learn what is familiar from all spectra but the shortest.
 
     Parameters
     ----------
@@ -92,9 +95,11 @@ def familiarise(
     edges
         How many pairs there are.
     """
+    length = mask.mean(1)
+    shown = length >= LEAST_SHOWN * length.max()
     parts = [
-        _moments(values[edge == k].astype(np.float64), mask[edge == k].astype(np.float64))
-        for k in range(edges)
+        _moments(values[own].astype(np.float64), mask[own].astype(np.float64))
+        for own in (shown & (edge == k) for k in range(edges))
     ]
     return Familiar(
         mean=np.array([mean for mean, _ in parts]),

@@ -55,6 +55,16 @@ def test_training_spectra_with_gaps_still_give_a_positive_definite_covariance():
     assert np.isfinite(familiar.score(values[0], np.ones(30), edge=0))
 
 
+def test_the_shortest_spectra_teach_nothing(familiar, spectra):
+    mask = np.ones((500, 60))
+    mask[400:, 20:] = 0
+    shown = np.where(mask > 0, spectra[:500], 0)
+    shown[400:, :20] += 5
+    again = familiarise(shown, mask, np.zeros(500, np.int64), edges=1)
+    assert np.array_equal(again.mean, familiar.mean)
+    assert np.array_equal(again.covariance, familiar.covariance)
+
+
 def test_a_spectrum_that_hardly_rings_is_less_familiar_than_its_distance_says(familiar, spectra):
     flat, ringing = np.ones(60), max(spectra[400:], key=np.ptp)
     assert familiar.score(flat, np.ones(60), edge=0) >= 0
