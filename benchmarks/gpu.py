@@ -78,7 +78,7 @@ def variants(model: Diffusion, *, compiled: bool) -> Iterator[tuple[str, str, Ca
     yield "replayed, tf32", "high", Replayed(model)
     yield "replayed, bf16", "highest", Replayed(Low(model))
     if compiled:
-        fused = torch.compile(model, dynamic=False)
+        fused: Any = torch.compile(model, dynamic=False)
         yield "compiled", "highest", fused
         yield "compiled, replayed", "highest", Replayed(fused)
         yield "compiled, replayed, bf16", "highest", Replayed(Low(fused))

@@ -63,7 +63,7 @@ class Replayed:
 
     def _record(self, told: tuple[Tensor, ...]) -> Recording:
         own = tuple(part.clone() for part in told)
-        aside = torch.cuda.Stream(own[0].device)
+        aside = torch.cuda.Stream(own[0].device)  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream(own[0].device))
         with torch.cuda.stream(aside):
             for _ in range(WARM_UP):

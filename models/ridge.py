@@ -89,9 +89,10 @@ class Ridges:
         """Descriptors (batch, d) of spectra and masks (batch, g), each by the ridge of its band."""
         found = band(mask)
         out = torch.zeros(len(values), self.share.shape[1])
-        for number in found.unique().tolist():
+        for number, ridge in enumerate(self.bands):
             own = found == number
-            out[own] = self.bands[number](values[own], mask[own])
+            if own.any():
+                out[own] = ridge(values[own], mask[own])
         return out
 
 
