@@ -10,6 +10,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def time_calls(
         start = time.perf_counter()
         off = (call(*told)[:ROWS].double().cpu() - wanted).abs().max()
         first = time.perf_counter() - start
-        spent = seconds(lambda call=call: call(*told), repeats=CALLS)
+        spent = seconds(partial(call, *told), repeats=CALLS)
         yield {
             "what": f"one call, {name}",
             "samples": samples,
