@@ -69,7 +69,7 @@ def test_only_so_many_are_carried_along_and_the_rest_is_told(along, caplog, monk
     monkeypatch.setattr(logging.getLogger("nearedge"), "propagate", True)
     many = {f"n{k:03d}": float(k) for k in reversed(range(MAX_SCALARS + 9))}
     run = {"metadata": many} if where == "metadata" else {"baseline": [many]}
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="nearedge"):
         heard = along(("n070",), **run)
     assert list(heard.only.context) == ["n070", *(f"n{k:03d}" for k in range(MAX_SCALARS))]
     assert heard.discards == [("scalars-left-out", "a")]
