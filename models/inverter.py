@@ -302,13 +302,15 @@ class Inverter:
             self._parts.library.draw(
                 one, samples, atoms=self.card.atoms, generator=source.generator
             )
-            for one, source in zip(filled, sources, strict=True)
+            for one, source in zip(expected, sources, strict=False)
         ]
+        near = [atoms for atoms, _ in known]
+        near += [near[-1]] * (size - len(near))
         levels = self._parts.diffusion.noise.schedule(effort.steps)
-        start = torch.cat([near for near, _ in known]).to(self.device) + levels[0] * noise()
+        start = torch.cat(near).to(self.device) + levels[0] * noise()
         drawn = diffusion.draw(denoise, start, levels, eta=effort.eta, noise=noise)
         moved = torch.split(drawn.cpu(), samples)[: len(expected)]
-        return [torch.cat([near, far], 1) for near, (_, far) in zip(moved, known, strict=False)]
+        return [torch.cat([atoms, far], 1) for atoms, (_, far) in zip(moved, known, strict=True)]
 
     def _answer(
         self,
