@@ -7,7 +7,6 @@ that of the CPU in double precision; then milliseconds of whole answers on CPU a
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from output import show
 from torch import Tensor
 
 from nearedge.models import descriptors
@@ -168,10 +168,7 @@ def main() -> None:
         rows += [time_answers(one, spectra, samples) for one in (here, there)]
         rows += time_calls(here, spectra, samples, compiled=told.compile)
     where = {"device": torch.cuda.get_device_name(), "torch": torch.__version__}
-    if told.json:
-        print(json.dumps({**where, "rows": rows}, indent=1))
-    else:
-        print(table(rows), *[f"{name}: {value}" for name, value in where.items()], sep="\n")
+    show(rows, where, table=table, as_json=told.json)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ costs the same; both work on the same spectrum and the same number of atoms, in 
 """
 
 import argparse
-import json
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from edm import STEPS, Network, sample
+from output import show
 
 from nearedge.models import Quality
 from nearedge.models.conditions import InputCondition, cases
@@ -112,10 +112,7 @@ def main() -> None:
         "torch": torch.__version__,
         "machine": platform.machine(),
     }
-    if told.json:
-        print(json.dumps({**where, "rows": rows}, indent=1))
-    else:
-        print(table(rows), *[f"{name}: {value}" for name, value in where.items()], sep="\n")
+    show(rows, where, table=table, as_json=told.json)
 
 
 if __name__ == "__main__":
