@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--splits", nargs="+", default=["test", "glass"])
     parser.add_argument("--conditions", nargs="+", default=[c.value for c in InputCondition])
     parser.add_argument("--samples", type=int, default=32)
-    parser.add_argument("--most", type=int, default=Plan().most)
+    parser.add_argument("--most", type=int, help="rows of a split in partial conditions")
     parser.add_argument("--no-docs", dest="docs", action="store_false")
     told = parser.parse_args()
     plan = Plan(

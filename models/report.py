@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from nearedge.models.contrast import COMPARED, Contrast, contrast
 from nearedge.models.metrics import Score, ood_auc, summarise
 
 #: The method that is evaluated; the others are its baselines.
@@ -111,6 +112,20 @@ class Report:
             out.setdefault(condition, {}).setdefault(method, {})[split] = of_split
         return out
 
+    def contrasts(self) -> dict[str, dict[str, dict[str, dict[str, Contrast | None]]]]:
+        """Compare the model with each baseline: by condition, split, baseline and figure."""
+        out: dict[str, dict[str, dict[str, dict[str, Contrast | None]]]] = {}
+        for condition, method, split in dict.fromkeys(
+            (row.condition, row.method, row.split) for row in self.rows if row.method != MODEL
+        ):
+            mine, other = (
+                {r.id: r.score for r in self.choose(condition=condition, method=m, split=split)}
+                for m in (MODEL, method)
+            )
+            found = {figure: contrast(mine, other, figure) for figure in COMPARED}
+            out.setdefault(condition, {}).setdefault(split, {})[method] = found
+        return out
+
     def ood(self) -> dict[str, dict[str, float | None]]:
         """Give area under the ROC curve and shares flagged, by condition with foreign spectra."""
         out: dict[str, dict[str, float | None]] = {}
@@ -135,6 +150,7 @@ class Report:
         return {
             "settings": self.settings,
             "figures": self.figures(),
+            "contrasts": _plain(self.contrasts()),
             "ood": self.ood(),
             "cpu_s": self.cpu_s(),
             "rejected": self.rejected,
@@ -149,7 +165,8 @@ class Report:
         """Give all figures as Markdown: a table for each condition, then what stands alone."""
         figures = self.figures()
         parts = [_condition_table(name, methods) for name, methods in figures.items()]
-        return "\n\n".join([*parts, _confusions(figures), _alone(self)]) + "\n"
+        compared = _contrast_table(self)
+        return "\n\n".join([*parts, *compared, _confusions(figures), _alone(self)]) + "\n"
 
 
 def _by_absorber(rows: Sequence[Row]) -> Iterator[tuple[str, list[Score]]]:
@@ -239,6 +256,52 @@ def _condition_table(condition: str, methods: dict[str, dict[str, dict[str, Any]
         ]
         lines.append(_row_of([line.label, *cells]))
     return "\n".join(lines)
+
+
+def _plain(value: Any) -> Any:
+    """Contrasts as plain values, however deep they lie."""
+    if isinstance(value, dict):
+        return {key: _plain(below) for key, below in value.items()}
+    return None if value is None else asdict(value)
+
+
+#: Figures of a contrast: label, scale, digits.
+_COMPARED = {
+    "cn_error": ("`cn_error`, %", 100, 1),
+    "bond_mae": ("`bond_mae`, Å", 1, 3),
+    "angle_mae": ("`angle_mae`, °", 1, 1),
+    "rdf_overlap": ("`rdf_overlap`", 1, 3),
+}
+
+
+def _gain(found: Contrast | None, scale: float, digits: int) -> str:
+    """Format a gain and its error: bold where it is sure, italic where a loss is."""
+    if found is None:
+        return "–"
+    text = f"{scale * found.gain:+.{digits}f} ± {scale * found.error:.{digits}f}"
+    return {1: f"**{text}**", 0: text, -1: f"*{text}*"}[found.verdict]
+
+
+def _contrast_table(report: Report) -> Iterator[str]:
+    """Give a table of what the model gains on its baselines, if there are any."""
+    contrasts = report.contrasts()
+    if not contrasts or not report.choose():
+        return
+    lines = [
+        "### Gain on the baselines",
+        "",
+        "Mean over the spectra of how much better the model is than a baseline, and its standard",
+        "error. Bold: better by more than two standard errors; italic: worse by as much.",
+        "",
+        _row_of(["condition", "split", "baseline", *[label for label, _, _ in _COMPARED.values()]]),
+        _row_of(["---", "---", "---", *["---:"] * len(_COMPARED)]),
+    ]
+    for condition, splits in contrasts.items():
+        for split, methods in splits.items():
+            for method, found in methods.items():
+                cells = [_gain(found[f], scale, d) for f, (_, scale, d) in _COMPARED.items()]
+                lines.append(_row_of([condition, split, method, *cells]))
+    yield "\n".join(lines)
 
 
 def _confusions(figures: dict[str, dict[str, dict[str, dict[str, Any]]]]) -> str:

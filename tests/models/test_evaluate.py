@@ -111,6 +111,17 @@ def test_json_and_markdown_hold_the_figures(report):
     assert "| `cn_accuracy`, % | **100.0** |" in text
 
 
+def test_the_model_is_compared_with_each_baseline(report):
+    found = report.contrasts()["clean"]["test"]
+    assert set(found) == {"templates", "trees"}
+    assert found["trees"]["bond_mae"].rows == 10
+    clean = report.figures()["clean"]
+    apart = clean["trees"]["test"]["all"]["bond_mae"] - clean["model"]["test"]["all"]["bond_mae"]
+    assert found["trees"]["bond_mae"].gain == pytest.approx(apart)
+    assert json.loads(report.to_json())["contrasts"]["clean"]["test"]["trees"]["bond_mae"]["rows"]
+    assert "| clean | test | trees |" in report.to_markdown()
+
+
 def test_it_is_repeatable_and_rows_stand_alone(sites):
     plan = Plan(
         splits=("test",),
