@@ -47,10 +47,11 @@ def as_clusters(
     ValueError
         If a cluster has fewer atoms, or a species that the vocabulary lacks.
     """
-    number, pair = {s: k for k, s in enumerate(vocabulary)}, {e: k for k, e in enumerate(edges)}
+    pair = {e: k for k, e in enumerate(edges)}
     for site in sites:
-        _check(site, atoms, number)
-    kinds = torch.tensor([[number[str(s)] for s in site.species[:atoms]] for site in sites])
+        _check(site, atoms, vocabulary)
+    species = np.stack([site.species[:atoms] for site in sites])
+    kinds = torch.from_numpy(descriptors.numbers(species, vocabulary))
     positions = torch.from_numpy(np.stack([site.positions[:atoms] for site in sites])).float()
     described = [
         descriptors.describe(s.absorber, s.species, s.positions, vocabulary=vocabulary)
@@ -65,16 +66,16 @@ def as_clusters(
     )
 
 
-def _check(site: Site | Cluster, atoms: int, number: dict[str, int]) -> None:
+def _check(site: Site | Cluster, atoms: int, vocabulary: Sequence[str]) -> None:
     if len(site.species) < atoms:
         raise ValueError(
             f"a cluster around {site.absorber} has {len(site.species)} atoms, the model needs "
             f"{atoms}: store more neighbours or lower atoms in the recipe"
         )
-    if unknown := {str(s) for s in site.species} - set(number):
+    if unknown := {str(s) for s in site.species} - set(vocabulary):
         raise ValueError(
             f"a cluster holds {', '.join(sorted(unknown))}, the recipe's species are "
-            f"{', '.join(number)}: add what is missing"
+            f"{', '.join(vocabulary)}: add what is missing"
         )
 
 

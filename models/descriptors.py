@@ -39,6 +39,18 @@ def species_in(d: int) -> int:
     return (d - SHELL) // RADII
 
 
+def numbers(kinds: NDArray[np.str_], vocabulary: Sequence[str]) -> NDArray[np.int64]:
+    """Place of each symbol (...) in the vocabulary.
+
+    Raises
+    ------
+    KeyError
+        If the vocabulary lacks one.
+    """
+    place = {symbol: k for k, symbol in enumerate(vocabulary)}
+    return np.array([place[str(kind)] for kind in kinds.flat], np.int64).reshape(kinds.shape)
+
+
 def importance(d: int) -> Tensor:
     """Return what each of d descriptors counts in training, (d,): the first shell most."""
     out = torch.ones(d)

@@ -226,15 +226,13 @@ class Inverter:
     def _compare(
         self, spectrum: NormalisedSpectrum, read: Condition, samples: Samples
     ) -> Agreement:
-        number = {symbol: k for k, symbol in enumerate(self.card.species)}
         atoms = self.card.atoms
-        kinds = [[number[str(s)] for s in row[:atoms]] for row in samples.species]
         return agreement(
             self._parts.surrogates[self._edge(spectrum)],
             read,
             samples.positions[:, :atoms],
-            np.array(kinds),
-            species=len(number),
+            descriptors.numbers(samples.species[:, :atoms], self.card.species),
+            species=len(self.card.species),
             step=self.card.grid[2],
         )
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nearedge.models.dataset import Site
 from nearedge.models.denoiser_training import Clusters
-from nearedge.models.descriptors import SHELL, Expectation, species_in
+from nearedge.models.descriptors import SHELL, Expectation, numbers, species_in
 from nearedge.models.diffusion import SPREAD_FLOOR, encode_kinds
 
 #: Atoms of a cluster that are kept, as far as it has so many.
@@ -101,13 +101,12 @@ def _precision(off: Tensor) -> Tensor:
 
 def surroundings(sites: Sequence[Site], *, vocabulary: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Positions (n, 48, 3) and species numbers (n, 48) of the nearest atoms; NaN, 0 beyond."""
-    number = {symbol: k for k, symbol in enumerate(vocabulary)}
     positions = np.full((len(sites), REACH, 3), np.nan, np.float32)
     kinds = np.zeros((len(sites), REACH), np.uint8)
     for row, site in enumerate(sites):
         has = min(len(site.species), REACH)
         positions[row, :has] = site.positions[:has]
-        kinds[row, :has] = [number[str(s)] for s in site.species[:has]]
+        kinds[row, :has] = numbers(site.species[:has], vocabulary)
     return torch.from_numpy(positions), torch.from_numpy(kinds)
 
 
