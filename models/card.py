@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 #: The form of the cards that this code reads and writes.
-FORM = 5
+FORM = 6
 
 
 class CardError(ValueError):

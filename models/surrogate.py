@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nearedge.models.dataset import Site
+from nearedge.models.descriptors import numbers
 from nearedge.models.invariants import invariants
 from nearedge.models.matern import matern
 
@@ -21,6 +22,8 @@ from nearedge.models.matern import matern
 TRIPLES = 0.5
 #: Inverse square length of the kernel, in units of the median square distance of training clusters.
 SHARPNESS = 0.2
+#: Most clusters that are learned from: more cost more bytes and seconds than they teach.
+MOST = 1000
 #: Variance of the noise in units of the process's own.
 NUGGET = 1e-3
 
@@ -33,15 +36,15 @@ class Surrogate:
     ----------
     centre, scale
         (f,) mean of the invariants, and (f,) what they are divided by.
-    support, factor
-        (n, f) scaled invariants of the training clusters, exact in half precision, and (n, g) what
-        they weigh.
-    inverse
-        (n, n) inverse of the training clusters' covariance.
-    mean
-        (g,) mean spectrum.
+    support, values
+        (n, f) scaled invariants of the training clusters and (n, g) their spectra, both exact in
+        half precision.
     sharpness
         Of the kernel, in the units of ``support``.
+    inverse
+        (n, n) inverse of the training clusters' covariance.
+    mean, factor
+        (g,) mean spectrum, and (n, g) what each training cluster weighs beside it.
     spread
         Standard deviation of the process: root-mean-square over the grid, edge steps.
     """
@@ -49,23 +52,22 @@ class Surrogate:
     centre: Tensor
     scale: Tensor
     support: Tensor
-    factor: Tensor
+    values: Tensor
+    sharpness: Tensor
     inverse: Tensor
     mean: Tensor
-    sharpness: Tensor
+    factor: Tensor
     spread: Tensor
 
     @classmethod
     def restore(cls, state: Mapping[str, Tensor]) -> "Surrogate":
         """Read back what `state` gave."""
-        parts = {name: value.float() for name, value in state.items()}
-        covariance = _covariance(parts["support"].double(), parts["sharpness"].double())
-        return cls(**parts, inverse=torch.linalg.inv(covariance).float())
+        return _solved({name: value.double() for name, value in state.items()})
 
     def state(self) -> dict[str, Tensor]:
-        """Tensors to store: all but the inverse, which follows from them."""
-        parts = {name: getattr(self, name) for name in self.__slots__ if name != "inverse"}
-        return parts | {"support": self.support.half()}
+        """Tensors to store: those from which the others follow."""
+        halves = {"support": self.support.half(), "values": self.values.half()}
+        return halves | {name: getattr(self, name) for name in ("centre", "scale", "sharpness")}
 
     def __call__(self, positions: Tensor, kinds: Tensor, *, species: int) -> tuple[Tensor, Tensor]:
         """Spectra (n, g) on the model's grid, and their standard deviation (n,), edge steps.
@@ -100,10 +102,9 @@ def as_tensors(
     sites: Sequence[Site], *, atoms: int, vocabulary: Sequence[str]
 ) -> tuple[Tensor, Tensor]:
     """Nearest atoms of sites: positions (n, atoms, 3) and species numbers (n, atoms)."""
-    number = {symbol: k for k, symbol in enumerate(vocabulary)}
-    kinds = [[number[str(s)] for s in site.species[:atoms]] for site in sites]
+    kinds = numbers(np.stack([site.species[:atoms] for site in sites]), vocabulary)
     positions = np.stack([site.positions[:atoms] for site in sites])
-    return torch.tensor(positions, dtype=torch.float64), torch.tensor(kinds)
+    return torch.tensor(positions, dtype=torch.float64), torch.from_numpy(kinds)
 
 
 def _scale(positions: Tensor, kinds: Tensor, *, species: int) -> tuple[Tensor, Tensor]:
@@ -132,15 +133,23 @@ def fit(
     """
     centre, scale = _scale(positions, kinds, species=species)
     x = ((_stack(positions, kinds, species=species) - centre) / scale).half().double()
-    y = torch.as_tensor(np.asarray(values, np.float64))
+    y = torch.as_tensor(np.asarray(values, np.float64)).half().double()
     square = torch.cdist(x, x) ** 2
     sharpness = SHARPNESS / square[square > 0].median() if (square > 0).any() else torch.ones(())
-    inverse = torch.linalg.inv(_covariance(x, sharpness))
-    factor = inverse @ (y - y.mean(0))
+    stored = {"centre": centre, "scale": scale, "support": x, "values": y, "sharpness": sharpness}
+    return _solved(stored)
+
+
+def _solved(stored: Mapping[str, Tensor]) -> Surrogate:
+    """Solve for what the training clusters weigh."""
+    values = stored["values"]
+    mean = values.mean(0)
+    inverse = torch.linalg.inv(_covariance(stored["support"], stored["sharpness"]))
+    factor = inverse @ (values - mean)
     # the likeliest variance of the process, over all points of the grid
-    spread = ((y - y.mean(0)) * factor).mean().clamp(min=1e-12).sqrt()
-    parts = (centre, scale, x, factor, inverse, y.mean(0), sharpness, spread)
-    return Surrogate(**dict(zip(Surrogate.__slots__, (p.float() for p in parts), strict=True)))
+    spread = ((values - mean) * factor).mean().clamp(min=1e-12).sqrt()
+    derived = {"inverse": inverse, "mean": mean, "factor": factor, "spread": spread}
+    return Surrogate(**{name: part.float() for name, part in {**stored, **derived}.items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
