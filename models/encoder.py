@@ -169,8 +169,7 @@ class Ensemble(nn.Module):
 
 def loss(
     answer: tuple[Tensor, Tensor, Tensor],
-    target: Tensor,
-    cn: Tensor,
+    target: tuple[Tensor, Tensor, Tensor],
     importance: Tensor,
     *,
     smoothing: float = SMOOTHING,
@@ -185,17 +184,18 @@ def loss(
     answer
         Of an `Encoder`.
     target
-        (batch, d) standardised descriptors; NaN where undefined.
-    cn
-        (batch,) coordination class.
+        Mean and variance (batch, d) of the standardised descriptors over the sites whose average
+        each spectrum is, NaN where undefined, and the sites' shares (batch, 11) in the coordination
+        classes. The likelihood is the mean over these sites.
     importance
         (d,) what each descriptor counts.
     smoothing
         Of the coordination labels.
     """
     mean, log, logits = answer
-    known = ~target.isnan()
-    error = (mean - target.nan_to_num()) ** 2
+    wanted, variance, cn = target
+    known = ~wanted.isnan()
+    error = (mean - wanted.nan_to_num()) ** 2 + variance.nan_to_num()
     likelihood = (0.5 * error * torch.exp(-2 * log) + log) * torch.exp(log).detach()
     weights = known * importance
     gaussian = (likelihood * weights).sum() / weights.sum()

@@ -1,7 +1,7 @@
 """Train the ensemble that reads spectra, each member blind to a part of the families."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -59,6 +59,47 @@ def targets(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Mixed:
+    """What the encoder should answer for each view: the mean over the sites that it averages.
+
+    Attributes
+    ----------
+    mean, variance
+        (views, sites, d) of the descriptors; NaN where no site defines one.
+    cn
+        (views, sites, classes) share of each coordination class.
+    """
+
+    mean: Array
+    variance: Array
+    cn: Array
+
+
+def mix(known: Targets, members: NDArray[np.int64]) -> Mixed:
+    """Mix the targets of the sites that each view averages.
+
+    Parameters
+    ----------
+    known
+        Of every site.
+    members
+        (views, sites, most) as in `nearedge.models.augment.Bank`.
+    """
+    views, sites, _ = members.shape
+    mean, variance = (np.empty((views, sites, known.described.shape[1])) for _ in range(2))
+    cn = np.empty((views, sites, descriptors.CN_CLASSES))
+    classes = np.eye(descriptors.CN_CLASSES)[known.cn]
+    for view, row in enumerate(members):
+        there = (row >= 0)[..., None]
+        told = np.where(there, known.described[row], np.nan)
+        counted = np.where(np.isnan(told).all(1), np.nan, (~np.isnan(told)).sum(1))
+        mean[view] = np.nansum(told, 1) / counted
+        variance[view] = np.nansum((told - mean[view][:, None]) ** 2, 1) / counted
+        cn[view] = (classes[row] * there).sum(1) / there.sum(1)
+    return Mixed(mean=mean, variance=variance, cn=cn)
+
+
 def by_edge(values: Array, edge: NDArray[np.int64], edges: int) -> tuple[Array, Array]:
     """Mean and standard deviation of the rows of each edge, (edges, columns), NaN left out."""
     rows = [values[edge == k] for k in range(edges)]
@@ -98,7 +139,7 @@ def _disturbed(values: Tensor, mask: Tensor, noise: float, generator: torch.Gene
 def _train_member(
     member: Encoder,
     bank: Bank,
-    standard: Tensor,
+    wanted: Mixed,
     known: Targets,
     rows: NDArray[np.int64],
     *,
@@ -110,9 +151,12 @@ def _train_member(
     member.to(device).train()
     optimiser = torch.optim.AdamW(member.parameters(), recipe.rate, weight_decay=recipe.decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.steps)
-    cn, edge = (torch.from_numpy(part).to(device) for part in (known.cn, known.edge))
-    importance = descriptors.importance(standard.shape[1]).to(device)
-    wanted = standard.to(device)
+    edge = torch.from_numpy(known.edge).to(device)
+    mean, variance, cn = (
+        torch.from_numpy(part).float().to(device)
+        for part in (wanted.mean, wanted.variance, wanted.cn)
+    )
+    importance = descriptors.importance(mean.shape[2]).to(device)
     for _ in range(recipe.steps):
         chosen = rng.choice(rows, recipe.batch)
         view = rng.integers(0, len(bank.values), recipe.batch)
@@ -120,7 +164,8 @@ def _train_member(
         values = torch.from_numpy(bank.values[view, chosen])
         values = _disturbed(values, mask, recipe.noise, generator)
         answer = member(values.to(device), mask.to(device), edge[chosen])
-        loss = encoder.loss(answer, wanted[chosen], cn[chosen], importance)
+        told = mean[view, chosen], variance[view, chosen], cn[view, chosen]
+        loss = encoder.loss(answer, told, importance)
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         optimiser.step()
@@ -128,8 +173,8 @@ def _train_member(
     member.cpu().eval()
 
 
-def _standardise(ensemble: Ensemble, bank: Bank, known: Targets) -> Tensor:
-    """Set the ensemble's centres and scales, and return the standardised targets."""
+def _standardise(ensemble: Ensemble, bank: Bank, known: Targets) -> Mixed:
+    """Set the ensemble's centres and scales, and return the standardised targets of the views."""
     edges = ensemble.size.edges
     centre, scale = by_edge(known.described, known.edge, edges)
     _fill(ensemble, centre, scale)
@@ -137,7 +182,7 @@ def _standardise(ensemble: Ensemble, bank: Bank, known: Targets) -> Tensor:
     for member in ensemble.members:
         _fill(member, level, np.maximum(spread, LEAST_SPREAD))
     standard = (known.described - centre[known.edge]) / scale[known.edge]
-    return torch.from_numpy(standard).float()
+    return mix(replace(known, described=standard), bank.members)
 
 
 def mean_and_spread(
@@ -206,12 +251,12 @@ def train_ensemble(
         filters=recipe.filters,
     )
     ensemble = Ensemble(size, members=recipe.folds * recipe.rounds)
-    standard = _standardise(ensemble, bank, known)
+    wanted = _standardise(ensemble, bank, known)
     folds = partition(sites, folds=recipe.folds, rounds=recipe.rounds, seed=seed)
     for number, member in enumerate(ensemble.encoders()):
         rows = np.flatnonzero(folds[number // recipe.folds] != number % recipe.folds)
         _train_member(
-            member, bank, standard, known, rows, recipe=recipe, seed=seed + number, device=device
+            member, bank, wanted, known, rows, recipe=recipe, seed=seed + number, device=device
         )
         progress(number + 1)
     ensemble.eval()

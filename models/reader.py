@@ -13,7 +13,7 @@ from nearedge.models.augment import Bank
 from nearedge.models.descriptors import Expectation
 from nearedge.models.device import CPU
 from nearedge.models.encoder import Ensemble
-from nearedge.models.encoder_training import Targets
+from nearedge.models.encoder_training import Targets, mix
 from nearedge.models.ridge import Ridges
 from nearedge.models.spectrum import Array
 
@@ -76,15 +76,16 @@ def fit_ridges(
         The ridges of each edge, and the blended expectations.
     """
     ensemble = np.stack([e.mean.double().numpy() for e in expected])
-    blind = _blind(bank, known, folds, ensemble, views=views, device=device)
+    described = mix(known, bank.members).mean
+    blind = _blind(bank, known.edge, described, folds, ensemble, views=views, device=device)
     bands = ridge.band(torch.from_numpy(bank.mask))
     ridges = []
     for k in range(int(known.edge.max()) + 1):
         own = np.flatnonzero(known.edge == k)
         share = ridge.share(
-            blind[:, own], ensemble[:, own], known.described[own], bands[:, own].numpy()
+            blind[:, own], ensemble[:, own], described[:, own], bands[:, own].numpy()
         )
-        fitted = ridge.fit_bands(bank, own, known.described, views=views, device=device)
+        fitted = ridge.fit_bands(bank, own, described, views=views, device=device)
         ridges.append(replace(fitted, share=share))
     shares = torch.stack([one.share for one in ridges])[torch.from_numpy(known.edge), bands]
     return tuple(ridges), [
@@ -95,7 +96,8 @@ def fit_ridges(
 
 def _blind(
     bank: Bank,
-    known: Targets,
+    edge: NDArray[np.int64],
+    described: Array,
     folds: NDArray[np.int64],
     ensemble: Array,
     *,
@@ -104,13 +106,13 @@ def _blind(
 ) -> Array:
     """Return what ridges say that never saw a site's family, (views, sites, d)."""
     out = ensemble.copy()
-    for k in np.unique(known.edge):
+    for k in np.unique(edge):
         for fold in np.unique(folds):
-            own = np.flatnonzero((known.edge == k) & (folds == fold))
-            rest = np.flatnonzero((known.edge == k) & (folds != fold))
+            own = np.flatnonzero((edge == k) & (folds == fold))
+            rest = np.flatnonzero((edge == k) & (folds != fold))
             if not len(rest):
                 continue
-            fitted = ridge.fit_bands(bank, rest, known.described, views=views, device=device)
+            fitted = ridge.fit_bands(bank, rest, described, views=views, device=device)
             for view, (values, mask) in enumerate(zip(bank.values, bank.mask, strict=True)):
                 said = fitted(torch.from_numpy(values[own]), torch.from_numpy(mask[own]))
                 out[view, own] = said.numpy()

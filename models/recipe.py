@@ -18,6 +18,7 @@ class MixtureRecipe(Section):
     measured: float = Field(default=0.45, ge=0, le=1, description="seen by a random instrument")
     partial: float = Field(default=0.25, ge=0, lt=1, description="the first part of a scan")
     mean: float = Field(default=0.1, ge=0, le=1, description="averaged over sites of one structure")
+    unlike: float = Field(default=0.1, ge=0, le=1, description="averaged over any sites")
     least: float = Field(
         default=0.3, gt=0, le=1, description="smallest share that a partial scan keeps"
     )

@@ -161,7 +161,7 @@ def fit_bands(
     sites
         Those to learn from.
     described
-        (all sites, d) descriptors.
+        (views, all sites, d) descriptors.
     views
         How many of a site's views in a band are learned from, at most.
     device
@@ -176,8 +176,8 @@ def fit_bands(
     for number in range(len(BANDS) + 1):
         view, site = _first(found == number, views)
         told = bank.values[view, sites[site]], bank.mask[view, sites[site]]
-        ridges.append(fit(*told, described[sites[site]], device=device))
-    return Ridges(bands=ridges, share=torch.ones(len(ridges), described.shape[1]))
+        ridges.append(fit(*told, described[view, sites[site]], device=device))
+    return Ridges(bands=ridges, share=torch.ones(len(ridges), described.shape[2]))
 
 
 def _first(within: NDArray[np.bool_], most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -201,14 +201,16 @@ def share(ridge: Array, ensemble: Array, truth: Array, bands: NDArray[np.int64])
     ridge, ensemble
         (views, sites, d) what each says of sites whose family it never saw.
     truth
-        (sites, d); NaN where undefined.
+        (views, sites, d); NaN where undefined.
     bands
         (views, sites) of the spectra.
     """
-    out = np.zeros((len(BANDS) + 1, truth.shape[1]))
+    out = np.zeros((len(BANDS) + 1, truth.shape[2]))
     for number in range(len(out)):
         view, site = np.nonzero(bands == number)
         start, there = ensemble[view, site], ridge[view, site]
-        errors = [_mean(np.abs(start + part * (there - start) - truth[site]), 0) for part in SHARES]
+        errors = [
+            _mean(np.abs(start + part * (there - start) - truth[view, site]), 0) for part in SHARES
+        ]
         out[number] = SHARES[np.argmin(errors, 0)]
     return torch.from_numpy(out).float()

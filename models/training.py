@@ -121,6 +121,8 @@ def read_spectra(
         seed=recipe.seed,
         mix=Mixture(**recipe.mixture.model_dump()),
         span=recipe.grid,
+        # whoever never saw a site must not have seen it in an average either
+        cells=_cells(sites, recipe),
     )
     known = spectrum_side.targets(sites.train, vocabulary=recipe.species, edges=sites.edges)
     total = recipe.encoder.folds * recipe.encoder.rounds
@@ -145,6 +147,13 @@ def _folds(sites: Sites, recipe: Recipe) -> NDArray[np.int64]:
     """Part of every training site's family, (sites,): the encoders' first partition."""
     parts = recipe.encoder.folds
     return spectrum_side.partition(sites.train, folds=parts, rounds=1, seed=recipe.seed)[0]
+
+
+def _cells(sites: Sites, recipe: Recipe) -> NDArray[np.int64]:
+    """Group the training sites, (sites,), into what no round of partitions divides."""
+    size = {"folds": recipe.encoder.folds, "rounds": recipe.encoder.rounds}
+    parts = spectrum_side.partition(sites.train, **size, seed=recipe.seed)
+    return np.unique(parts, axis=1, return_inverse=True)[1].ravel()
 
 
 def start_denoiser(
@@ -224,11 +233,12 @@ class Forward:
 
 
 def learn_forward(sites: Sites, read: Read, recipe: Recipe) -> Forward:
-    """Fit the forward surrogates to the clean spectra."""
+    """Fit the forward surrogates to the clean spectra of some sites."""
     folds = _folds(sites, recipe)
     surrogates, errors = [], []
     for k in range(len(sites.edges)):
-        rows = np.flatnonzero(read.known.edge == k)
+        rows = np.random.default_rng(recipe.seed).permutation(np.flatnonzero(read.known.edge == k))
+        rows = rows[: surrogate.MOST]
         own, values = [sites.train[i] for i in rows], read.bank.values[0, rows]
         atoms = surrogate.as_tensors(own, atoms=recipe.atoms, vocabulary=recipe.species)
         surrogates.append(surrogate.fit(*atoms, values, species=len(recipe.species)))

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from nearedge.models import descriptors, encoder
+from nearedge.models.descriptors import CN_CLASSES
 from nearedge.models.encoder import EncoderSize, Ensemble
 
 SIZE = EncoderSize(grid=20, edges=2, descriptors=4, width=16, dropout=0.5)
@@ -60,6 +62,11 @@ def test_members_that_disagree_widen_the_spread(ensemble, spectra):
     assert (ensemble(*spectra).spread > before).all()
 
 
+def of_one(target, cn):
+    """Targets of spectra of one site each."""
+    return target, torch.zeros_like(target), functional.one_hot(cn, CN_CLASSES).float()
+
+
 def test_loss_falls_as_a_member_learns():
     torch.manual_seed(0)
     member = encoder.Encoder(EncoderSize(grid=20, edges=1, descriptors=2, width=32, dropout=0.0))
@@ -67,10 +74,11 @@ def test_loss_falls_as_a_member_learns():
     target = torch.stack([values[:, 3], values[:, 7] * 0.5], 1)
     target[::5, 1] = torch.nan
     cn = (values[:, 0] > 0).long() + 4
+    told = of_one(target, cn)
     optimiser = torch.optim.Adam(member.parameters(), 5e-3)
     losses = []
     for _ in range(150):
-        loss = encoder.loss(member(values, mask, edge), target, cn, torch.ones(2))
+        loss = encoder.loss(member(values, mask, edge), told, torch.ones(2))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -85,16 +93,29 @@ def test_undefined_targets_teach_nothing():
     answer = tuple(torch.zeros(3, n, requires_grad=True) for n in (2, 2, 11))
     cn = torch.zeros(3, dtype=torch.long)
     target = torch.tensor([[1.0, torch.nan]] * 3)
-    encoder.loss(answer, target, cn, torch.ones(2)).backward()
+    encoder.loss(answer, of_one(target, cn), torch.ones(2)).backward()
     assert answer[0].grad[:, 0].abs().min() > 0
     assert (answer[0].grad[:, 1] == 0).all()
 
 
+def test_an_average_teaches_what_its_sites_teach_together():
+    """Two sites in one target cost what they cost one by one, on the mean."""
+    answer = tuple(torch.randn(1, n) for n in (2, 2, CN_CLASSES))
+    sites = torch.tensor([[0.5, -1.0], [1.5, 2.0]])
+    cn = torch.tensor([4, 6])
+    apart = [
+        encoder.loss(answer, of_one(sites[k : k + 1], cn[k : k + 1]), torch.ones(2)) for k in (0, 1)
+    ]
+    shares = functional.one_hot(cn, CN_CLASSES).float().mean(0, keepdim=True)
+    told = sites.mean(0, keepdim=True), sites.var(0, correction=0, keepdim=True), shares
+    together = encoder.loss(answer, told, torch.ones(2))
+    assert together.item() == pytest.approx(torch.stack(apart).mean().item(), rel=1e-5)
+
+
 def test_what_counts_more_teaches_more():
     answer = tuple(torch.zeros(3, n, requires_grad=True) for n in (2, 2, 11))
-    encoder.loss(
-        answer, torch.ones(3, 2), torch.zeros(3, dtype=torch.long), torch.tensor([3.0, 1.0])
-    ).backward()
+    target = of_one(torch.ones(3, 2), torch.zeros(3, dtype=torch.long))
+    encoder.loss(answer, target, torch.tensor([3.0, 1.0])).backward()
     assert torch.allclose(answer[0].grad[:, 0], 3 * answer[0].grad[:, 1])
 
 

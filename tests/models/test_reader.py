@@ -30,7 +30,8 @@ def bank(known):
     values = np.zeros((3, SITES, GRID), np.float32)
     values[..., :NUMBERS] = known.described
     values += np.random.default_rng(1).normal(0, 0.02, values.shape)
-    return Bank(values=values, mask=np.ones_like(values))
+    members = np.broadcast_to(np.arange(SITES)[:, None], (3, SITES, 1))
+    return Bank(values=values, mask=np.ones_like(values), members=members)
 
 
 @pytest.fixture

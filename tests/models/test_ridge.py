@@ -60,38 +60,49 @@ def test_noise_is_expected(lesson):
     assert 0 < moved - still < 2 * (1 - NUGGET / 4)
 
 
+def bank_of(values, mask):
+    """Views that are each of one site."""
+    members = np.broadcast_to(np.arange(values.shape[1])[:, None], (*values.shape[:2], 1))
+    return Bank(values=values, mask=mask, members=members)
+
+
 @pytest.fixture
 def bank(lesson):
     """Four views: two of whole spectra, one of half of them, one of a third."""
     values, mask, _ = lesson
     views, masks = np.stack([values] * 4), np.stack([mask] * 4)
     masks[2, :, 22:], masks[3, :, 13:] = 0, 0
-    return Bank(values=views, mask=masks)
+    return bank_of(views, masks)
 
 
 SITES = np.arange(40)
 
 
-def test_each_band_learns_from_its_own_spectra(bank, lesson):
-    fitted = ridge.fit_bands(bank, SITES, lesson[2], views=2, device=CPU)
+@pytest.fixture
+def described(bank, lesson):
+    return np.stack([lesson[2]] * len(bank.values))
+
+
+def test_each_band_learns_from_its_own_spectra(bank, described):
+    fitted = ridge.fit_bands(bank, SITES, described, views=2, device=CPU)
     measured = [(~one.values.isnan()).sum(1) for one in fitted.bands]
     assert [len(rows) for rows in measured] == [40, 40, 80]
     assert [set(rows.tolist()) for rows in measured] == [{13}, {22}, {40}]
 
 
-def test_no_more_views_of_a_site_than_asked_for(bank, lesson):
-    fitted = ridge.fit_bands(bank, SITES, lesson[2], views=1, device=CPU)
+def test_no_more_views_of_a_site_than_asked_for(bank, described):
+    fitted = ridge.fit_bands(bank, SITES, described, views=1, device=CPU)
     assert [len(one.values) for one in fitted.bands] == [40, 40, 40]
 
 
-def test_a_band_without_spectra_learns_from_the_clean_ones(bank, lesson):
-    whole = Bank(values=bank.values[:2], mask=bank.mask[:2])
-    fitted = ridge.fit_bands(whole, SITES, lesson[2], views=1, device=CPU)
+def test_a_band_without_spectra_learns_from_the_clean_ones(bank, described):
+    whole = bank_of(bank.values[:2], bank.mask[:2])
+    fitted = ridge.fit_bands(whole, SITES, described[:2], views=1, device=CPU)
     assert torch.equal(fitted.bands[0].factor, fitted.bands[2].factor)
 
 
-def test_each_spectrum_is_answered_by_its_band(bank, lesson):
-    fitted = ridge.fit_bands(bank, SITES, lesson[2], views=2, device=CPU)
+def test_each_spectrum_is_answered_by_its_band(bank, described):
+    fitted = ridge.fit_bands(bank, SITES, described, views=2, device=CPU)
     picked = [
         (torch.from_numpy(bank.values[v, :1]), torch.from_numpy(bank.mask[v, :1]))
         for v in (2, 0, 3)
@@ -114,7 +125,8 @@ def test_share_goes_to_who_errs_less():
     good, bad = (truth + rng.normal(0, size, (3, 200, 2)) for size in (0.05, 1.0))
     bands = np.tile([0, 2], (3, 100))
     ensemble = np.where((bands == 0)[..., None], good, bad)
-    share = ridge.share(np.where((bands == 0)[..., None], bad, good), ensemble, truth, bands)
+    other = np.where((bands == 0)[..., None], bad, good)
+    share = ridge.share(other, ensemble, np.stack([truth] * 3), bands)
     assert (share[0] < 0.2).all()
     assert (share[2] > 0.8).all()
     assert (share[1] == 0).all()  # no spectrum lies there

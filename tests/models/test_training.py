@@ -14,7 +14,7 @@ from nearedge.models.denoiser_training import _rate
 from nearedge.models.descriptors import CN_CLASSES, Expectation, count, describe
 from nearedge.models.inverter import Inverter
 from nearedge.models.recipe import Recipe, read_recipe
-from nearedge.models.training import load_sites, train
+from nearedge.models.training import load_sites, read_spectra, train
 from nearedge.models.xanes import normalise_xanes
 
 DATA = Path(__file__).parent.parent / "data" / "siox.parquet"
@@ -48,6 +48,19 @@ def trained(tmp_path_factory):
         progress=lambda stage, done, total, figures: seen.append((stage, done, total)),
     )
     return card, out, seen
+
+
+def test_who_never_saw_a_site_never_saw_it_in_an_average():
+    encoder = {"width": 8, "folds": 2, "rounds": 2, "steps": 1, "batch": 4}
+    changes = {"mixture": {"mean": 0.3, "unlike": 0.7}, "encoder": encoder, "views": 6}
+    recipe = Recipe.model_validate(RECIPE.model_dump() | changes)
+    sites = load_sites([DATA], span=recipe.grid)
+    members = read_spectra(sites, recipe, progress=lambda *_: None).bank.members
+    parts = encoder_training.partition(sites.train, folds=2, rounds=2, seed=recipe.seed)
+    averages = [row[row >= 0] for row in members.reshape(-1, members.shape[2])]
+    assert any(len({sites.train[k].structure for k in row}) > 1 for row in averages)
+    for row in averages:
+        assert (parts[:, row] == parts[:, row[:1]]).all()
 
 
 def test_training_writes_weights_card_and_log(trained):
