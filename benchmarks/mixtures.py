@@ -1,0 +1,95 @@
+"""How well averages over unlike sites are answered: low and high coordination in one spectrum.
+
+python benchmarks/mixtures.py [--model siox] [--split val]
+
+Each spectrum is measured from the average over six sites of the split, drawn at random from those
+of low and of high coordination: none to all six of the latter. Prints a Markdown table.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nearedge.models import geometry
+from nearedge.models.conditions import average, measure
+from nearedge.models.dataset import Site, read_dataset
+from nearedge.models.inverter import Inverter
+from nearedge.models.spectrum import NormalisedSpectrum
+from nearedge.models.xanes import normalise_xanes
+
+DATA = Path(__file__).parent / "data" / "siox.parquet"
+#: Absorber, its low and its high coordination numbers.
+KINDS = (("Si", (4,), (5, 6)), ("O", (2,), (3,)))
+#: Sites that are averaged.
+SITES = 6
+
+
+def mixtures(
+    sites: Sequence[Site], absorber: str, low: tuple[int, ...], high: tuple[int, ...], *, draws: int
+) -> Iterator[tuple[int, list[Site], NormalisedSpectrum]]:
+    """Give how many sites are of high coordination, all averaged sites, and their spectrum."""
+    few, many = (
+        [s for s in sites if s.absorber == absorber and s.cn in wanted] for wanted in (low, high)
+    )
+    rng = np.random.default_rng(0)
+    for count in range(SITES + 1):
+        for _ in range(draws):
+            mixed = [few[k] for k in rng.choice(len(few), SITES - count, replace=False)]
+            mixed += [many[k] for k in rng.choice(len(many), count, replace=False)]
+            seen = normalise_xanes(measure(average([s.spectrum for s in mixed]), rng=rng))
+            if isinstance(seen, NormalisedSpectrum):
+                yield count, mixed, seen
+
+
+def ask(
+    inverter: Inverter, mixed: Sequence[Site], seen: NormalisedSpectrum, *, seed: int
+) -> tuple[float, float, float, float, float]:
+    """Return mean CN, true and found, mean bond, true and found, and whether its interval holds."""
+    found = inverter.invert([seen], seeds=[seed], samples=32)[0].estimates
+    # every bond of the mixture counts the same
+    bonds = np.concatenate([_bonds(site) for site in mixed])
+    bond, low, high = (float(x) for x in (found.bond.mean, found.bond.lo, found.bond.hi))
+    cn = float(np.mean([site.cn for site in mixed]))
+    return cn, float(found.cn_mean), float(bonds.mean()), bond, float(low <= bonds.mean() <= high)
+
+
+def _bonds(site: Site) -> np.ndarray:
+    bonded = geometry.first_shell(site.absorber, site.species, site.positions)
+    return geometry.distances(site.positions[bonded])
+
+
+def main() -> None:
+    """Ask about every mixture and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="siox")
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--draws", type=int, default=20, help="spectra of each share")
+    told = parser.parse_args()
+    sites = [s for s in read_dataset(told.data) if s.split == told.split]
+    inverter = Inverter.load(told.model, device="cpu", threads=1)
+    print("| mixture | of high CN | true CN | CN found | bond off by, Å | in the interval, % |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for absorber, low, high in KINDS:
+        answers: dict[int, list[tuple[float, ...]]] = {}
+        for count, mixed, seen in mixtures(sites, absorber, low, high, draws=told.draws):
+            seed = sum(map(len, answers.values()))
+            answers.setdefault(count, []).append(ask(inverter, mixed, seen, seed=seed))
+        for count, rows in answers.items():
+            cn, said, bond, guess, inside = np.array(rows).T
+            print(
+                f"| {absorber} {_text(low)} and {_text(high)} | {count} of {SITES} | "
+                f"{cn.mean():.2f} | {said.mean():.2f} ± {said.std():.2f} | "
+                f"{np.abs(guess - bond).mean():.3f} | {100 * inside.mean():.0f} |",
+                flush=True,
+            )
+
+
+def _text(numbers: tuple[int, ...]) -> str:
+    return "/".join(map(str, numbers))
+
+
+if __name__ == "__main__":
+    main()
