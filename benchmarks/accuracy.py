@@ -28,7 +28,8 @@ MARKS = re.compile(r"(?<=<!-- measured -->\n).*?(?=<!-- end -->)", re.DOTALL)
 def write_docs(report: Report) -> None:
     """Put the tables into docs/accuracy.md, the figures beside it, and draw the plots."""
     page = ROOT / "docs" / "accuracy.md"
-    settings = ", ".join(f"{name} {value}" for name, value in report.settings.items())
+    told = {name: value for name, value in report.settings.items() if value is not None}
+    settings = ", ".join(f"{name} {value}" for name, value in told.items())
     text = f"\n{settings}\n\n{report.to_markdown()}\n"
     page.write_text(MARKS.sub(lambda _: text, page.read_text()))
     (ROOT / "docs" / "accuracy.json").write_text(report.to_json() + "\n")
@@ -43,7 +44,7 @@ def main() -> None:
     parser.add_argument("--splits", nargs="+", default=["test", "glass"])
     parser.add_argument("--conditions", nargs="+", default=[c.value for c in InputCondition])
     parser.add_argument("--samples", type=int, default=32)
-    parser.add_argument("--most", type=int, help="rows of a split in partial conditions")
+    parser.add_argument("--most", type=int, help="rows of a split, but for clean and measured")
     parser.add_argument("--no-docs", dest="docs", action="store_false")
     told = parser.parse_args()
     plan = Plan(
