@@ -97,9 +97,9 @@ def pooled_error(answers: Array, weights: Array, truths: Sequence[Array]) -> flo
 
     known = ~np.isnan(answers)
     pooled = np.concatenate(truths) if truths else np.zeros(0)
-    if not known.any() or not pooled.size:
-        return _NAN
     shares = np.broadcast_to(weights[:, None], answers.shape)[known]
+    if not shares.sum() > 0 or not pooled.size:
+        return _NAN
     return float(wasserstein_distance(answers[known], pooled, shares))
 
 

@@ -119,6 +119,15 @@ def test_a_mean_over_sites_is_compared_as_a_distribution(make_site):
     assert np.isnan(middle.shell_rmsd)
 
 
+def test_samples_without_weight_are_not_compared_with_a_mean():
+    """The right samples may be there and yet weigh nothing."""
+    angles = np.array([[109.0, 110.0], [90.0, 91.0]])
+    truths = [np.array([108.0]), np.array([111.0])]
+    weights, first = np.array([0.0, 1.0]), np.array([True, False])
+    assert np.isnan(metrics.list_error(angles, weights, truths, chosen=first))
+    assert metrics.list_error(angles, weights, truths, chosen=~first) == pytest.approx(19)
+
+
 def test_a_mean_over_coordinations_has_no_right_integer(make_site):
     three = make_site(species=["O"] * 3, positions=TETRAHEDRON[:3] * 1.6)
     truth = metrics.truth_of([three, make_site(positions=TETRAHEDRON * 1.6)])
