@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from nearedge.models import geometry
+from nearedge.models.answers import answer_of, truth_of
 from nearedge.models.conditions import average, measure
 from nearedge.models.dataset import Site, read_dataset
 from nearedge.models.inverter import Inverter
+from nearedge.models.metrics import Score, score
 from nearedge.models.spectrum import NormalisedSpectrum
 from nearedge.models.xanes import normalise_xanes
 
@@ -43,21 +44,11 @@ def mixtures(
                 yield count, mixed, seen
 
 
-def ask(
-    inverter: Inverter, mixed: Sequence[Site], seen: NormalisedSpectrum, *, seed: int
-) -> tuple[float, float, float, float, float]:
-    """Return mean CN, true and found, mean bond, true and found, and whether its interval holds."""
-    found = inverter.invert([seen], seeds=[seed], samples=32)[0].estimates
-    # every bond of the mixture counts the same
-    bonds = np.concatenate([_bonds(site) for site in mixed])
-    bond, low, high = (float(x) for x in (found.bond.mean, found.bond.lo, found.bond.hi))
-    cn = float(np.mean([site.cn for site in mixed]))
-    return cn, float(found.cn_mean), float(bonds.mean()), bond, float(low <= bonds.mean() <= high)
-
-
-def _bonds(site: Site) -> np.ndarray:
-    bonded = geometry.first_shell(site.absorber, site.species, site.positions)
-    return geometry.distances(site.positions[bonded])
+def ask(inverter: Inverter, mixed: Sequence[Site], seen: NormalisedSpectrum, *, seed: int) -> Score:
+    """Score the answer against the averaged sites."""
+    (found,) = inverter.invert([seen], seeds=[seed], samples=32)
+    answer = answer_of(found.samples, found.estimates, absorber=found.absorber)
+    return score(answer, truth_of(mixed))
 
 
 def main() -> None:
@@ -73,16 +64,18 @@ def main() -> None:
     print("| mixture | of high CN | true CN | CN found | bond off by, Å | in the interval, % |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for absorber, low, high in KINDS:
-        answers: dict[int, list[tuple[float, ...]]] = {}
-        for count, mixed, seen in mixtures(sites, absorber, low, high, draws=told.draws):
-            seed = sum(map(len, answers.values()))
+        answers: dict[int, list[Score]] = {}
+        drawn = mixtures(sites, absorber, low, high, draws=told.draws)
+        for seed, (count, mixed, seen) in enumerate(drawn):
             answers.setdefault(count, []).append(ask(inverter, mixed, seen, seed=seed))
-        for count, rows in answers.items():
-            cn, said, bond, guess, inside = np.array(rows).T
+        for count, scores in answers.items():
+            said = [one.cn_mean for one in scores]
             print(
                 f"| {absorber} {_text(low)} and {_text(high)} | {count} of {SITES} | "
-                f"{cn.mean():.2f} | {said.mean():.2f} ± {said.std():.2f} | "
-                f"{np.abs(guess - bond).mean():.3f} | {100 * inside.mean():.0f} |",
+                f"{np.mean([one.cn_true for one in scores]):.2f} | "
+                f"{np.mean(said):.2f} ± {np.std(said):.2f} | "
+                f"{np.mean([one.bond_error for one in scores]):.3f} | "
+                f"{100 * np.mean([one.bond_covered for one in scores]):.0f} |",
                 flush=True,
             )
 
