@@ -9,15 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearedge.models.condition import GRID, Condition, condition, grid_of
-from nearedge.models.conditions import RISING_SCAN, average, cut, measure, scan
+from nearedge.models.conditions import MOST_AVERAGED, RISING_SCAN, average, cut, measure, scan
 from nearedge.models.dataset import Site
 from nearedge.models.spectrum import Rejected, Spectrum
 from nearedge.models.xanes import normalise_xanes
 
 #: Draws of a view before the clean spectrum stands in: most of the shortest scans are refused.
 TRIES = 8
-#: Most sites that are averaged.
-MOST = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +95,7 @@ def _members(own: int, groups: Groups, rng: np.random.Generator, mix: Mixture) -
     others = [number for number in group if number != own]
     if not others:
         return [own]
-    count = int(rng.integers(1, min(MOST - 1, len(others)) + 1))
+    count = int(rng.integers(1, min(MOST_AVERAGED - 1, len(others)) + 1))
     return [own, *rng.choice(others, count, replace=False).tolist()]
 
 
@@ -176,7 +174,7 @@ def make_bank(
     size = len(grid_of(span))
     values = np.zeros((views, len(sites), size), np.float32)
     mask = np.zeros_like(values)
-    members = np.full((views, len(sites), MOST), -1)
+    members = np.full((views, len(sites), MOST_AVERAGED), -1)
     groups = _grouped(sites, np.zeros(len(sites), np.int64) if cells is None else cells)
     for own, site in enumerate(sites):
         rng = np.random.default_rng([seed, crc32(site.id.encode())])

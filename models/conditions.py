@@ -171,6 +171,8 @@ def cut(spectrum: Spectrum, *, share: float) -> Spectrum:
     )
 
 
+#: Most sites whose spectra are averaged.
+MOST_AVERAGED = 8
 #: The scan whose first points `InputCondition.PARTIAL_40` and the like keep, eV from the edge:
 #: evenly spaced, so that 40, 60 and 80 % end 12, 28 and 44 eV past the edge.
 RISING_SCAN = np.arange(-20.0, 60.0, 0.4)
@@ -212,12 +214,12 @@ def _apply(
     return calculated
 
 
-def companions(sites: Iterable[Site], *, most: int = 8) -> list[tuple[Site, ...]]:
-    """Sites of one structure, absorber and edge, in groups of 2 to ``most``."""
+def companions(sites: Iterable[Site]) -> list[tuple[Site, ...]]:
+    """Sites of one structure, absorber and edge, in groups of 2 to `MOST_AVERAGED`."""
     together: dict[tuple[str, str, str], list[Site]] = defaultdict(list)
     for site in sites:
         together[site.structure, site.absorber, site.edge].append(site)
-    return [tuple(group[:most]) for group in together.values() if len(group) > 1]
+    return [tuple(group[:MOST_AVERAGED]) for group in together.values() if len(group) > 1]
 
 
 def cases(

@@ -265,20 +265,12 @@ def _plain(value: Any) -> Any:
     return None if value is None else asdict(value)
 
 
-#: Figures of a contrast: label, scale, digits.
-_COMPARED = {
-    "cn_error": ("`cn_error`, %", 100, 1),
-    "bond_mae": ("`bond_mae`, Å", 1, 3),
-    "angle_mae": ("`angle_mae`, °", 1, 1),
-    "rdf_overlap": ("`rdf_overlap`", 1, 3),
-}
-
-
-def _gain(found: Contrast | None, scale: float, digits: int) -> str:
+def _gain(line: _Line, found: Contrast | None) -> str:
     """Format a gain and its error: bold where it is sure, italic where a loss is."""
     if found is None:
         return "–"
-    text = f"{scale * found.gain:+.{digits}f} ± {scale * found.error:.{digits}f}"
+    gain, error = line.scale * found.gain, line.scale * found.error
+    text = f"{gain:+.{line.digits}f} ± {error:.{line.digits}f}"
     return {1: f"**{text}**", 0: text, -1: f"*{text}*"}[found.verdict]
 
 
@@ -287,19 +279,20 @@ def _contrast_table(report: Report) -> Iterator[str]:
     contrasts = report.contrasts()
     if not contrasts or not report.choose():
         return
+    compared = [line for line in _LINES if line.key in COMPARED]
     lines = [
         "### Gain on the baselines",
         "",
         "Mean over the spectra of how much better the model is than a baseline, and its standard",
         "error. Bold: better by more than two standard errors; italic: worse by as much.",
         "",
-        _row_of(["condition", "split", "baseline", *[label for label, _, _ in _COMPARED.values()]]),
-        _row_of(["---", "---", "---", *["---:"] * len(_COMPARED)]),
+        _row_of(["condition", "split", "baseline", *[line.label for line in compared]]),
+        _row_of(["---", "---", "---", *["---:"] * len(compared)]),
     ]
     for condition, splits in contrasts.items():
         for split, methods in splits.items():
             for method, found in methods.items():
-                cells = [_gain(found[f], scale, d) for f, (_, scale, d) in _COMPARED.items()]
+                cells = [_gain(line, found[line.key]) for line in compared]
                 lines.append(_row_of([condition, split, method, *cells]))
     yield "\n".join(lines)
 

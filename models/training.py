@@ -145,15 +145,18 @@ def read_spectra(
 
 def _folds(sites: Sites, recipe: Recipe) -> NDArray[np.int64]:
     """Part of every training site's family, (sites,): the encoders' first partition."""
-    parts = recipe.encoder.folds
-    return spectrum_side.partition(sites.train, folds=parts, rounds=1, seed=recipe.seed)[0]
+    return _partitions(sites, recipe)[0]
 
 
 def _cells(sites: Sites, recipe: Recipe) -> NDArray[np.int64]:
     """Group the training sites, (sites,), into what no round of partitions divides."""
+    return np.unique(_partitions(sites, recipe), axis=1, return_inverse=True)[1].ravel()
+
+
+def _partitions(sites: Sites, recipe: Recipe) -> NDArray[np.int64]:
+    """Divide the families as the encoders do, (rounds, sites)."""
     size = {"folds": recipe.encoder.folds, "rounds": recipe.encoder.rounds}
-    parts = spectrum_side.partition(sites.train, **size, seed=recipe.seed)
-    return np.unique(parts, axis=1, return_inverse=True)[1].ravel()
+    return spectrum_side.partition(sites.train, **size, seed=recipe.seed)
 
 
 def start_denoiser(
