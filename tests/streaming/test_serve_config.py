@@ -45,7 +45,9 @@ def server(tmp_path: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = ["tiled", "serve", "config", str(folder), "--host", "127.0.0.1", "--port", str(port)]
+    # beside this Python: the environment need not be activated
+    tiled = str(Path(sys.executable).with_name("tiled"))
+    command = [tiled, "serve", "config", str(folder), "--host", "127.0.0.1", "--port", str(port)]
     with (tmp_path / "tiled.log").open("wb") as log:
         process = subprocess.Popen(
             command,
