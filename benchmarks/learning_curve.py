@@ -52,7 +52,7 @@ def judge(sites: Sequence[Site], recipe: Recipe) -> tuple[Targets, Expectation]:
     """Train on the sites and say what is expected of each clean spectrum whose family is unseen."""
     edges = tuple(sorted({(s.absorber, s.edge) for s in sites}))
     lesson = Sites(train=list(sites), held_out=[], bare=[], edges=edges)
-    read = read_spectra(lesson, recipe, progress=lambda *_: None)
+    read = read_spectra(lesson, recipe)
     return read.known, read.expected[0]
 
 

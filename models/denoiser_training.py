@@ -215,6 +215,22 @@ def make_lesson(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Exam:
+    """Clusters of families that are not learned from, and what is expected of each.
+
+    Attributes
+    ----------
+    atoms
+        (n, atoms, 3 + species).
+    expected
+        From one view of each cluster's spectrum.
+    """
+
+    atoms: Tensor
+    expected: Expectation
+
+
 @dataclass(slots=True, eq=False)
 class DenoiserTraining:
     """A training under way: it steps, and its state can be saved and taken up again.
@@ -224,6 +240,7 @@ class DenoiserTraining:
 
     model: Diffusion
     lesson: Lesson
+    exam: Exam
     recipe: DenoiserRecipe
     seed: int
     device: torch.device
@@ -239,6 +256,7 @@ class DenoiserTraining:
         model: Diffusion,
         lesson: Lesson,
         *,
+        exam: Exam,
         recipe: DenoiserRecipe,
         seed: int,
         device: torch.device,
@@ -251,7 +269,7 @@ class DenoiserTraining:
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _rate(recipe.steps, recipe.restart))
         average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
         averaged = AveragedModel(model, multi_avg_fn=average)
-        return cls(model, lesson, recipe, seed, device, averaged, optimiser, schedule)
+        return cls(model, lesson, exam, recipe, seed, device, averaged, optimiser, schedule)
 
     def advance(self) -> float:
         """Make one step and return its loss."""
@@ -259,16 +277,8 @@ class DenoiserTraining:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         centre, scale = self.model.get_buffer("centre").cpu(), self.model.get_buffer("scale").cpu()
         atoms, expected = self.lesson.batch(rng, self.recipe, centre, scale)
-        expected = descriptors.tidy(expected, species=self.model.size.species)
         self.model.train()
-        loss = diffusion.loss(
-            self.model,
-            atoms.to(self.device),
-            expected.to(self.device),
-            generator=generator,
-            log_mean=self.recipe.log_mean,
-            log_spread=self.recipe.log_spread,
-        )
+        loss = self._loss(self.model, atoms, expected, generator)
         self.optimiser.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -277,6 +287,29 @@ class DenoiserTraining:
         self.averaged.update_parameters(self.model)
         self.step += 1
         return float(loss.detach())
+
+    @torch.no_grad()
+    def examine(self) -> float:
+        """Loss of the averaged weights on the exam, with the same noise each time."""
+        generator, model, exam = torch.Generator().manual_seed(self.seed), self.average(), self.exam
+        losses = [
+            len(rows) * float(self._loss(model, exam.atoms[rows], exam.expected[rows], generator))
+            for rows in torch.split(torch.arange(len(exam.atoms)), self.recipe.batch)
+        ]
+        return sum(losses) / len(exam.atoms)
+
+    def _loss(
+        self, model: Diffusion, atoms: Tensor, expected: Expectation, generator: torch.Generator
+    ) -> Tensor:
+        expected = descriptors.tidy(expected, species=model.size.species)
+        return diffusion.loss(
+            model,
+            atoms.to(self.device),
+            expected.to(self.device),
+            generator=generator,
+            log_mean=self.recipe.log_mean,
+            log_spread=self.recipe.log_spread,
+        )
 
     def state(self) -> dict[str, object]:
         """Everything that `restore` needs."""

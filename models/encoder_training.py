@@ -17,7 +17,8 @@ from nearedge.models.encoder import Encoder, EncoderSize, Ensemble
 from nearedge.models.recipe import EncoderRecipe
 from nearedge.models.spectrum import Array
 
-Progress = Callable[[int], None]
+#: Called with the members that are trained, and the figures of the newest.
+Progress = Callable[[int, dict[str, float]], None]
 
 #: Least spread of a grid point over the training spectra: what never varies must not be blown up.
 LEAST_SPREAD = 0.05
@@ -57,6 +58,14 @@ def targets(
         cn=np.array([min(s.cn, top) for s in sites]),
         edge=np.array([index[s.absorber, s.edge] for s in sites]),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Exam:
+    """Spectra of families that are not learned from, in several views, and their answers."""
+
+    bank: Bank
+    known: Targets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -146,7 +155,8 @@ def _train_member(
     recipe: EncoderRecipe,
     seed: int,
     device: torch.device,
-) -> None:
+) -> float:
+    """Train one member, and return the mean loss over the last tenth of its steps."""
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     member.to(device).train()
     optimiser = torch.optim.AdamW(member.parameters(), recipe.rate, weight_decay=recipe.decay)
@@ -157,6 +167,7 @@ def _train_member(
         for part in (wanted.mean, wanted.variance, wanted.cn)
     )
     importance = descriptors.importance(mean.shape[2]).to(device)
+    losses = []
     for _ in range(recipe.steps):
         chosen = rng.choice(rows, recipe.batch)
         view = rng.integers(0, len(bank.values), recipe.batch)
@@ -170,19 +181,56 @@ def _train_member(
         torch.autograd.backward(loss)
         optimiser.step()
         schedule.step()
+        losses.append(loss.detach())
     member.cpu().eval()
+    return float(torch.stack(losses[-max(recipe.steps // 10, 1) :]).mean())
 
 
-def _standardise(ensemble: Ensemble, bank: Bank, known: Targets) -> Mixed:
-    """Set the ensemble's centres and scales, and return the standardised targets of the views."""
+def _standardise(ensemble: Ensemble, bank: Bank, known: Targets) -> None:
+    """Set the centres and scales of the ensemble and its members."""
     edges = ensemble.size.edges
     centre, scale = by_edge(known.described, known.edge, edges)
     _fill(ensemble, centre, scale)
     level, spread = _masked_by_edge(bank, known.edge, edges)
     for member in ensemble.members:
         _fill(member, level, np.maximum(spread, LEAST_SPREAD))
+
+
+def _wanted(ensemble: Ensemble, bank: Bank, known: Targets) -> Mixed:
+    """Return the standardised targets of the views."""
+    centre, scale = (ensemble.get_buffer(name).numpy() for name in ("centre", "scale"))
     standard = (known.described - centre[known.edge]) / scale[known.edge]
     return mix(replace(known, described=standard), bank.members)
+
+
+@torch.inference_mode()
+def _examine(ensemble: Ensemble, exam: Exam, *, trained: int) -> dict[str, float]:
+    """Loss of the newest member on held-out spectra, and how all so far answer the clean ones.
+
+    That is the share of sites whose most likely CN is right, %, and the mean error of the mean
+    bond, Å.
+    """
+    even = np.zeros((len(exam.known.cn), len(ensemble.members)))
+    even[:, :trained] = 1 / trained
+    found = expect(ensemble, exam.bank, exam.known.edge, weights=even)[0]
+    bond = found.mean.numpy()[:, -descriptors.SHELL] - exam.known.described[:, -descriptors.SHELL]
+    return {
+        "val_loss": _held_out_loss(ensemble, exam, member=trained - 1),
+        "val_cn_accuracy": 100 * float(np.mean(found.cn.numpy().argmax(1) == exam.known.cn)),
+        "val_bond_error": float(np.nanmean(np.abs(bond))),
+    }
+
+
+def _held_out_loss(ensemble: Ensemble, exam: Exam, *, member: int) -> float:
+    wanted = _wanted(ensemble, exam.bank, exam.known)
+    seen = (torch.from_numpy(part).flatten(0, 1) for part in (exam.bank.values, exam.bank.mask))
+    told = (
+        torch.from_numpy(part).float().flatten(0, 1)
+        for part in (wanted.mean, wanted.variance, wanted.cn)
+    )
+    edge = torch.from_numpy(exam.known.edge).repeat(len(exam.bank.values))
+    importance = descriptors.importance(wanted.mean.shape[2])
+    return float(encoder.loss(ensemble.members[member](*seen, edge), tuple(told), importance))
 
 
 def mean_and_spread(
@@ -217,7 +265,8 @@ def train_ensemble(
     edges: int,
     seed: int,
     device: torch.device = CPU,
-    progress: Progress = lambda member: None,
+    exam: Exam | None = None,
+    progress: Progress = lambda member, figures: None,
 ) -> tuple[Ensemble, Array]:
     """Train all members.
 
@@ -233,8 +282,10 @@ def train_ensemble(
         Of weights, batches and partitions.
     device
         Where the members train; the ensemble comes back to the CPU.
+    exam
+        What the members are examined on as they are done, if on anything.
     progress
-        Called with the number of members done.
+        Called as members are done.
 
     Returns
     -------
@@ -251,14 +302,16 @@ def train_ensemble(
         filters=recipe.filters,
     )
     ensemble = Ensemble(size, members=recipe.folds * recipe.rounds)
-    wanted = _standardise(ensemble, bank, known)
+    _standardise(ensemble, bank, known)
+    wanted = _wanted(ensemble, bank, known)
     folds = partition(sites, folds=recipe.folds, rounds=recipe.rounds, seed=seed)
     for number, member in enumerate(ensemble.encoders()):
         rows = np.flatnonzero(folds[number // recipe.folds] != number % recipe.folds)
-        _train_member(
+        loss = _train_member(
             member, bank, wanted, known, rows, recipe=recipe, seed=seed + number, device=device
         )
-        progress(number + 1)
+        held_out = _examine(ensemble, exam, trained=number + 1) if exam else {}
+        progress(number + 1, {"loss": loss} | held_out)
     ensemble.eval()
     return ensemble, blind_weights(folds, parts=recipe.folds)
 
@@ -276,7 +329,8 @@ def expect(
     bank, edge
         Spectra (views, sites, grid) and (sites,) their edges.
     weights
-        (sites, members) of `blind_weights`, for sites that were trained on.
+        (sites, members) what each member counts, as in `Ensemble`: `blind_weights` for sites that
+        were trained on.
     """
     w = None if weights is None else torch.from_numpy(weights).float()
     kinds = torch.from_numpy(edge)

@@ -1,6 +1,5 @@
 """Train a model from a recipe and data: encoder, denoiser, calibration, weights and card."""
 
-import csv
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -18,25 +17,33 @@ from nearedge.models import denoiser_training as atoms_side
 from nearedge.models import encoder_training as spectrum_side
 from nearedge.models.augment import Bank, Mixture, make_bank, usable
 from nearedge.models.card import Card, write_card
+from nearedge.models.conditions import InputCondition
 from nearedge.models.dataset import Site, describe, read_dataset
 from nearedge.models.denoiser_training import DenoiserTraining
 from nearedge.models.descriptors import Expectation
 from nearedge.models.device import CPU, choose_device
 from nearedge.models.diffusion import Diffusion, Noise
 from nearedge.models.encoder import Ensemble
-from nearedge.models.encoder_training import Targets
+from nearedge.models.encoder_training import Exam, Targets
 from nearedge.models.estimate import Calibration
 from nearedge.models.inverter import Inverter
 from nearedge.models.library import Library
 from nearedge.models.outlier import Familiar, familiarise
 from nearedge.models.rattle import Rattling
+from nearedge.models.reader import Reader
 from nearedge.models.recipe import Recipe
 from nearedge.models.ridge import Ridge, Ridges
 from nearedge.models.spectrum import Array
 from nearedge.models.surrogate import Surrogate, SurrogateError
+from nearedge.models.training_log import TrainingLog
 
 #: Called with what is being done, how much is done, how much there is, and the newest figures.
 Progress = Callable[[str, int, int, dict[str, float]], None]
+
+#: Views of the held-out spectra that a training is watched by.
+VIEWS = 4
+#: Figures of the finished model that are told and logged, by their names in the card.
+HEADLINE = ("cn_accuracy_macro", "bond_error", "bond_mae", "angle_mae", "rdf_overlap")
 
 LIMITS = (
     "Trained on calculated (FEFF10) spectra only.",
@@ -79,14 +86,15 @@ def load_sites(data: Sequence[Path], *, span: Sequence[float]) -> Sites:
     """
     sites = read_dataset(data)
     train = usable([s for s in sites if s.split == "train" and len(s.energy)], span=span)
-    held_out = usable([s for s in sites if s.split == "val" and len(s.energy)], span=span)
+    edges = tuple(sorted({(s.absorber, s.edge) for s in train}))
+    held_out = [s for s in sites if s.split == "val" and (s.absorber, s.edge) in edges]
+    held_out = usable([s for s in held_out if len(s.energy)], span=span)
     if not train or not held_out:
         raise ValueError(
             f"found {len(train)} sites of split train and {len(held_out)} of val with a usable "
             "spectrum; training needs both: see `nearedge dataset describe`"
         )
     bare = [s for s in sites if s.split == "train" and s.rattle == 0]
-    edges = tuple(sorted({(s.absorber, s.edge) for s in train}))
     return Sites(train=train, held_out=held_out, bare=bare, edges=edges)
 
 
@@ -111,19 +119,38 @@ class Read:
     expected: list[Expectation]
 
 
-def read_spectra(
-    sites: Sites, recipe: Recipe, *, progress: Progress, device: torch.device = CPU
-) -> Read:
-    """Train encoders and ridges, and let them answer blindly for their own training data."""
-    bank = make_bank(
-        sites.train,
-        views=recipe.views,
+def _views(
+    sites: Sequence[Site], recipe: Recipe, *, views: int, cells: NDArray[np.int64] | None
+) -> Bank:
+    return make_bank(
+        sites,
+        views=views,
         seed=recipe.seed,
         mix=Mixture(**recipe.mixture.model_dump()),
         span=recipe.grid,
-        # whoever never saw a site must not have seen it in an average either
-        cells=_cells(sites, recipe),
+        cells=cells,
     )
+
+
+def set_exam(sites: Sites, recipe: Recipe) -> Exam:
+    """Make views of the held-out spectra, to watch a training by."""
+    return Exam(
+        bank=_views(sites.held_out, recipe, views=min(VIEWS, recipe.views), cells=None),
+        known=spectrum_side.targets(sites.held_out, vocabulary=recipe.species, edges=sites.edges),
+    )
+
+
+def read_spectra(
+    sites: Sites,
+    recipe: Recipe,
+    *,
+    exam: Exam | None = None,
+    progress: Progress = _silent,
+    device: torch.device = CPU,
+) -> Read:
+    """Train encoders and ridges, and let them answer blindly for their own training data."""
+    # whoever never saw a site must not have seen it in an average either
+    bank = _views(sites.train, recipe, views=recipe.views, cells=_cells(sites, recipe))
     known = spectrum_side.targets(sites.train, vocabulary=recipe.species, edges=sites.edges)
     total = recipe.encoder.folds * recipe.encoder.rounds
     ensemble, blind = spectrum_side.train_ensemble(
@@ -134,7 +161,8 @@ def read_spectra(
         edges=len(sites.edges),
         seed=recipe.seed,
         device=device,
-        progress=lambda done: progress("encoder", done, total, {}),
+        exam=exam,
+        progress=lambda done, figures: progress("encoder", done, total, figures),
     )
     expected = spectrum_side.expect(ensemble, bank, known.edge, weights=blind)
     folds = _folds(sites, recipe)
@@ -159,8 +187,19 @@ def _partitions(sites: Sites, recipe: Recipe) -> NDArray[np.int64]:
     return spectrum_side.partition(sites.train, **size, seed=recipe.seed)
 
 
+def _expected_of(exam: Exam, read: Read) -> Expectation:
+    """Give what is expected of the held-out spectra, view by view."""
+    reader = Reader(ensemble=read.ensemble, ridges=read.ridges)
+    parts = [
+        reader(torch.from_numpy(values[None]), torch.from_numpy(mask[None]), int(edge))
+        for view in zip(exam.bank.values, exam.bank.mask, strict=True)
+        for values, mask, edge in zip(*view, exam.known.edge, strict=True)
+    ]
+    return descriptors.join(parts)
+
+
 def start_denoiser(
-    sites: Sites, read: Read, recipe: Recipe, *, device: torch.device
+    sites: Sites, read: Read, recipe: Recipe, *, exam: Exam, device: torch.device
 ) -> DenoiserTraining:
     """Draw the clusters and begin the denoiser's training at step 0."""
     rng = np.random.default_rng([recipe.seed, 1])
@@ -190,34 +229,35 @@ def start_denoiser(
     )
     model.get_buffer("centre").copy_(read.ensemble.get_buffer("centre"))
     model.get_buffer("scale").copy_(scale)
+    held_out = atoms_side.as_clusters(
+        sites.held_out, atoms=recipe.atoms, vocabulary=recipe.species, edges=sites.edges
+    )
     return DenoiserTraining.start(
-        model, lesson, recipe=recipe.denoiser, seed=recipe.seed, device=device
+        model,
+        lesson,
+        exam=atoms_side.Exam(
+            atoms=held_out.atoms.repeat(len(exam.bank.values), 1, 1),
+            expected=_expected_of(exam, read),
+        ),
+        recipe=recipe.denoiser,
+        seed=recipe.seed,
+        device=device,
     )
 
 
 def run_denoiser(
     training: DenoiserTraining, *, out: Path, report_every: int, progress: Progress
 ) -> Diffusion:
-    """Train to the end, with a checkpoint and a line in the log every so many steps."""
+    """Train to the end, with a checkpoint and a report every so many steps."""
     total, window = training.recipe.steps, []
     while training.step < total:
         window.append(training.advance())
         if training.step % report_every == 0 or training.step == total:
-            loss = float(np.mean(window))
-            _log(out / "log.csv", {"step": training.step, "loss": round(loss, 5)})
             torch.save(training.state(), out / "checkpoint.pt")
-            progress("denoiser", training.step, total, {"loss": loss})
+            figures = {"loss": float(np.mean(window)), "val_loss": training.examine()}
+            progress("denoiser", training.step, total, figures)
             window = []
     return training.average()
-
-
-def _log(path: Path, row: dict[str, float]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def restore(training: DenoiserTraining, out: Path) -> None:
@@ -414,11 +454,32 @@ def train(
         If the data hold nothing to train or to calibrate on.
     """
     out.mkdir(parents=True, exist_ok=True)
+    tell = _logged(progress, TrainingLog(out / "log.csv", resume=resume))
     sites, place = load_sites(data, span=recipe.grid), choose_device(device)
-    read = read_spectra(sites, recipe, progress=progress, device=place)
-    training = start_denoiser(sites, read, recipe, device=place)
+    exam = set_exam(sites, recipe)
+    read = read_spectra(sites, recipe, exam=exam, progress=tell, device=place)
+    training = start_denoiser(sites, read, recipe, exam=exam, device=place)
     if resume:
         restore(training, out)
-    model = run_denoiser(training, out=out, report_every=recipe.report_every, progress=progress)
-    progress("calibration", 0, 1, {})
-    return release(sites, read, model, recipe, path=out / f"{name}.safetensors")
+    model = run_denoiser(training, out=out, report_every=recipe.report_every, progress=tell)
+    tell("calibration", 0, 1, {})
+    card = release(sites, read, model, recipe, path=out / f"{name}.safetensors")
+    tell("calibration", 1, 1, _headline(card))
+    return card
+
+
+def _logged(progress: Progress, log: TrainingLog) -> Progress:
+    """Tell progress, and write down its figures."""
+
+    def tell(stage: str, done: int, total: int, figures: dict[str, float]) -> None:
+        if figures:
+            log.add(stage, done, figures)
+        progress(stage, done, total, figures)
+
+    return tell
+
+
+def _headline(card: Card) -> dict[str, float]:
+    """Figures of the finished model on clean spectra of held-out families."""
+    figures = card.figures["val"][InputCondition.CLEAN.value]
+    return {f"val_{name}": figures[name] for name in HEADLINE if figures[name] is not None}

@@ -14,7 +14,7 @@ from nearedge.models.denoiser_training import _rate
 from nearedge.models.descriptors import CN_CLASSES, Expectation, count, describe
 from nearedge.models.inverter import Inverter
 from nearedge.models.recipe import Recipe, read_recipe
-from nearedge.models.training import load_sites, read_spectra, train
+from nearedge.models.training import load_sites, read_spectra, set_exam, start_denoiser, train
 from nearedge.models.xanes import normalise_xanes
 
 DATA = Path(__file__).parent.parent / "data" / "siox.parquet"
@@ -45,7 +45,7 @@ def trained(tmp_path_factory):
         out=out,
         name="tiny",
         device="cpu",
-        progress=lambda stage, done, total, figures: seen.append((stage, done, total)),
+        progress=lambda *told: seen.append(told),
     )
     return card, out, seen
 
@@ -55,12 +55,17 @@ def test_who_never_saw_a_site_never_saw_it_in_an_average():
     changes = {"mixture": {"mean": 0.3, "unlike": 0.7}, "encoder": encoder, "views": 6}
     recipe = Recipe.model_validate(RECIPE.model_dump() | changes)
     sites = load_sites([DATA], span=recipe.grid)
-    members = read_spectra(sites, recipe, progress=lambda *_: None).bank.members
+    members = read_spectra(sites, recipe).bank.members
     parts = encoder_training.partition(sites.train, folds=2, rounds=2, seed=recipe.seed)
     averages = [row[row >= 0] for row in members.reshape(-1, members.shape[2])]
     assert any(len({sites.train[k].structure for k in row}) > 1 for row in averages)
     for row in averages:
         assert (parts[:, row] == parts[:, row[:1]]).all()
+
+
+def log_of(out):
+    with (out / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def test_training_writes_weights_card_and_log(trained):
@@ -69,9 +74,41 @@ def test_training_writes_weights_card_and_log(trained):
     assert card.edges == EDGES
     assert card.data["train"]["sites"] == 24
     assert set(card.figures["val"]) == {"clean", "measured"}
-    with (out / "log.csv").open() as file:
-        assert [row["step"] for row in csv.DictReader(file)] == ["2", "4", "6"]
-    assert ("denoiser", 6, 6) in seen
+    told = [(row["stage"], int(row["step"])) for row in log_of(out)]
+    assert told == [(stage, done) for stage, done, _, figures in seen if figures]
+    assert told == [
+        *[("encoder", 1), ("encoder", 2)],
+        *[("denoiser", 2), ("denoiser", 4), ("denoiser", 6)],
+        ("calibration", 1),
+    ]
+
+
+def test_log_and_progress_tell_how_held_out_families_fare(trained):
+    card, out, seen = trained
+    for row, (_, _, _, figures) in zip(log_of(out), [s for s in seen if s[3]], strict=True):
+        assert {name: value for name, value in row.items() if value} == {
+            "stage": row["stage"],
+            "step": row["step"],
+            **{name: f"{value:.5g}" for name, value in figures.items()},
+        }
+    figures = {(stage, done): figures for stage, done, _, figures in seen}
+    assert set(figures["encoder", 2]) == {"loss", "val_loss", "val_cn_accuracy", "val_bond_error"}
+    assert set(figures["denoiser", 6]) == {"loss", "val_loss"}
+    assert figures["calibration", 1]["val_bond_mae"] == card.figures["val"]["clean"]["bond_mae"]
+
+
+def test_what_watches_a_training_is_of_the_held_out_families_alone():
+    sites = load_sites([DATA], span=RECIPE.grid)
+    exam = set_exam(sites, RECIPE)
+    read = read_spectra(sites, RECIPE, exam=exam)
+    told = {"exam": exam, "device": torch.device("cpu")}
+    training = start_denoiser(sites, read, RECIPE, **told)
+    loss = training.examine()
+    assert training.examine() == loss
+    other = replace(sites, held_out=sites.held_out[::-1])
+    assert start_denoiser(other, read, RECIPE, **told).examine() != loss
+    fewer = replace(sites, bare=sites.bare[:5])
+    assert start_denoiser(fewer, read, RECIPE, **told).examine() == loss
 
 
 def test_training_again_gives_the_same_weights(trained, tmp_path):
@@ -80,8 +117,8 @@ def test_training_again_gives_the_same_weights(trained, tmp_path):
     assert again.digest == card.digest
 
 
-def test_resumed_training_gives_the_same_weights(trained, tmp_path):
-    card, _, _ = trained
+def test_resumed_training_gives_the_same_weights_and_log(trained, tmp_path):
+    card, out, _ = trained
 
     def stop(stage, done, total, figures):
         if stage == "denoiser" and done == 4:
@@ -91,6 +128,7 @@ def test_resumed_training_gives_the_same_weights(trained, tmp_path):
         train(RECIPE, data=[DATA], out=tmp_path, device="cpu", progress=stop)
     resumed = train(RECIPE, data=[DATA], out=tmp_path, device="cpu", resume=True)
     assert resumed.digest == card.digest
+    assert (tmp_path / "log.csv").read_text() == (out / "log.csv").read_text()
 
 
 def test_trained_model_inverts(trained, sites):
@@ -120,6 +158,16 @@ def test_data_without_held_out_sites_are_refused(sites, tmp_path):
     write_dataset([s for s in sites if s.split == "train"], tmp_path / "train.parquet")
     with pytest.raises(ValueError, match="0 of val"):
         load_sites([tmp_path / "train.parquet"], span=RECIPE.grid)
+
+
+def test_held_out_sites_of_another_edge_are_left_out(sites, tmp_path):
+    from nearedge.models.dataset import write_dataset
+
+    silicon = [s for s in sites if s.split == "val" or s.absorber == "Si"]
+    write_dataset(silicon, tmp_path / "si.parquet")
+    loaded = load_sites([tmp_path / "si.parquet"], span=RECIPE.grid)
+    assert loaded.edges == (("Si", "K"),)
+    assert {s.absorber for s in loaded.held_out} == {"Si"}
 
 
 def test_members_are_blind_to_whole_families(sites):
