@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nearedge.models.condition import GRID, LIMITS, condition, grid_of, half_way
@@ -34,12 +34,13 @@ def test_grid_has_both_ends():
 
 
 @given(step=st.floats(0.11, 0.4), offset=st.floats(0, 0.3))
+@example(step=0.16637178910618608, offset=0.1171875)  # three points of each bin to one side of it
 @settings(max_examples=25)
 def test_values_do_not_depend_on_the_points_of_the_scan(step, offset):
     x = np.arange(-20 + offset, 65, step)
     read = condition(make(1840 + x, edge_shape(x)))
     assert read.mask.all()
-    assert np.abs(read.values - edge_shape(grid_of(GRID))).max() < 0.03
+    assert np.abs(read.values - edge_shape(grid_of(GRID))).max() < 0.01
 
 
 def test_what_was_not_measured_is_masked_and_zero():
