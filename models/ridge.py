@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from nearedge.models.augment import Bank
 from nearedge.models.channels import channels
@@ -40,7 +41,8 @@ class Ridge:
     level, unit
         (g,) mean of the training spectra, and (g,) what a level is divided by.
     values
-        (n, g) training spectra, NaN where nothing was measured; half precision.
+        (n, …) training spectra as far as any of them reaches, NaN where nothing was measured; half
+        precision.
     length
         Of the kernel.
     factor
@@ -66,8 +68,10 @@ class Ridge:
     @cached_property
     def support(self) -> Tensor:
         """Features of the training spectra, (n, 4 g)."""
-        seen = (~self.values.isnan()).float()
-        return _features(self.values.float().nan_to_num(), seen, self.level, self.unit)
+        missing = len(self.level) - self.values.shape[1]
+        values = functional.pad(self.values.float(), (0, missing), value=torch.nan)
+        seen = (~values.isnan()).float()
+        return _features(values.nan_to_num(), seen, self.level, self.unit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -120,10 +124,11 @@ def fit(values: Array, mask: Array, described: Array, *, device: torch.device = 
     level, unit = mean_and_spread(values, mask)
     mean = _mean(described, 0)
     spread = np.sqrt(_mean((described - mean) ** 2, 0)) + 1e-3
+    reach = int(np.flatnonzero((mask > 0).any(0))[-1]) + 1
     start = Ridge(
         level=torch.from_numpy(level).float(),
         unit=torch.from_numpy(np.maximum(unit, LEAST_SPREAD)).float(),
-        values=torch.from_numpy(np.where(mask > 0, values, np.nan)).half(),
+        values=torch.from_numpy(np.where(mask > 0, values, np.nan)[:, :reach]).half(),
         length=torch.ones(()),
         factor=torch.zeros(described.shape),
         mean=torch.from_numpy(mean).float(),

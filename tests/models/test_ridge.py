@@ -88,6 +88,7 @@ def test_each_band_learns_from_its_own_spectra(bank, described):
     measured = [(~one.values.isnan()).sum(1) for one in fitted.bands]
     assert [len(rows) for rows in measured] == [40, 40, 80]
     assert [set(rows.tolist()) for rows in measured] == [{13}, {22}, {40}]
+    assert [one.values.shape[1] for one in fitted.bands] == [13, 22, 40]
 
 
 def test_no_more_views_of_a_site_than_asked_for(bank, described):
