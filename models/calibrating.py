@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nearedge.models import geometry
+from nearedge.models import geometry, outlier
 from nearedge.models.conditions import Case, InputCondition, cases
 from nearedge.models.dataset import Site
 from nearedge.models.descriptors import Expectation, join
@@ -72,9 +72,17 @@ def nearest_distances(atoms: Tensor, species: Sequence[str]) -> dict[str, float]
     return out
 
 
-def outlier_threshold(answers: Sequence[Inversion]) -> float:
-    """Score that few spectra of held-out families exceed."""
-    return float(np.quantile([a.ood_score for a in answers], 1 - FALSE_ALARMS))
+def outlier_scale(answers: Sequence[Inversion]) -> dict[str, float]:
+    """Give the usual misfit, and the score that few spectra of held-out families exceed.
+
+    Parameters
+    ----------
+    answers
+        To whole spectra, by a model whose card takes a misfit of 1 as usual.
+    """
+    usual = float(np.median([a.misfit for a in answers]))
+    scores = [outlier.score(a.ood_score, 1.0, usual=usual) for a in answers]
+    return {"misfit": usual, "threshold": float(np.quantile(scores, 1 - FALSE_ALARMS))}
 
 
 def questions(
@@ -155,9 +163,8 @@ def calibrate(
     return fitted.to_dict()
 
 
-def figures(inverter: Inverter, asked: Sequence[Question], *, samples: int) -> dict[str, Any]:
+def figures(asked: Sequence[Question], answers: Sequence[Inversion]) -> dict[str, Any]:
     """Accuracy by input condition."""
-    answers = ask(inverter, asked, samples=samples)
     out: dict[str, Any] = {}
     for kind in dict.fromkeys(case.condition for _, case in asked):
         scores = [

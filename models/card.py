@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 #: The form of the cards that this code reads and writes.
-FORM = 6
+FORM = 7
 
 
 class CardError(ValueError):
@@ -45,7 +45,7 @@ class Card:
     calibration
         Numbers found on held-out families: temperatures, conformal widths.
     outlier
-        The out-of-distribution score's threshold and scales.
+        The out-of-distribution score's threshold, and the usual misfit, edge steps.
     data
         Digest and make-up of the training data.
     recipe

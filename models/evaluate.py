@@ -292,7 +292,7 @@ class _Evaluation:
         foreign = [site for site in self._sites if site.split == FOREIGN]
         known = sorted({(site.absorber, site.edge) for site in self._chosen()})
         asked = self._usable(cases(foreign, condition=condition, seed=self._plan.seed))
-        disguised = [as_known for case in asked for as_known in _disguises(case, known)]
+        disguised = [as_known for case in asked for as_known in disguises(case, known)]
         for case, found, _ in self._answers(disguised, f"foreign, {condition.value}"):
             self._foreign.append(
                 Foreign(
@@ -305,7 +305,7 @@ class _Evaluation:
             )
 
 
-def _disguises(case: Case, known: Sequence[tuple[str, str]]) -> Iterator[Case]:
+def disguises(case: Case, known: Sequence[tuple[str, str]]) -> Iterator[Case]:
     """Give the case under its own edge if a model knows that, else under each that it knows."""
     own = (case.sites[0].absorber, case.sites[0].edge)
     for absorber, edge in [own] if own in known else known:

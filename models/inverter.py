@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nearedge.models import descriptors, diffusion
+from nearedge.models import descriptors, diffusion, outlier
 from nearedge.models.agreement import Agreement, agreement, misfit
 from nearedge.models.card import Card, read_card
 from nearedge.models.condition import Condition, condition, grid_of
@@ -326,7 +326,8 @@ class Inverter:
         # a part of a scan was normalised by what there is of it, which the implied spectrum was not
         power = float(self.card.surrogate["sharpness"]) if spectrum.complete else 0.0
         samples = reweighted(drawn, found.weights(power))
-        score = self._parts.familiar.score(read.values, read.mask, edge=self._edge(spectrum))
+        unexplained = misfit(found.implied, samples.weights, read)
+        score = self._score(spectrum, read, unexplained)
         flag = score > float(self.card.outlier["threshold"])
         return Inversion(
             absorber=spectrum.absorber,
@@ -343,7 +344,7 @@ class Inverter:
             condition=read.known(),
             ood_score=score,
             ood_flag=flag,
-            misfit=misfit(found.implied, samples.weights, read),
+            misfit=unexplained,
             implied=samples.weights @ found.implied,
             model=self.digest,
             seed=seed,
@@ -351,6 +352,13 @@ class Inverter:
             seconds=seconds,
             flags=tuple(dict.fromkeys([*spectrum.flags, *_flags(spectrum, outlier=flag)])),
         )
+
+    def _score(self, spectrum: NormalisedSpectrum, read: Condition, unexplained: float) -> float:
+        """Out-of-distribution score; the misfit of a part of a scan is not comparable."""
+        edge = self._edge(spectrum)
+        far = self._parts.familiar.distance(read.values, read.mask, edge=edge)
+        usual = float(self.card.outlier["misfit"])
+        return outlier.score(far, unexplained, usual=usual) if spectrum.complete else far
 
     def _samples(self, atoms: Tensor, expected: Expectation, *, absorber: str) -> Samples:
         """Clusters from drawn atoms: weighed by their angles, brought to the expected radii."""

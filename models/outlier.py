@@ -1,9 +1,10 @@
 """How far a spectrum lies from those that the model learned from.
 
-The training spectra of an edge are taken as one Gaussian on the model's grid. The score is the
+The training spectra of an edge are taken as one Gaussian on the model's grid. The distance is the
 Mahalanobis distance of the measured part, per measured point, over the size of the spectrum's own
 fine structure: one that hardly has any lies near everything, and one that rings strongly lies far
-from all even where it is of the right kind.
+from all even where it is of the right kind. The score of a whole spectrum grows with its misfit as
+well: the clusters found for a foreign spectrum explain it badly.
 """
 
 from dataclasses import dataclass
@@ -24,6 +25,24 @@ QUIET = 0.1
 LEAST_SHOWN = 0.45
 #: Where the mean of the training spectra is this high, the edge is passed.
 PASSED = 0.9
+#: Power of the misfit in the score. On `val` a higher one tells foreign spectra worse: the dense
+#: crystals that make up most of it have large misfits, too.
+MISFIT_POWER = 0.25
+
+
+def score(distance: float, misfit: float, *, usual: float) -> float:
+    """Out-of-distribution score of a whole spectrum.
+
+    Parameters
+    ----------
+    distance
+        Of `Familiar.distance`.
+    misfit
+        Of the spectrum that the found clusters imply, edge steps.
+    usual
+        Median misfit of held-out families.
+    """
+    return float(distance * (misfit / usual) ** MISFIT_POWER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,7 +55,7 @@ class Familiar:
     def __post_init__(self) -> None:
         freeze_arrays(self)
 
-    def score(
+    def distance(
         self, values: NDArray[np.floating], mask: NDArray[np.floating], *, edge: int
     ) -> float:
         """Root of the Mahalanobis distance squared per measured point, over the fine structure.

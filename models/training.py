@@ -396,7 +396,7 @@ def release(
         "surrogate": _surrogate_entry(sites, forward, sharpness=0.0),
         "diffusion": asdict(model.noise),
         "members": len(read.ensemble.members),
-        "outlier": {"threshold": 0.0},
+        "outlier": {"misfit": 1.0, "threshold": 0.0},
         "data": data_entry(sites),
         "recipe": recipe.model_dump(mode="json"),
         "limits": LIMITS,
@@ -406,12 +406,12 @@ def release(
     answers = calibrating.ask(raw, asked, samples=samples)
     sharpness = calibrating.sharpness(raw, asked, answers)
     entries["surrogate"] = _surrogate_entry(sites, forward, sharpness=sharpness)
-    entries["outlier"] = {"threshold": calibrating.outlier_threshold(answers)}
     answers = calibrating.reweigh(raw, asked, answers, sharpness=sharpness)
     calibration["estimates"] = calibrating.calibrate(raw, asked, answers)
     write_card(path, **entries, calibration=calibration)
-    done = Inverter.load(str(path), device="cpu")
-    entries["figures"] = {"val": calibrating.figures(done, asked, samples=samples)}
+    answers = calibrating.ask(Inverter.load(str(path), device="cpu"), asked, samples=samples)
+    entries["outlier"] = calibrating.outlier_scale(answers)
+    entries["figures"] = {"val": calibrating.figures(asked, answers)}
     return write_card(path, **entries, calibration=calibration)
 
 

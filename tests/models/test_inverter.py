@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 import torch
 
+from nearedge.models.condition import condition
 from nearedge.models.conditions import RISING_SCAN, cut, scan
 from nearedge.models.dataset import read_dataset
 from nearedge.models.inversion import Quality
 from nearedge.models.inverter import Inverter, head_of
 from nearedge.models.library import REACH
+from nearedge.models.outlier import score
 from nearedge.models.xanes import normalise_xanes
 
 DATA = Path(__file__).parent.parent / "data" / "siox.parquet"
@@ -37,6 +39,12 @@ def same(a, b):
         and np.array_equal(a.estimates.cn_prob, b.estimates.cn_prob)
         and a.ood_score == b.ood_score
     )
+
+
+def outlier_distance(inverter, spectrum):
+    read = condition(spectrum, span=inverter.card.grid)
+    edge = inverter.card.edges.index((spectrum.absorber, spectrum.edge))
+    return inverter._parts.familiar.distance(read.values, read.mask, edge=edge)
 
 
 def test_an_answer_does_not_depend_on_its_batch_mates(inverter, spectra):
@@ -82,6 +90,20 @@ def test_a_scan_that_still_runs_is_answered_and_flagged(inverter, sites):
     answer = inverter.invert([part], seeds=[0], samples=2)[0]
     assert "partial" in answer.flags
     assert np.isnan(answer.condition[-10:]).all()
+
+
+def test_the_misfit_of_a_whole_scan_makes_its_score(inverter, sites, spectra):
+    def usual(misfit):
+        card = replace(inverter.card, outlier=inverter.card.outlier | {"misfit": misfit})
+        return Inverter(card, inverter._parts, device=inverter.device)
+
+    part = normalise_xanes(cut(scan(sites[0].spectrum, RISING_SCAN), share=0.6))
+    asked = {"seeds": [0, 0], "samples": 2}
+    for misfit in (0.05, 0.2):
+        whole, partial = usual(misfit).invert([spectra[0], part], **asked)
+        distances = [outlier_distance(inverter, spectrum) for spectrum in (spectra[0], part)]
+        assert whole.ood_score == pytest.approx(score(distances[0], whole.misfit, usual=misfit))
+        assert partial.ood_score == pytest.approx(distances[1])
 
 
 def test_an_unknown_edge_is_refused_with_what_is_known(inverter, spectra):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from nearedge.models import denoiser_training, encoder_training, rattle
+from nearedge.models import calibrating, denoiser_training, encoder_training, rattle
 from nearedge.models.card import read_card
 from nearedge.models.dataset import read_dataset
 from nearedge.models.denoiser_training import _rate
@@ -129,6 +129,16 @@ def test_resumed_training_gives_the_same_weights_and_log(trained, tmp_path):
     resumed = train(RECIPE, data=[DATA], out=tmp_path, device="cpu", resume=True)
     assert resumed.digest == card.digest
     assert (tmp_path / "log.csv").read_text() == (out / "log.csv").read_text()
+
+
+def test_few_held_out_spectra_are_called_outliers(trained):
+    card, _, _ = trained
+    held_out = load_sites([DATA], span=RECIPE.grid).held_out
+    asked = list(calibrating.questions(held_out, calibrating.CONDITIONS, seed=RECIPE.seed + 1))
+    answers = calibrating.ask(Inverter.load(str(card.path), device="cpu"), asked, samples=32)
+    assert card.outlier["misfit"] == pytest.approx(np.median([a.misfit for a in answers]))
+    flagged = sum(a.ood_flag for a in answers)
+    assert 0 < flagged <= np.ceil(calibrating.FALSE_ALARMS * len(answers))
 
 
 def test_trained_model_inverts(trained, sites):
