@@ -6,7 +6,6 @@ Milliseconds of one call for the spectra that a GPU inverts at once, and how far
 that of the CPU in double precision; then milliseconds of whole answers on CPU and GPU. Needs CUDA.
 """
 
-import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from output import show
+from output import options, show
 from torch import Tensor
 
 from nearedge.models import descriptors
@@ -152,12 +151,9 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="siox")
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser = options(__doc__, data=DATA)
     parser.add_argument("--samples", type=int, nargs="+", default=[16, 64])
     parser.add_argument("--compile", action="store_true", help="torch.compile too: a minute more")
-    parser.add_argument("--json", action="store_true")
     told = parser.parse_args()
     if not torch.cuda.is_available():
         parser.exit(1, "found no CUDA device; this measures one\n")

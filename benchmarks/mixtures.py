@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--split", default="val")
     parser.add_argument("--draws", type=int, default=20, help="spectra of each share")
     told = parser.parse_args()
-    sites = [s for s in read_dataset(told.data) if s.split == told.split]
+    sites = read_dataset(told.data, split=told.split)
     inverter = Inverter.load(told.model, device="cpu", threads=1)
     print("| mixture | of high CN | true CN | CN found | bond off by, Å | in the interval, % |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")

@@ -1,19 +1,17 @@
 """How the cost of answers grows with samples and spectra, and that of a step with atoms.
 
-python benchmarks/scaling.py [--model siox] [--json]
+OMP_NUM_THREADS=1 python benchmarks/scaling.py [--model siox] [--json]
 
 Answers are of the default quality, loading excluded. A step is one call of the denoiser for 16
 samples; the networks for other numbers of atoms have the released one's sizes and random weights.
 """
 
-import argparse
 import platform
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 
 import torch
-from output import Row, show
+from output import Row, options, show
 from speed import DATA, seconds, spectrum_of
 
 from nearedge.models import diffusion
@@ -74,11 +72,8 @@ def table(rows: Sequence[Row]) -> str:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="siox")
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser = options(__doc__, data=DATA)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
     told = parser.parse_args()
     torch.manual_seed(0)
     inverter = Inverter.load(told.model, device="cpu", threads=1)

@@ -1,12 +1,11 @@
 """CPU seconds per answer: this model, and EDM at its published size, side by side.
 
-python benchmarks/speed.py [--model siox] [--samples 1 16 64] [--json]
+OMP_NUM_THREADS=1 python benchmarks/speed.py [--model siox] [--samples 1 16 64] [--json]
 
 Loading is excluded. EDM takes only a few of its 1000 steps and is scaled up, since every step
 costs the same; both work on the same spectrum and the same number of atoms, in one process.
 """
 
-import argparse
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from edm import STEPS, Network, sample
-from output import show
+from output import options, show
 
 from nearedge.models import Quality
 from nearedge.models.conditions import InputCondition, cases
@@ -90,14 +89,11 @@ def table(rows: Sequence[dict[str, object]]) -> str:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="siox")
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser = options(__doc__, data=DATA)
     parser.add_argument("--samples", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--edm-steps", type=int, default=2)
-    parser.add_argument("--json", action="store_true")
     told = parser.parse_args()
     torch.set_num_threads(told.threads)
     inverter = Inverter.load(told.model, device="cpu", threads=told.threads)

@@ -99,11 +99,6 @@ def _members(own: int, groups: Groups, rng: np.random.Generator, mix: Mixture) -
     return [own, *rng.choice(others, count, replace=False).tolist()]
 
 
-def _mean(sites: Sequence[Site], members: Sequence[int]) -> Spectrum:
-    spectra = [sites[number].spectrum for number in members]
-    return average(spectra) if len(spectra) > 1 else spectra[0]
-
-
 def _seen(calculated: Spectrum, rng: np.random.Generator, mix: Mixture) -> Spectrum:
     """One random view of a spectrum."""
     measured = rng.random() < mix.measured / (1 - mix.partial)
@@ -137,7 +132,7 @@ def _view(
     """One random view of a site, and whose average it is; None where all tries were refused."""
     for _ in range(TRIES):
         members = _members(own, groups, rng, mix)
-        seen = _seen(_mean(sites, members), rng, mix)
+        seen = _seen(average([sites[number].spectrum for number in members]), rng, mix)
         drawn = _shifted(seen, span=span, by=rng.normal(0, mix.jitter))
         if drawn is not None:
             return drawn, members

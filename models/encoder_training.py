@@ -84,6 +84,13 @@ class Mixed:
     variance: Array
     cn: Array
 
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean, variance and shares in single precision."""
+        mean, variance, cn = (
+            torch.from_numpy(part).float() for part in (self.mean, self.variance, self.cn)
+        )
+        return mean, variance, cn
+
 
 def mix(known: Targets, members: NDArray[np.int64]) -> Mixed:
     """Mix the targets of the sites that each view averages.
@@ -162,10 +169,7 @@ def _train_member(
     optimiser = torch.optim.AdamW(member.parameters(), recipe.rate, weight_decay=recipe.decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.steps)
     edge = torch.from_numpy(known.edge).to(device)
-    mean, variance, cn = (
-        torch.from_numpy(part).float().to(device)
-        for part in (wanted.mean, wanted.variance, wanted.cn)
-    )
+    mean, variance, cn = (part.to(device) for part in wanted.tensors())
     importance = descriptors.importance(mean.shape[2]).to(device)
     losses = []
     for _ in range(recipe.steps):
@@ -222,15 +226,13 @@ def _examine(ensemble: Ensemble, exam: Exam, *, trained: int) -> dict[str, float
 
 
 def _held_out_loss(ensemble: Ensemble, exam: Exam, *, member: int) -> float:
-    wanted = _wanted(ensemble, exam.bank, exam.known)
     seen = (torch.from_numpy(part).flatten(0, 1) for part in (exam.bank.values, exam.bank.mask))
-    told = (
-        torch.from_numpy(part).float().flatten(0, 1)
-        for part in (wanted.mean, wanted.variance, wanted.cn)
-    )
     edge = torch.from_numpy(exam.known.edge).repeat(len(exam.bank.values))
-    importance = descriptors.importance(wanted.mean.shape[2])
-    return float(encoder.loss(ensemble.members[member](*seen, edge), tuple(told), importance))
+    wanted = _wanted(ensemble, exam.bank, exam.known)
+    mean, variance, cn = (part.flatten(0, 1) for part in wanted.tensors())
+    importance = descriptors.importance(mean.shape[1])
+    answer = ensemble.members[member](*seen, edge)
+    return float(encoder.loss(answer, (mean, variance, cn), importance))
 
 
 def mean_and_spread(

@@ -23,7 +23,6 @@ from nearedge.models.denoiser_training import DenoiserTraining
 from nearedge.models.descriptors import Expectation
 from nearedge.models.device import CPU, choose_device
 from nearedge.models.diffusion import Diffusion, Noise
-from nearedge.models.encoder import Ensemble
 from nearedge.models.encoder_training import Exam, Targets
 from nearedge.models.estimate import Calibration
 from nearedge.models.inverter import Inverter
@@ -32,7 +31,7 @@ from nearedge.models.outlier import Familiar, familiarise
 from nearedge.models.rattle import Rattling
 from nearedge.models.reader import Reader
 from nearedge.models.recipe import Recipe
-from nearedge.models.ridge import Ridge, Ridges
+from nearedge.models.ridge import Ridge
 from nearedge.models.spectrum import Array
 from nearedge.models.surrogate import Surrogate, SurrogateError
 from nearedge.models.training_log import TrainingLog
@@ -104,7 +103,7 @@ class Read:
 
     Attributes
     ----------
-    ensemble, ridges
+    reader
         Trained encoders, and the ridges beside them, for each edge.
     bank, known
         Views of the training spectra, and what is to be answered.
@@ -112,8 +111,7 @@ class Read:
         For each view what both, where they never saw a site's family, expect of it.
     """
 
-    ensemble: Ensemble
-    ridges: tuple[Ridges, ...]
+    reader: Reader
     bank: Bank
     known: Targets
     expected: list[Expectation]
@@ -168,7 +166,8 @@ def read_spectra(
     folds = _folds(sites, recipe)
     views = recipe.encoder.ridge_views
     ridges, expected = reader.fit_ridges(bank, known, folds, expected, views=views, device=device)
-    return Read(ensemble=ensemble, ridges=ridges, bank=bank, known=known, expected=expected)
+    trained = Reader(ensemble=ensemble, ridges=ridges)
+    return Read(reader=trained, bank=bank, known=known, expected=expected)
 
 
 def _folds(sites: Sites, recipe: Recipe) -> NDArray[np.int64]:
@@ -187,9 +186,8 @@ def _partitions(sites: Sites, recipe: Recipe) -> NDArray[np.int64]:
     return spectrum_side.partition(sites.train, **size, seed=recipe.seed)
 
 
-def _expected_of(exam: Exam, read: Read) -> Expectation:
+def _expected_of(exam: Exam, reader: Reader) -> Expectation:
     """Give what is expected of the held-out spectra, view by view."""
-    reader = Reader(ensemble=read.ensemble, ridges=read.ridges)
     parts = [
         reader(torch.from_numpy(values[None]), torch.from_numpy(mask[None]), int(edge))
         for view in zip(exam.bank.values, exam.bank.mask, strict=True)
@@ -206,7 +204,7 @@ def start_denoiser(
     pool = atoms_side.draw_pool(
         sites.bare, recipe.denoiser.pool, rng=rng, edges=sites.edges, rattling=Rattling()
     )
-    scale = read.ensemble.get_buffer("scale")
+    scale = read.reader.ensemble.get_buffer("scale")
     lesson = atoms_side.make_lesson(
         sites.train,
         pool,
@@ -227,7 +225,7 @@ def start_denoiser(
         noise=Noise(sigma_max=recipe.denoiser.start),
         **size,
     )
-    model.get_buffer("centre").copy_(read.ensemble.get_buffer("centre"))
+    model.get_buffer("centre").copy_(read.reader.ensemble.get_buffer("centre"))
     model.get_buffer("scale").copy_(scale)
     held_out = atoms_side.as_clusters(
         sites.held_out, atoms=recipe.atoms, vocabulary=recipe.species, edges=sites.edges
@@ -237,7 +235,7 @@ def start_denoiser(
         lesson,
         exam=atoms_side.Exam(
             atoms=held_out.atoms.repeat(len(exam.bank.values), 1, 1),
-            expected=_expected_of(exam, read),
+            expected=_expected_of(exam, read.reader),
         ),
         recipe=recipe.denoiser,
         seed=recipe.seed,
@@ -316,12 +314,12 @@ def _tensors(
     parts = {
         "encoder.": {
             name: value.half() if name.endswith("weight") else value
-            for name, value in read.ensemble.state_dict().items()
+            for name, value in read.reader.ensemble.state_dict().items()
         },
         "diffusion.": model.cpu().state_dict(),
         "library.": _fields(known),
     }
-    for k, (back, own) in enumerate(zip(forward.surrogates, read.ridges, strict=True)):
+    for k, (back, own) in enumerate(zip(forward.surrogates, read.reader.ridges, strict=True)):
         parts[f"surrogate.{k}."] = back.state()
         parts[f"ridge.{k}."] = {"share": own.share}
         for number, one in enumerate(own.bands):
@@ -392,10 +390,10 @@ def release(
         "atoms": recipe.atoms,
         "grid": recipe.grid,
         "network": recipe.denoiser.model_dump(include={"channels", "layers", "radial", "degree"}),
-        "encoder": asdict(read.ensemble.size),
+        "encoder": asdict(read.reader.ensemble.size),
         "surrogate": _surrogate_entry(sites, forward, sharpness=0.0),
         "diffusion": asdict(model.noise),
-        "members": len(read.ensemble.members),
+        "members": len(read.reader.ensemble.members),
         "outlier": {"misfit": 1.0, "threshold": 0.0},
         "data": data_entry(sites),
         "recipe": recipe.model_dump(mode="json"),
