@@ -13,12 +13,12 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from nearedge.models.conditions import InputCondition
-from nearedge.models.dataset import read_dataset
-from nearedge.models.evaluate import Plan, evaluate
-from nearedge.models.inverter import Inverter
-from nearedge.models.plots import plot
-from nearedge.models.report import Report
+from nearedge.models.answering.inverter import Inverter
+from nearedge.models.data.dataset import read_dataset
+from nearedge.models.data.instruments import InputCondition
+from nearedge.models.evaluation.evaluate import Plan, evaluate
+from nearedge.models.evaluation.plots import plot
+from nearedge.models.evaluation.report import Report
 
 ROOT = Path(__file__).parent.parent
 DATA = [ROOT / "benchmarks" / "data" / name for name in ("siox.parquet", "foreign.parquet")]

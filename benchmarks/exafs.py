@@ -23,9 +23,9 @@ from larch import Group
 from larch.fitting import guess, param, param_group
 from larch.xafs import feffit, feffit_dataset, feffit_transform, feffpath
 
-from nearedge.models.dataset import Site, read_dataset
-from nearedge.models.geometry import coordination, mean_bond
-from nearedge.models.metrics import Score, macro, summarise
+from nearedge.models.clusters.geometry import coordination, mean_bond
+from nearedge.models.data.dataset import Site, read_dataset
+from nearedge.models.evaluation.figures import Score, macro, summarise
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "benchmarks" / "data"

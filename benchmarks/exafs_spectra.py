@@ -21,10 +21,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pymatgen.core import Lattice, Structure
 
-from nearedge.models.dataset import read_dataset
+from nearedge.models.data.dataset import read_dataset
 from nearedge.sim.dataset import lines_of
 from nearedge.sim.sites import Cluster, cluster_around
-from nearedge.streaming.feff import FeffError, calculate, feff_input, require_feff
+from nearedge.streaming.workers.feff import FeffError, calculate, feff_input, require_feff
 
 DATA = Path(__file__).parent / "data"
 SPLITS = ("test", "glass")

@@ -24,8 +24,8 @@ import orjson
 from bluesky.callbacks.zmq import Publisher
 
 from nearedge.sim.proxy import running_proxy
-from nearedge.streaming import profile
-from nearedge.streaming.zmq_source import ZmqSource
+from nearedge.streaming.settings import profile
+from nearedge.streaming.sources.zmq_source import ZmqSource
 
 PATIENCE_S = 60.0
 SERIALIZERS = {

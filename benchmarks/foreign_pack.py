@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from nearedge.models.dataset import Site, read_dataset, write_dataset
+from nearedge.callbacks.prepare import prepare
+from nearedge.models.data.dataset import Site, read_dataset, write_dataset
 from nearedge.models.spectrum import NormalisedSpectrum
-from nearedge.streaming.configuration import load_profile
-from nearedge.streaming.files import read_spectra
-from nearedge.streaming.prepare import prepare
+from nearedge.streaming.settings.configuration import load_profile
+from nearedge.streaming.sources.files import read_spectra
 
 
 def _site(name: str, found: NormalisedSpectrum) -> Site:

@@ -16,13 +16,13 @@ import torch
 from output import options, show
 from torch import Tensor
 
-from nearedge.models import descriptors
-from nearedge.models.conditions import InputCondition, cases
-from nearedge.models.dataset import read_dataset
-from nearedge.models.descriptors import Expectation
-from nearedge.models.diffusion import Diffusion
-from nearedge.models.inverter import CUDA_SPECTRA, Inverter, load_parts
-from nearedge.models.replay import Replayed
+from nearedge.models.answering.inverter import CUDA_SPECTRA, Inverter, load_parts
+from nearedge.models.clusters import descriptors
+from nearedge.models.clusters.descriptors import Expectation
+from nearedge.models.data.dataset import read_dataset
+from nearedge.models.data.instruments import InputCondition, cases
+from nearedge.models.parts.cuda_graph import Replayed
+from nearedge.models.parts.diffusion import Diffusion
 from nearedge.models.spectrum import NormalisedSpectrum
 
 DATA = Path(__file__).parent / "data" / "siox.parquet"

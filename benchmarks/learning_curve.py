@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nearedge.models import descriptors
-from nearedge.models.augment import usable
-from nearedge.models.dataset import Site, read_dataset
-from nearedge.models.descriptors import Expectation
-from nearedge.models.encoder_training import Targets
-from nearedge.models.recipe import Recipe, read_recipe
-from nearedge.models.training import Sites, read_spectra
+from nearedge.models.clusters import descriptors
+from nearedge.models.clusters.descriptors import Expectation
+from nearedge.models.data.dataset import Site, read_dataset
+from nearedge.models.data.views import usable
+from nearedge.models.training.encoders import Targets
+from nearedge.models.training.recipe import Recipe, read_recipe
+from nearedge.models.training.training import Sites, read_spectra
 
 ROOT = Path(__file__).parent.parent
 #: What the table tells apart: groups of structures, absorber, coordination number.

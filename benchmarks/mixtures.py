@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from nearedge.models.answers import answer_of, truth_of
-from nearedge.models.conditions import average, measure
-from nearedge.models.dataset import Site, read_dataset
-from nearedge.models.inverter import Inverter
-from nearedge.models.metrics import Score, score
+from nearedge.models.answering.inverter import Inverter
+from nearedge.models.data.dataset import Site, read_dataset
+from nearedge.models.data.instruments import average, measure
+from nearedge.models.evaluation.answers import answer_of, truth_of
+from nearedge.models.evaluation.figures import Score, score
+from nearedge.models.normalise.xanes import normalise_xanes
 from nearedge.models.spectrum import NormalisedSpectrum
-from nearedge.models.xanes import normalise_xanes
 
 DATA = Path(__file__).parent / "data" / "siox.parquet"
 #: Absorber, its low and its high coordination numbers.

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from nearedge.models import outlier
-from nearedge.models.conditions import Case, InputCondition, cases
-from nearedge.models.dataset import read_dataset
-from nearedge.models.evaluate import disguises
-from nearedge.models.inverter import Inverter
-from nearedge.models.metrics import ood_auc
+from nearedge.models.answering.inverter import Inverter
+from nearedge.models.data.dataset import read_dataset
+from nearedge.models.data.instruments import Case, InputCondition, cases
+from nearedge.models.evaluation.evaluate import disguises
+from nearedge.models.evaluation.figures import ood_auc
+from nearedge.models.parts import outlier
 from nearedge.models.spectrum import Array, NormalisedSpectrum
 
 DATA = Path(__file__).parent / "data"

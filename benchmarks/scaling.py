@@ -14,9 +14,9 @@ import torch
 from output import Row, options, show
 from speed import DATA, seconds, spectrum_of
 
-from nearedge.models import diffusion
-from nearedge.models.diffusion import Noise
-from nearedge.models.inverter import Inverter
+from nearedge.models.answering.inverter import Inverter
+from nearedge.models.parts import diffusion
+from nearedge.models.parts.diffusion import Noise
 from nearedge.models.spectrum import NormalisedSpectrum
 
 SAMPLES, SPECTRA, ATOMS = (1, 4, 16, 64, 256), (1, 4, 16), (8, 15, 22, 30)

@@ -17,9 +17,9 @@ from edm import STEPS, Network, sample
 from output import options, show
 
 from nearedge.models import Quality
-from nearedge.models.conditions import InputCondition, cases
-from nearedge.models.dataset import read_dataset
-from nearedge.models.inverter import Inverter
+from nearedge.models.answering.inverter import Inverter
+from nearedge.models.data.dataset import read_dataset
+from nearedge.models.data.instruments import InputCondition, cases
 from nearedge.models.spectrum import NormalisedSpectrum
 
 DATA = Path(__file__).parent / "data" / "siox.parquet"

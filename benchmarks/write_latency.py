@@ -20,10 +20,10 @@ from nearedge.models import (
     Samples,
     Technique,
 )
-from nearedge.streaming.catalog import connect, results_container
-from nearedge.streaming.embedded import embedded_server
-from nearedge.streaming.result_writer import THREADS
-from nearedge.streaming.results import Provenance, Results, ResultWriter
+from nearedge.streaming.catalog.connection import connect, results_container
+from nearedge.streaming.catalog.embedded import embedded_server
+from nearedge.streaming.catalog.result_writer import THREADS
+from nearedge.streaming.catalog.results import Provenance, Results, ResultWriter
 
 POINTS, SAMPLES, ATOMS = 120, 16, 12
 

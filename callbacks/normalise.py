@@ -4,8 +4,8 @@ from typing import Any
 
 from nearedge.callbacks.instrument import EelsNormalisation, XanesNormalisation
 from nearedge.models import NormalisedSpectrum, Rejected, Spectrum, Technique
-from nearedge.models.eels import normalise_eels
-from nearedge.models.xanes import normalise_xanes
+from nearedge.models.normalise.eels import normalise_eels
+from nearedge.models.normalise.xanes import normalise_xanes
 
 
 def normalise(

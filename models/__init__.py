@@ -1,7 +1,7 @@
 """From a spectrum to the atoms: normalisation, the diffusion model and its estimates.
 
 Pure numpy and torch. What needs torch is imported from its own module
-(``nearedge.models.inverter``), so that normalising a spectrum does not load it.
+(``nearedge.models.answering.inverter``), so that normalising a spectrum does not load it.
 """
 
 from nearedge.models.inversion import Estimates, Interval, Inversion, Quality, Samples

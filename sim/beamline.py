@@ -22,7 +22,7 @@ from nearedge.models.spectrum import Technique
 from nearedge.sim.plans import dark_run, eels_acquire, pressure_ramp, xanes_scan
 from nearedge.sim.silica import Specimen
 from nearedge.sim.station import Station, build_station
-from nearedge.streaming.profile import Profile, Simulator
+from nearedge.streaming.settings.profile import Profile, Simulator
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from nearedge.streaming.profile import Profile
+from nearedge.streaming.settings.profile import Profile
 
 END_S = 15.0
 
@@ -77,7 +77,7 @@ def serve(connection: Connection, profile: Profile, storage: Storage) -> None:
 def measure(profile: Profile, storage: Storage) -> Outcome:
     """Run the beamline, its raw documents stored as well as published."""
     from nearedge.sim.beamline import RawStore, run_beamline
-    from nearedge.streaming.catalog import connect, raw_container
+    from nearedge.streaming.catalog.connection import connect, raw_container
 
     container = raw_container(connect(storage.uri, api_key=storage.key), storage.container)
     store = RawStore(container, backup=storage.backup)

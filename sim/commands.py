@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nearedge.streaming.options import Configs, Device, Samples, profile_of
+from nearedge.streaming.commands.options import Configs, Device, Samples, profile_of
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs
     from nearedge.sim.silica import Specimen
-    from nearedge.streaming.profile import Profile
+    from nearedge.streaming.settings.profile import Profile
 
 Scans = Annotated[
     int | None, typer.Option(min=1, help="Scans along the pressure ramp instead of the profile's.")

@@ -9,9 +9,9 @@ from rich.table import Table
 
 from nearedge.models import Estimates
 from nearedge.sim.silica import Truth, truth_of_metadata
-from nearedge.streaming.job import State
-from nearedge.streaming.row import Row
-from nearedge.streaming.table import cn_text, interval_text
+from nearedge.streaming.commands.table import cn_text, interval_text
+from nearedge.streaming.ledger.job import State
+from nearedge.streaming.ledger.row import Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nearedge.models.dataset import Site
+from nearedge.models.data.dataset import Site
 from nearedge.sim.silica import Specimen, single_site
 from nearedge.sim.sites import Cluster, cluster_around, read_structures, unique_sites
-from nearedge.streaming.feff import FeffError, calculate, feff_input
+from nearedge.streaming.workers.feff import FeffError, calculate, feff_input
 
 
 def specimen_of_file(path: Path, *, absorber: str, edge: str, number: int = 0) -> Specimen:
@@ -26,7 +26,7 @@ def specimen_of_file(path: Path, *, absorber: str, edge: str, number: int = 0) -
     ------
     ValueError
         For a structure without that atom, or with partly occupied sites.
-    nearedge.streaming.feff.FeffError
+    nearedge.streaming.workers.feff.FeffError
         When FEFF is not installed, gives no spectrum, or does not converge.
     """
     cluster = cluster_of_file(path, absorber=absorber, number=number)

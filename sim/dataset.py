@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nearedge.models.dataset import Site, write_dataset
+from nearedge.models.data.dataset import Site, write_dataset
 from nearedge.sim.sites import (
     Named,
     cluster_around,
@@ -25,7 +25,7 @@ from nearedge.sim.sites import (
     structure_files,
     unique_sites,
 )
-from nearedge.streaming.feff import Calculation, FeffError, calculate, feff_input
+from nearedge.streaming.workers.feff import Calculation, FeffError, calculate, feff_input
 
 #: Runs FEFF on the text of a feff.inp; another function stands in for it in tests.
 Calculate = Callable[[str], Calculation]

@@ -37,7 +37,7 @@ def build(
     """Calculate the spectra of structures' sites with FEFF10; goes on where it was stopped."""
     from nearedge.sim.dataset import Recipe
     from nearedge.sim.dataset import build as run
-    from nearedge.streaming.feff import require_feff
+    from nearedge.streaming.workers.feff import require_feff
 
     require_feff()
     recipe = Recipe(
@@ -70,8 +70,8 @@ def describe(
     """Say what a data set holds: sites, families and coordination numbers by split."""
     import json
 
-    from nearedge.models.dataset import describe as describe_sites
-    from nearedge.models.dataset import read_dataset
+    from nearedge.models.data.dataset import describe as describe_sites
+    from nearedge.models.data.dataset import read_dataset
 
     found = describe_sites(read_dataset(paths))
     typer.echo(json.dumps(found, indent=1) if as_json else _text(found))

@@ -10,14 +10,11 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from nearedge.models.card import read_card
+from nearedge.models.answering.card import read_card
 from nearedge.sim.beamline_process import BeamlineProcess, Outcome, Storage, running_beamline
 from nearedge.sim.comparison import compare, summary_table, verdict
 from nearedge.sim.proxy import ProxyAddress, running_proxy
-from nearedge.streaming.bus import beating, opened_bus
-from nearedge.streaming.feed import Feed
-from nearedge.streaming.job import State
-from nearedge.streaming.opening import (
+from nearedge.streaming.commands.opening import (
     Server,
     archive_of,
     connected,
@@ -26,11 +23,14 @@ from nearedge.streaming.opening import (
     results_of,
     serving,
 )
-from nearedge.streaming.profile import Profile
-from nearedge.streaming.row import Row
-from nearedge.streaming.stopping import stop_signals
-from nearedge.streaming.table import showing
-from nearedge.streaming.zmq_source import ZmqSource
+from nearedge.streaming.commands.stopping import stop_signals
+from nearedge.streaming.commands.table import showing
+from nearedge.streaming.ledger.job import State
+from nearedge.streaming.ledger.row import Row
+from nearedge.streaming.page.feed import Feed
+from nearedge.streaming.service.bus import beating, opened_bus
+from nearedge.streaming.settings.profile import Profile
+from nearedge.streaming.sources.zmq_source import ZmqSource
 
 BACKUP = "raw-backup"  # documents that Tiled did not take
 LOOK_S = 0.25
@@ -100,7 +100,7 @@ def run_demo(profile: Profile, directory: Path, console: Console, *, stay: bool 
 
     Raises
     ------
-    nearedge.models.card.CardError
+    nearedge.models.answering.card.CardError
         If the model's weights or card are missing.
     """
     read_card(profile.worker.model)  # a missing model is told before anything is started

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from nearedge.models.dataset import Site, read_dataset
-from nearedge.models.edges import edge_energy
-from nearedge.models.geometry import radial_distribution, shell_bonds
+from nearedge.models.clusters.geometry import radial_distribution, shell_bonds
+from nearedge.models.data.dataset import Site, read_dataset
+from nearedge.models.normalise.edges import edge_energy
 from nearedge.models.spectrum import Array
 
 # the table's O K edge is that of the free atom; the oxides' lies here

@@ -19,7 +19,7 @@ from nearedge.sim.camera import EelsCamera, EelsFileCamera, Optics
 from nearedge.sim.devices import FluorescenceDetector, IonChambers, Mono, Press, Ring, Shutter
 from nearedge.sim.hutch import Hutch
 from nearedge.sim.silica import Specimen, silica
-from nearedge.streaming.profile import Profile, Simulator
+from nearedge.streaming.settings.profile import Profile, Simulator
 
 PHOTONS, ELECTRONS = 1e8, 1e11  # per second
 

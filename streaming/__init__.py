@@ -7,17 +7,18 @@ from importlib import import_module
 from typing import Any
 
 _MODULES = {
-    "ConfigError": "configuration",
-    "load_profile": "configuration",
-    "Ledger": "ledger",
-    "State": "job",
-    "Profile": "profile",
-    "Row": "row",
-    "Service": "service",
-    "Worker": "worker",
-    "connected": "opening",
-    "ledger_for": "opening",
-    "serving": "opening",
+    "ConfigError": "settings.configuration",
+    "load_profile": "settings.configuration",
+    "Ledger": "ledger.ledger",
+    "State": "ledger.job",
+    "Profile": "settings.profile",
+    "Results": "catalog.results",
+    "Row": "ledger.row",
+    "Service": "service.service",
+    "Worker": "workers.worker",
+    "connected": "commands.opening",
+    "ledger_for": "commands.opening",
+    "serving": "commands.opening",
 }
 
 __all__ = sorted(_MODULES)

@@ -12,8 +12,8 @@ from typing import Annotated
 
 import typer
 
-from nearedge.streaming import commands, offline
-from nearedge.streaming.logs import Form, start_logging
+from nearedge.streaming.commands import file_commands, service_commands
+from nearedge.streaming.commands.logs import Form, start_logging
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(common)
-    for command in (*commands.COMMANDS, *offline.COMMANDS):
+    for command in (*service_commands.COMMANDS, *file_commands.COMMANDS):
         app.command()(command)
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         _add(app, point)

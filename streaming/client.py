@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nearedge.streaming.configuration import load_profile
-from nearedge.streaming.opening import opened_box
-from nearedge.streaming.plots import plot, plot_cn, plot_rdf, plot_spectrum, plot_trend
-from nearedge.streaming.results import Result, Results
-from nearedge.streaming.trend import trend
+from nearedge.streaming.answers.plots import plot, plot_cn, plot_rdf, plot_spectrum, plot_trend
+from nearedge.streaming.answers.trend import trend
+from nearedge.streaming.catalog.results import Result, Results
+from nearedge.streaming.commands.opening import opened_box
+from nearedge.streaming.settings.configuration import load_profile
 
 __all__ = [
     "Result",

@@ -20,8 +20,8 @@ from benchmarks.drill.audit import Audit, audit
 from benchmarks.drill.process import Process, free_port, wait_until, worker_of
 from nearedge.sim.beamline import RawStore
 from nearedge.sim.hostile import serialise
-from nearedge.streaming.catalog import connect, raw_container, results_container
-from nearedge.streaming.embedded import KEY_VARIABLE
+from nearedge.streaming.catalog.connection import connect, raw_container, results_container
+from nearedge.streaming.catalog.embedded import KEY_VARIABLE
 
 START_S = 180.0
 PACE_S = 0.0005  # between documents: a burst of more than 1000 would be cut by 0MQ itself

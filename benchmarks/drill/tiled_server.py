@@ -16,8 +16,8 @@ import uvicorn
 from tiled.config import parse_configs
 from tiled.server.app import build_app_from_config
 
-from nearedge.streaming.embedded import KEY_VARIABLE, server_config
-from nearedge.streaming.embedded_main import prepare
+from nearedge.streaming.catalog.embedded import KEY_VARIABLE, server_config
+from nearedge.streaming.catalog.embedded_main import prepare
 
 STATUSES = (500, 502, 503)
 

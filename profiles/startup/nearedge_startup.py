@@ -24,7 +24,7 @@ from bluesky.preprocessors import SupplementalData
 from nearedge.sim.beamline import connect_publisher, measurement
 from nearedge.sim.plans import dark_run, eels_acquire, pressure_ramp, xanes_scan
 from nearedge.sim.station import build_station
-from nearedge.streaming.configuration import load_profile
+from nearedge.streaming.settings.configuration import load_profile
 
 __all__ = ["RE", "dark_run", "eels_acquire", "measure", "pressure_ramp", "station", "xanes_scan"]
 

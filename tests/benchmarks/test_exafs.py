@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import exafs
-from nearedge.models.dataset import read_dataset
+from nearedge.models.data.dataset import read_dataset
 
 SHELL = exafs.Shell(amplitude=4.0, amplitude_std=0.2, bond=1.61, sigma2=0.003, e0=0.0, misfit=0.0)
 

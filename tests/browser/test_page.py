@@ -13,14 +13,14 @@ from nearedge.callbacks.measurement import Measurement, Run
 from nearedge.callbacks.normalise import normalise
 from nearedge.callbacks.scalars import MAX_NAME, MAX_SCALARS
 from nearedge.models import Inversion, Quality, Reason, Rejected, Samples, Spectrum, Technique
-from nearedge.models.estimate import Calibration, estimate
+from nearedge.models.answering.estimate import Calibration, estimate
 from nearedge.sim.silica import Specimen, silica
-from nearedge.streaming.feed import Feed
-from nearedge.streaming.job import State
-from nearedge.streaming.ledger import Ledger
-from nearedge.streaming.metrics import Metrics
-from nearedge.streaming.row import Row
-from nearedge.streaming.web import serving_page
+from nearedge.streaming.ledger.job import State
+from nearedge.streaming.ledger.ledger import Ledger
+from nearedge.streaming.ledger.row import Row
+from nearedge.streaming.page.feed import Feed
+from nearedge.streaming.page.web import serving_page
+from nearedge.streaming.service.metrics import Metrics
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 

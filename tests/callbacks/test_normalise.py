@@ -4,8 +4,8 @@ import pytest
 from nearedge.callbacks.instrument import EelsNormalisation, XanesNormalisation
 from nearedge.callbacks.normalise import normalise
 from nearedge.models import Spectrum, Technique
-from nearedge.models.eels import normalise_eels
-from nearedge.models.xanes import normalise_xanes
+from nearedge.models.normalise.eels import normalise_eels
+from nearedge.models.normalise.xanes import normalise_xanes
 
 ENERGY = 1841 + np.arange(-60, 80, 0.5)
 MU = 0.2 + 1 / (1 + np.exp(-(ENERGY - 1841))) + np.exp(-(((ENERGY - 1845) / 2) ** 2))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from nearedge.models.dataset import Site
+from nearedge.models.data.dataset import Site
 
 
 @pytest.fixture(autouse=True, scope="session")

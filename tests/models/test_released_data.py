@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nearedge.models.dataset import read_dataset
-from nearedge.models.geometry import distances
+from nearedge.models.clusters.geometry import distances
+from nearedge.models.data.dataset import read_dataset
 
 DATA = Path(__file__).parents[2] / "benchmarks" / "data"
 

@@ -21,9 +21,9 @@ from nearedge.models import (
 from nearedge.sim.beamline import run_engine
 from nearedge.sim.silica import silica
 from nearedge.sim.station import Station, build_station
-from nearedge.streaming.job import State
-from nearedge.streaming.profile import Profile
-from nearedge.streaming.row import Row
+from nearedge.streaming.ledger.job import State
+from nearedge.streaming.ledger.row import Row
+from nearedge.streaming.settings.profile import Profile
 
 
 @dataclass

@@ -10,8 +10,8 @@ import zmq
 
 from nearedge.sim.beamline import RawStore, check_listener, run_beamline, serializer
 from nearedge.sim.proxy import loopback, running_proxy
-from nearedge.streaming.profile import Profile
-from nearedge.streaming.wire import decode
+from nearedge.streaming.settings.profile import Profile
+from nearedge.streaming.sources.wire import decode
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ def test_each_run_has_a_file_of_its_own(
 
 def test_files_need_a_folder(engine: RunEngine) -> None:
     from nearedge.sim.station import build_station
-    from nearedge.streaming.profile import Profile
+    from nearedge.streaming.settings.profile import Profile
 
     profile = Profile.model_validate({"simulator": {"mode": "eels-files"}})
     with pytest.raises(ValueError, match="readable_roots"):

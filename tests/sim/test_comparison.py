@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from nearedge.sim.comparison import Comparison, compare, summary_table, verdict
-from nearedge.streaming.job import State
+from nearedge.streaming.ledger.job import State
 
 
 def test_results_come_in_the_order_of_measurement(result: Callable) -> None:

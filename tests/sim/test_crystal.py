@@ -5,7 +5,7 @@ import pytest
 
 from nearedge.sim import crystal
 from nearedge.sim.crystal import cluster_of_file, specimen_of_file
-from nearedge.streaming.feff import Calculation, FeffError
+from nearedge.streaming.workers.feff import Calculation, FeffError
 
 # spglib by way of pymatgen
 pytestmark = pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")

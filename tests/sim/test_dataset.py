@@ -5,10 +5,10 @@ import pytest
 from pymatgen.core import Lattice, Structure
 from typer.testing import CliRunner
 
-from nearedge.models.dataset import read_dataset
+from nearedge.models.data.dataset import read_dataset
 from nearedge.sim.dataset import Recipe, build, read_reserved, split_of
 from nearedge.sim.dataset_commands import dataset
-from nearedge.streaming.feff import Calculation, FeffError
+from nearedge.streaming.workers.feff import Calculation, FeffError
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_no_absorber_is_an_error(folder, tmp_path):
 
 
 def test_commands(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("nearedge.streaming.feff.require_feff", lambda: None)
+    monkeypatch.setattr("nearedge.streaming.workers.feff.require_feff", lambda: None)
     monkeypatch.setattr("nearedge.sim.dataset.calculate", Feff())
     monkeypatch.setattr(build, "__kwdefaults__", build.__kwdefaults__ | {"run": Feff()})
     out = str(tmp_path / "o.parquet")

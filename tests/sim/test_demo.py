@@ -25,13 +25,13 @@ from nearedge.sim.demo import (
     troubles,
 )
 from nearedge.sim.proxy import ProxyAddress
-from nearedge.streaming.catalog import connect
-from nearedge.streaming.configuration import load_profile
-from nearedge.streaming.job import State
-from nearedge.streaming.opening import connected
-from nearedge.streaming.profile import Profile
-from nearedge.streaming.results import Results as Catalogued
-from nearedge.streaming.tiled_source import documents_of
+from nearedge.streaming.catalog.connection import connect
+from nearedge.streaming.catalog.results import Results as Catalogued
+from nearedge.streaming.commands.opening import connected
+from nearedge.streaming.ledger.job import State
+from nearedge.streaming.settings.configuration import load_profile
+from nearedge.streaming.settings.profile import Profile
+from nearedge.streaming.sources.tiled_source import documents_of
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from matplotlib.image import imread
 from nearedge.sim.comparison import compare
 from nearedge.sim.figure import draw, draw_coordination
 from nearedge.sim.silica import silica
-from nearedge.streaming.job import State
+from nearedge.streaming.ledger.job import State
 
 
 @pytest.mark.parametrize("pressures", [(), (0.0,), (0.0, 30.0, 60.0)])

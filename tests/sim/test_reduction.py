@@ -15,8 +15,8 @@ from nearedge.models import NormalisedSpectrum, Reason, Rejected, Technique
 from nearedge.sim.beamline import measurement
 from nearedge.sim.plans import dark_run, pressure_ramp
 from nearedge.sim.station import Station, build_station
-from nearedge.streaming.configuration import load_profile
-from nearedge.streaming.profile import Profile
+from nearedge.streaming.settings.configuration import load_profile
+from nearedge.streaming.settings.profile import Profile
 
 PROFILES = ("sim", "xanes-transmission", "xanes-fluorescence", "eels", "eels-files")
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nearedge.models.dataset import Site
+from nearedge.models.data.dataset import Site
 from nearedge.sim.silica import (
     Specimen,
     edge_shift,

@@ -4,7 +4,7 @@ from ase import Atoms
 from ase.io import write
 from pymatgen.core import Lattice, Structure
 
-from nearedge.models.geometry import coordination, distances
+from nearedge.models.clusters.geometry import coordination, distances
 from nearedge.sim import sites
 
 

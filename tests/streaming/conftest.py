@@ -26,10 +26,10 @@ from nearedge.models import (
     Samples,
     Technique,
 )
-from nearedge.streaming.catalog import connect, results_container
-from nearedge.streaming.embedded import embedded_server, server_config
-from nearedge.streaming.embedded_main import prepare
-from nearedge.streaming.results import Provenance, ResultWriter
+from nearedge.streaming.catalog.connection import connect, results_container
+from nearedge.streaming.catalog.embedded import embedded_server, server_config
+from nearedge.streaming.catalog.embedded_main import prepare
+from nearedge.streaming.catalog.results import Provenance, ResultWriter
 
 with warnings.catch_warnings():  # of starlette, about the httpx that Tiled brings along
     warnings.filterwarnings("ignore", "Using `httpx` with", DeprecationWarning)

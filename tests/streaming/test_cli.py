@@ -8,8 +8,8 @@ import typer.main
 import yaml
 
 from nearedge.streaming import cli
-from nearedge.streaming.job import Place, State
-from nearedge.streaming.ledger import Ledger
+from nearedge.streaming.ledger.job import Place, State
+from nearedge.streaming.ledger.ledger import Ledger
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_a_stop_signal_sets_the_event_once_and_leaves_the_handlers_as_they_were(
     import os
     import signal
 
-    from nearedge.streaming.stopping import stop_signals
+    from nearedge.streaming.commands.stopping import stop_signals
 
     before = signal.getsignal(signal.SIGTERM)
     with stop_signals() as stopped:

@@ -12,9 +12,9 @@ import pytest
 import yaml
 from tiled.config import parse_configs
 
-from nearedge.streaming import tiled_formats
-from nearedge.streaming.configuration import load_profile
-from nearedge.streaming.words import inconsistencies
+from nearedge.streaming.catalog import server_config
+from nearedge.streaming.settings.configuration import load_profile
+from nearedge.streaming.settings.words import inconsistencies
 
 DEPLOY = Path(str(files("nearedge.profiles.deploy")))
 UNITS = sorted(DEPLOY.glob("*.service"))
@@ -88,7 +88,7 @@ def test_the_profile_fits() -> None:
 
 def test_tiled_takes_the_configuration_with_our_part(tmp_path: Path) -> None:
     shutil.copy(DEPLOY / "tiled.yaml", tmp_path)
-    (tmp_path / "nearedge.yaml").write_text(yaml.safe_dump(tiled_formats.config()))
+    (tmp_path / "nearedge.yaml").write_text(yaml.safe_dump(server_config.config()))
     config = parse_configs(tmp_path)
     assert [tree.path for tree in config.trees] == ["/"]
     assert "chemical/x-cif" in config.file_extensions.values()

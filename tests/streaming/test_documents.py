@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nearedge.models import Reason
-from nearedge.streaming.metrics import Metrics
+from nearedge.streaming.service.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from nearedge.callbacks.assemble import Assembler
 from nearedge.callbacks.instrument import Instrument
+from nearedge.callbacks.prepare import prepare
 from nearedge.models import Rejected
 from nearedge.sim import hostile
-from nearedge.streaming import layout
-from nearedge.streaming.intake import place_of
-from nearedge.streaming.ledger import Ledger
-from nearedge.streaming.packing import pack, unpack
-from nearedge.streaming.prepare import prepare
-from nearedge.streaming.wire import WireError, decode
+from nearedge.streaming.catalog import layout
+from nearedge.streaming.ledger.ledger import Ledger
+from nearedge.streaming.ledger.packing import pack, unpack
+from nearedge.streaming.service.intake import place_of
+from nearedge.streaming.sources.wire import WireError, decode
 
 INSTRUMENT = Instrument.model_validate({"signal": "mu", "roles": {"energy": "mono", "mu": "mu"}})
 NOWHERE = layout.Provenance(config="", code="", written=0.0)

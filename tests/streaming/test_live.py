@@ -7,17 +7,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from nearedge.models.card import shipped
+from nearedge.models.answering.card import shipped
 from nearedge.sim.proxy import running_proxy
-from nearedge.streaming.catalog import results_container
-from nearedge.streaming.job import State
-from nearedge.streaming.jsonl_source import JsonlSource
-from nearedge.streaming.ledger import Ledger
-from nearedge.streaming.opening import serving
-from nearedge.streaming.profile import Profile
-from nearedge.streaming.results import Results
-from nearedge.streaming.storing import Comparing, Storing
-from nearedge.streaming.zmq_source import ZmqSource
+from nearedge.streaming.catalog.connection import results_container
+from nearedge.streaming.catalog.results import Results
+from nearedge.streaming.catalog.storing import Comparing, Storing
+from nearedge.streaming.commands.opening import serving
+from nearedge.streaming.ledger.job import State
+from nearedge.streaming.ledger.ledger import Ledger
+from nearedge.streaming.settings.profile import Profile
+from nearedge.streaming.sources.jsonl_source import JsonlSource
+from nearedge.streaming.sources.zmq_source import ZmqSource
 
 # What a beamline without nearedge has: classic devices, a stock RunEngine and publisher.
 SESSION = """

@@ -17,15 +17,15 @@ from typing import Any
 import pytest
 import zmq
 
-from nearedge.models.card import shipped
+from nearedge.models.answering.card import shipped
 from nearedge.sim.proxy import running_proxy
-from nearedge.streaming.catalog import results_container
-from nearedge.streaming.job import State
-from nearedge.streaming.ledger import Ledger
-from nearedge.streaming.opening import serving
-from nearedge.streaming.profile import Profile
-from nearedge.streaming.storing import Storing
-from nearedge.streaming.zmq_source import ZmqSource
+from nearedge.streaming.catalog.connection import results_container
+from nearedge.streaming.catalog.storing import Storing
+from nearedge.streaming.commands.opening import serving
+from nearedge.streaming.ledger.job import State
+from nearedge.streaming.ledger.ledger import Ledger
+from nearedge.streaming.settings.profile import Profile
+from nearedge.streaming.sources.zmq_source import ZmqSource
 
 pytest.importorskip("bluesky_queueserver")
 with warnings.catch_warnings():

@@ -18,8 +18,8 @@ import yaml
 
 from nearedge.callbacks.measurement import Measurement
 from nearedge.models import Inversion, NormalisedSpectrum
-from nearedge.streaming.catalog import connect, results_container
-from nearedge.streaming.results import Provenance, ResultWriter
+from nearedge.streaming.catalog.connection import connect, results_container
+from nearedge.streaming.catalog.results import Provenance, ResultWriter
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 
@@ -30,7 +30,7 @@ KEY = "a" * 32
 def server(tmp_path: Path) -> Iterator[str]:
     """Address of a stock server whose configuration has our part in a file of its own."""
     printed = subprocess.run(
-        [sys.executable, "-m", "nearedge.streaming.tiled_formats"],
+        [sys.executable, "-m", "nearedge.streaming.catalog.server_config"],
         check=True,
         capture_output=True,
         text=True,

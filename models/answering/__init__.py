@@ -1,0 +1,1 @@
+"""From a normalised spectrum to its answer."""

@@ -1,0 +1,194 @@
+"""Geometry of clusters around an absorber: bonds, coordination, angles, radial distributions.
+
+Every function works on one cluster, ``species`` (atoms,) and ``positions`` (atoms, 3), or on many
+at once, (samples, atoms) and (samples, atoms, 3); the absorber sits at the origin and is not
+listed. Lengths in Å, angles in degrees. An atom without a symbol (``""``) is padding.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearedge.models.spectrum import Array
+
+Species = NDArray[np.str_]
+
+#: Minimum of the pair distribution in SiO2 and SiOx, Å.
+BOND_CUTOFFS = {("O", "Si"): 2.25, ("Si", "Si"): 2.50, ("O", "O"): 1.80}
+#: Added to the sum of covalent radii for a pair that is not listed above, Å.
+BOND_TOLERANCE = 0.45
+#: Elements that sit between two others: their bridge is an angle.
+BRIDGING = frozenset({"N", "O", "F", "S", "Cl", "Se", "Br", "Te", "I"})
+#: Where the next atom of the absorber's own kind is looked for, Å.
+BRIDGE_SHELL = (2.5, 3.5)
+#: Standard deviation of the Gaussian that smears a radial distribution, Å.
+SMEAR = 0.08
+
+
+def rdf_grid(*, stop: float = 4.0, step: float = 0.02) -> Array:
+    """Radii 0 … ``stop`` on which radial distributions are given, Å."""
+    return np.linspace(0.0, stop, round(stop / step) + 1)
+
+
+@cache
+def covalent_radii() -> dict[str, float]:
+    """Covalent radii in Å (Cordero et al., Dalton Trans. 2008, 2832; the low-spin values)."""
+    text = (files("nearedge.models.clusters") / "covalent_radii.json").read_text()
+    return {symbol: float(radius) for symbol, radius in json.loads(text).items()}
+
+
+@cache
+def bond_cutoff(a: str, b: str) -> float:
+    """Longest bond between two elements, Å: from `BOND_CUTOFFS`, else radii sum + 0.45.
+
+    Raises
+    ------
+    ValueError
+        If an element has no covalent radius.
+
+    Examples
+    --------
+    >>> bond_cutoff("Si", "O")
+    2.25
+    """
+    first, second = sorted((a, b))
+    if (first, second) in BOND_CUTOFFS:
+        return BOND_CUTOFFS[first, second]
+    radii = covalent_radii()
+    if unknown := [s for s in (a, b) if s not in radii]:
+        raise ValueError(f"no covalent radius for {unknown[0]!r}; expected a symbol such as 'Si'")
+    return radii[a] + radii[b] + BOND_TOLERANCE
+
+
+def cutoffs(absorber: str, species: Species) -> Array:
+    """Bond cutoff of every atom towards the absorber, Å; 0 for padding."""
+    out = np.zeros(np.shape(species))
+    for symbol in np.unique(species):
+        if symbol:
+            out[species == symbol] = bond_cutoff(absorber, str(symbol))
+    return out
+
+
+def distances(positions: NDArray[np.floating]) -> Array:
+    """Distance of every atom from the absorber, (..., atoms) Å."""
+    lengths: Array = np.linalg.norm(np.asarray(positions, np.float64), axis=-1)
+    return lengths
+
+
+def first_shell(
+    absorber: str, species: Species, positions: NDArray[np.floating]
+) -> NDArray[np.bool_]:
+    """Which atoms are bonded to the absorber: nearer than their pair's cutoff, (..., atoms)."""
+    return distances(positions) < cutoffs(absorber, species)
+
+
+def coordination(
+    absorber: str, species: Species, positions: NDArray[np.floating]
+) -> NDArray[np.int64]:
+    """Coordination number, (...)."""
+    return np.asarray(first_shell(absorber, species, positions).sum(-1), np.int64)
+
+
+def shell_bonds(absorber: str, species: Species, positions: NDArray[np.floating]) -> Array:
+    """First-shell distances, shortest first, (..., highest CN) Å; NaN past the last bond."""
+    bonded = first_shell(absorber, species, positions)
+    lengths = np.sort(np.where(bonded, distances(positions), np.nan), axis=-1)
+    return lengths[..., : bonded.sum(-1).max(initial=0)]
+
+
+def _angles_between(members: NDArray[np.bool_], positions: NDArray[np.floating]) -> Array:
+    """Angles at the origin between all pairs of members, smallest first, NaN past the last."""
+    most = int(members.sum(-1).max(initial=0))
+    order = np.argsort(~members, axis=-1, kind="stable")[..., :most]
+    chosen = np.take_along_axis(members, order, -1)
+    vectors = np.take_along_axis(np.asarray(positions, np.float64), order[..., None], -2)
+    with np.errstate(invalid="ignore"):
+        units = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    i, j = np.triu_indices(most, 1)
+    cosines = np.clip((units[..., i, :] * units[..., j, :]).sum(-1), -1, 1)
+    angles = np.degrees(np.arccos(cosines))
+    return np.sort(np.where(chosen[..., i] & chosen[..., j], angles, np.nan), axis=-1)
+
+
+def shell_angles(absorber: str, species: Species, positions: NDArray[np.floating]) -> Array:
+    """Bond angles at the absorber, smallest first, (..., pairs) degrees; NaN past the last."""
+    return _angles_between(first_shell(absorber, species, positions), positions)
+
+
+def nanmean(values: Array) -> Array:
+    """Mean over the last axis without NaN; NaN where nothing is left, and no warning."""
+    known = ~np.isnan(values)
+    count = known.sum(-1)
+    total = np.where(known, values, 0.0).sum(-1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def mean_bond(absorber: str, species: Species, positions: NDArray[np.floating]) -> Array:
+    """Mean first-shell distance, (...) Å; NaN for an absorber without bonds."""
+    return nanmean(shell_bonds(absorber, species, positions))
+
+
+def mean_angle(absorber: str, species: Species, positions: NDArray[np.floating]) -> Array:
+    """Mean bond angle at the absorber, (...) degrees; NaN below two bonds."""
+    return nanmean(shell_angles(absorber, species, positions))
+
+
+def bridge(absorber: str, species: Species, positions: NDArray[np.floating]) -> Array:
+    """How the absorber is joined to the next polyhedra, (...); NaN where it is not.
+
+    For a bridging absorber (oxygen and its like) the mean angle between its bonded neighbours of
+    other elements (Si-O-Si), degrees; for any other the mean distance to the atoms of its own
+    kind within `BRIDGE_SHELL` (Si…Si), Å.
+    """
+    other = np.asarray(species) != absorber
+    if absorber in BRIDGING:
+        bonded = first_shell(absorber, species, positions)
+        return nanmean(_angles_between(bonded & other, positions))
+    r = distances(positions)
+    near = (r >= BRIDGE_SHELL[0]) & (r <= BRIDGE_SHELL[1])
+    return nanmean(np.where(near & ~other, r, np.nan))
+
+
+def radial_distribution(
+    species: Species,
+    positions: NDArray[np.floating],
+    *,
+    vocabulary: Sequence[str],
+    r: Array,
+    weights: Array | None = None,
+    smear: float = SMEAR,
+) -> dict[str, Array]:
+    """Atoms per Å at each radius, by species, each atom smeared by a Gaussian.
+
+    Parameters
+    ----------
+    species, positions
+        (samples, atoms) and (samples, atoms, 3) Å.
+    vocabulary
+        The species to give, present or not.
+    r
+        (m,) Å.
+    weights
+        (samples,) that sum to 1; equal where None.
+    smear
+        Standard deviation of the Gaussian, Å.
+
+    Returns
+    -------
+        For each species (m,): the mean over the samples.
+    """
+    lengths = np.atleast_2d(distances(positions))
+    kinds = np.atleast_2d(species)
+    shares = np.full(len(lengths), 1 / len(lengths)) if weights is None else np.asarray(weights)
+    near = lengths < r[-1] + 6 * smear
+    out = {}
+    for symbol in vocabulary:
+        chosen = near & (kinds == symbol)
+        atom_weights = np.broadcast_to(shares[:, None], chosen.shape)[chosen]
+        bells = np.exp(-0.5 * ((r[:, None] - lengths[chosen]) / smear) ** 2)
+        out[symbol] = bells @ atom_weights / (smear * np.sqrt(2 * np.pi))
+    return out

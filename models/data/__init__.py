@@ -1,0 +1,1 @@
+"""Calculated sites, and the simulated views of their spectra."""

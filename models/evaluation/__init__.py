@@ -1,0 +1,1 @@
+"""Figures of accuracy, the baselines they are compared with, and the report."""

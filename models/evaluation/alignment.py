@@ -1,0 +1,106 @@
+"""Compare two first shells whatever their orientation, handedness and order of atoms."""
+
+from collections.abc import Iterator
+from functools import cache
+from itertools import permutations
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from nearedge.models.clusters.geometry import first_shell
+from nearedge.models.data.dataset import Site
+from nearedge.models.inversion import Samples
+from nearedge.models.spectrum import Array
+
+#: Up to so many atoms every assignment is tried; beyond, a search from many orientations.
+EXACT = 6
+
+
+@cache
+def _orders(count: int) -> np.ndarray:
+    return np.array(list(permutations(range(count))), dtype=np.int64)
+
+
+def _frame(first: Array, second: Array) -> Array:
+    """Return the orthonormal frame (3, 3), by rows, that two vectors span."""
+    one = first / np.linalg.norm(first)
+    normal = np.cross(one, second)
+    normal /= max(float(np.linalg.norm(normal)), 1e-12)
+    return np.array([one, np.cross(normal, one), normal])
+
+
+def _orientations(kinds: np.ndarray, a: Array, other: np.ndarray, b: Array) -> Iterator[Array]:
+    """Give the rotations and reflections that lay two atoms of b along two atoms of a."""
+    k = int(np.linalg.norm(np.cross(a[0], a[1:]), axis=1).argmax()) + 1
+    target = _frame(a[0], a[k])
+    for i, j in permutations(range(len(b)), 2):
+        if other[i] == kinds[0] and other[j] == kinds[k]:
+            frame = _frame(b[i], b[j])
+            yield frame.T @ target
+            yield (frame * [[1], [1], [-1]]).T @ target
+
+
+def _matched(a: Array, b: Array) -> Array:
+    """RMSD of matched atoms (..., n, 3) after the best rotation or reflection about the origin.
+
+    The largest trace over O(3) is the sum of singular values (Kabsch 1976, without the sign).
+    """
+    overlap = np.linalg.svd(np.swapaxes(a, -1, -2) @ b, compute_uv=False).sum(-1)
+    squares = (a**2).sum((-1, -2)) + (b**2).sum((-1, -2)) - 2 * overlap
+    return np.asarray(np.sqrt(np.maximum(squares, 0.0) / a.shape[-2]))
+
+
+def _rmsd_exact(kinds: np.ndarray, a: Array, other: np.ndarray, b: Array) -> float:
+    orders = _orders(len(kinds))
+    allowed = orders[(other[orders] == kinds).all(1)]
+    return float(_matched(np.broadcast_to(a, (len(allowed), *a.shape)), b[allowed]).min())
+
+
+def _rotation(a: Array, b: Array) -> Array:
+    u, _, vt = np.linalg.svd(b.T @ a)
+    return np.asarray(u @ vt)
+
+
+def _settle(kinds: np.ndarray, a: Array, other: np.ndarray, b: Array, turn: Array) -> float:
+    """Assign and rotate in turns until the assignment stays."""
+    forbidden = np.where(kinds[:, None] == other[None, :], 0.0, 1e6)
+    order = None
+    for _ in range(20):
+        cost = ((a[:, None] - (b @ turn)[None]) ** 2).sum(-1)
+        new = linear_sum_assignment(cost + forbidden)[1]
+        if order is not None and (new == order).all():
+            break
+        order, turn = new, _rotation(a, b[new])
+    return float(_matched(a, b[order]))
+
+
+def rmsd(kinds: np.ndarray, a: Array, other: np.ndarray, b: Array) -> float:
+    """RMSD of two shells after the best assignment within species and rotation or reflection.
+
+    Parameters
+    ----------
+    kinds, a
+        (n,) symbols and (n, 3) Å around an absorber at the origin, which stays there.
+    other, b
+        The same of the other shell; NaN is returned where the species differ.
+    """
+    if len(a) == 0 or sorted(kinds) != sorted(other):
+        return float("nan")
+    if len(a) <= EXACT:
+        return _rmsd_exact(kinds, a, other, b)
+    turns = _orientations(kinds, a, other, b)
+    return min(_settle(kinds, a, other, b, turn) for turn in turns)
+
+
+def shell_rmsds(samples: Samples, site: Site) -> Array:
+    """First-shell RMSD of every sample against a site, (samples,) Å; NaN where the CN differs."""
+    inside = first_shell(site.absorber, site.species, site.positions)
+    kinds, truth = site.species[inside], site.positions[inside]
+    bonded = first_shell(site.absorber, samples.species, samples.positions)
+    positions = samples.positions.astype(np.float64)
+    return np.array(
+        [
+            rmsd(kinds, truth, samples.species[k, mask], positions[k, mask])
+            for k, mask in enumerate(bonded)
+        ]
+    )

@@ -1,0 +1,205 @@
+"""Whether a spectrum holds the edge that it should: the tests behind each rejection."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearedge.models.normalise.edges import edge_energy, nearest_edge
+from nearedge.models.normalise.energies import CleanSpectrum, check_axis, clean
+from nearedge.models.normalise.pre_edge import PreEdge, Ranges
+from nearedge.models.spectrum import Array, Reason, Rejected
+
+MIN_BEFORE, MIN_AFTER = 5.0, 10.0  # eV that must be covered on either side of e0
+MIN_POINTS_ASIDE = 3  # energies on either side of e0
+NEAR, MIN_POINTS_NEAR = 10.0, 5  # eV around e0, and energies that must lie there
+MIN_SIGNIFICANCE = 6.0  # jump at e0 over its standard deviation
+MIN_JUMP = 0.2  # part of the edge step that the jump must make up
+MIN_STEP_SIGNIFICANCE = 3.0  # edge step over its standard deviation
+NOISY = 0.05  # error of the edge step, as part of it, from which a spectrum counts as noisy
+PINNED_RUN = 5  # equal largest values in a row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """The edge that should be there."""
+
+    absorber: str
+    edge: str
+    energy: float
+    tolerance: float
+
+    def __str__(self) -> str:
+        return f"{self.absorber} {self.edge} edge ({self.energy:.6g} eV)"
+
+
+def expect(absorber: str, edge: str, *, tolerance: float) -> Expected | Rejected:
+    """Look the expected edge up in the table, or refuse one that is not in it."""
+    try:
+        energy = edge_energy(absorber, edge)
+    except KeyError as error:
+        return Rejected(reason=Reason.UNSUPPORTED, detail=str(error.args[0]))
+    return Expected(absorber=absorber, edge=edge, energy=energy, tolerance=tolerance)
+
+
+def clean_signal(energy: Array, mu: Array, expected: Expected) -> CleanSpectrum | Rejected:
+    """Clean one signal and refuse what no edge can be looked for in."""
+    cleaned = clean(energy, mu)
+    if isinstance(cleaned, Rejected):
+        return cleaned
+    refusal = check_axis(
+        cleaned.energy, expected=expected.energy, tolerance=expected.tolerance
+    ) or check_signal(cleaned.columns[:, 0])
+    return refusal or cleaned
+
+
+def noise(energy: Array, mu: Array) -> float:
+    """Estimate the noise of one point from how far points lie off their neighbours.
+
+    The median over all points, so that the edge itself, which bends, hardly counts.
+    """
+    left, right = np.diff(energy)[:-1], np.diff(energy)[1:]
+    weight = right / (left + right)
+    between = weight * mu[:-2] + (1 - weight) * mu[2:]
+    spread = np.sqrt(1 + weight**2 + (1 - weight) ** 2)
+    return float(1.4826 * np.median(np.abs(mu[1:-1] - between) / spread))
+
+
+def check_signal(mu: Array) -> Rejected | None:
+    """Reject a signal that never changes or whose detector was pinned at its largest value."""
+    if np.ptp(mu) <= 1e-12 * np.abs(mu).max():
+        return Rejected(
+            reason=Reason.NO_EDGE,
+            detail=f"the signal is {mu[0]:.6g} throughout; expected an edge: check the detectors",
+        )
+    run = _longest_run(mu >= mu.max() - 1e-9 * np.ptp(mu))
+    if run >= PINNED_RUN:
+        return Rejected(
+            reason=Reason.SATURATED,
+            detail=f"{run} neighbouring points hold the very same largest value {mu.max():.6g}: "
+            "the detector was at its limit; lower the gain, the flux or the concentration",
+        )
+    return None
+
+
+def _longest_run(marked: np.ndarray) -> int:
+    edges = np.diff(np.concatenate(([0], marked.astype(int), [0])))
+    return int((np.flatnonzero(edges == -1) - np.flatnonzero(edges == 1)).max(initial=0))
+
+
+def check_cover(energy: Array, e0: float, expected: Expected) -> Rejected | None:
+    """Reject a scan that covers too little before or after ``e0`` to be normalised."""
+    before, after = e0 - energy[0], energy[-1] - e0
+    points = int(min((energy < e0).sum(), (energy > e0).sum()))
+    if before >= MIN_BEFORE and after >= MIN_AFTER and points >= MIN_POINTS_ASIDE:
+        return _check_sampling(energy, e0)
+    if abs(e0 - expected.energy) > expected.tolerance:  # the steepest place is just an end
+        return no_edge(energy, expected)
+    return Rejected(
+        reason=Reason.TOO_SHORT,
+        detail=f"the scan covers {before:.1f} eV before and {after:.1f} eV after the edge at "
+        f"{e0:.1f} eV, {points} points on one side; expected at least {MIN_BEFORE:g} eV before, "
+        f"{MIN_AFTER:g} eV after and {MIN_POINTS_ASIDE} points: widen the scan",
+    )
+
+
+def _check_sampling(energy: Array, e0: float) -> Rejected | None:
+    near = int((np.abs(energy - e0) <= NEAR).sum())
+    if near >= MIN_POINTS_NEAR:
+        return None
+    return Rejected(
+        reason=Reason.TOO_FEW_POINTS,
+        detail=f"{near} energies within {NEAR:g} eV of the edge at {e0:.1f} eV; expected at least "
+        f"{MIN_POINTS_NEAR}: scan the edge in steps of 1 eV or less",
+    )
+
+
+def check_position(e0: float, expected: Expected) -> Rejected | None:
+    """Reject an edge that is not where the table has the expected one."""
+    if abs(e0 - expected.energy) <= expected.tolerance:
+        return None
+    absorber, edge = nearest_edge(e0)
+    return Rejected(
+        reason=Reason.WRONG_EDGE,
+        detail=f"found an edge at {e0:.1f} eV, nearest in the table to {absorber} {edge}; expected "
+        f"the {expected} within {expected.tolerance:g} eV: check absorber and edge in the profile",
+    )
+
+
+def shows_edge(energy: Array, mu: Array, fit: PreEdge) -> bool:
+    """Whether mu jumps at e0: beyond the noise, and by a good part of the step of ``fit``."""
+    jump, deviation = _jump(energy, mu, fit.e0)
+    if jump <= MIN_SIGNIFICANCE * deviation or jump <= MIN_JUMP * fit.edge_step:
+        return False
+    return bool(fit.edge_step > MIN_STEP_SIGNIFICANCE * edge_step_error(energy, mu, fit))
+
+
+def edge_step_error(energy: Array, mu: Array, fit: PreEdge) -> float:
+    """Give the standard deviation of the edge step that the noise of mu leaves."""
+    return noise(energy, mu) * step_deviation(energy, fit.e0, fit.ranges)
+
+
+def _jump(energy: Array, mu: Array, e0: float) -> tuple[float, float]:
+    """Rise of mu from just below to just past e0 over that of a line through all of it.
+
+    A background that is smooth rises by about as much as that line. Returned with the standard
+    deviation that noise gives it.
+    """
+    off = energy - e0
+    below = np.flatnonzero((off <= -2.0) & (off >= -10.0))
+    past = np.flatnonzero((off >= 0.5) & (off <= 6.0))
+    if not len(below) or not len(past):
+        return 0.0, 0.0
+    level = mu - np.polyval(np.polyfit(off, mu, 1), off)
+    jump = level[past].mean() - level[below].mean()
+    return float(jump), noise(energy, mu) * float(np.hypot(len(past) ** -0.5, len(below) ** -0.5))
+
+
+def step_deviation(energy: Array, e0: float, ranges: Ranges) -> float:
+    """Give the standard deviation of the edge step for points of unit deviation.
+
+    The step is linear in mu once e0 and the ranges stand, so it is the norm of its weights.
+    """
+    pre = _window(energy, e0, ranges.pre1, ranges.pre2)
+    post = _window(energy, e0, ranges.norm1, ranges.norm2)
+    line = _fit(energy[pre] - e0, energy - e0, ranges.npre)
+    curve = _fit(energy[post] - e0, np.zeros(1), ranges.nnorm)[0]
+    before = -curve @ line[post]
+    return float(np.hypot(np.linalg.norm(before), np.linalg.norm(curve)))
+
+
+def _window(energy: Array, e0: float, lo: float, hi: float) -> NDArray[np.intp]:
+    inside = np.flatnonzero((energy >= e0 + lo) & (energy <= e0 + hi))
+    if len(inside):
+        return inside
+    return np.array([np.abs(energy - e0 - lo).argmin()])
+
+
+def _fit(x: Array, at: Array, degree: int) -> Array:
+    """(len(at), len(x)) weights of the values at ``x`` in the polynomial's values at ``at``."""
+    degree = min(degree, len(x) - 1)
+    inverse = np.linalg.pinv(np.vander(x, degree + 1, increasing=True))
+    return np.asarray(np.vander(at, degree + 1, increasing=True) @ inverse, dtype=float)
+
+
+def negative_step(e0: float, edge_step: float) -> Rejected:
+    """Refusal of a spectrum that falls at its edge."""
+    return Rejected(
+        reason=Reason.NEGATIVE_STEP,
+        detail=f"the signal falls by {-edge_step:.4g} at {e0:.1f} eV; expected it to rise: are the "
+        "incident and the transmitted intensity exchanged in the profile?",
+    )
+
+
+def no_edge(energy: Array, expected: Expected) -> Rejected:
+    """Refusal of a spectrum without an edge, too short where the scan has not passed it."""
+    lo, hi = energy[0], energy[-1]
+    found = f"no edge stands out of the noise between {lo:.1f} and {hi:.1f} eV"
+    if hi < expected.energy + expected.tolerance:
+        text = f"{found}; expected the {expected}: the scan may end before it"
+        return Rejected(reason=Reason.TOO_SHORT, detail=text)
+    if lo > expected.energy:
+        text = f"{found}; expected the {expected}: the scan begins past it"
+        return Rejected(reason=Reason.TOO_SHORT, detail=text)
+    text = f"{found}; expected the {expected}: check the sample, the beam and the signal's data key"
+    return Rejected(reason=Reason.NO_EDGE, detail=text)

@@ -1,0 +1,1 @@
+"""An answer in every form: figures, trends, plots and exported files."""

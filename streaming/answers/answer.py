@@ -1,0 +1,152 @@
+"""A complete answer with where it comes from: what is shown, plotted and exported.
+
+The same value is made of a row that the service has just finished and of a stored result.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nearedge.models import Array, Estimates, Inversion, NormalisedSpectrum, Samples
+from nearedge.models.inversion import Quality
+from nearedge.streaming.ledger.row import Row
+
+if TYPE_CHECKING:
+    from nearedge.streaming.catalog.results import Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Answer:
+    """The spectrum, its clusters and figures, and how they came about.
+
+    Attributes
+    ----------
+    key
+        Name of the result.
+    run_uid, scan_id, stream, name
+        The raw run, its stream, and the spectrum's name within it.
+    time
+        When the measurement ended, seconds since the epoch.
+    spectrum, samples, estimates
+        What was inverted, the clusters, and the figures drawn from them.
+    misfit, ood_score, ood_flag, seed, quality, flags
+        As in `nearedge.models.Inversion`; the flags are also the measurement's.
+    model, config, code
+        Digests of weights and settings (None where not known), and the version of nearedge.
+    context, units, sample
+        Single numbers that belong to the spectrum, their units, and the sample's name, as far as
+        known.
+    grid, condition
+        (g,) eV from e0 and what the model read there.
+    implied
+        (g,) the spectrum that the clusters imply. All three are None for a stored result of a
+        model without a forward part.
+    """
+
+    key: str
+    run_uid: str
+    scan_id: int | None
+    stream: str
+    name: str
+    time: float
+    spectrum: NormalisedSpectrum
+    samples: Samples
+    estimates: Estimates
+    misfit: float | None
+    ood_score: float
+    ood_flag: bool
+    seed: int
+    quality: str
+    flags: tuple[str, ...]
+    model: str
+    config: str | None = None
+    code: str = field(default_factory=lambda: version("nearedge"))
+    context: Mapping[str, Any] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    sample: str | None = None
+    grid: Array | None = None
+    condition: Array | None = None
+    implied: Array | None = None
+
+    @property
+    def absorber(self) -> str:
+        """Symbol of the absorbing element."""
+        return self.spectrum.absorber
+
+    @property
+    def edge(self) -> str:
+        """Its edge."""
+        return self.spectrum.edge
+
+
+def answer_of_row(row: Row) -> Answer | None:
+    """Return the answer of a row of the service, or None when it has none."""
+    inversion, spectrum = row.inversion, row.outcome
+    if inversion is None or not isinstance(spectrum, NormalisedSpectrum):
+        return None
+    measurement = row.measurement
+    return Answer(
+        key=row.key,
+        run_uid=measurement.run.uid,
+        scan_id=measurement.run.scan_id,
+        stream=measurement.stream,
+        name=measurement.spectrum,
+        time=measurement.time,
+        spectrum=spectrum,
+        flags=row.flags,
+        context=measurement.context,
+        units=measurement.units,
+        sample=measurement.run.sample,
+        **_inverted(inversion),
+    )
+
+
+def _inverted(inversion: Inversion) -> dict[str, Any]:
+    same = (
+        *("samples", "estimates", "misfit", "ood_score", "ood_flag", "seed", "model"),
+        *("grid", "condition", "implied"),
+    )
+    return {
+        **{name: getattr(inversion, name) for name in same},
+        "quality": inversion.quality.value,
+    }
+
+
+def answer_of_result(result: "Result") -> Answer:
+    """Return the answer that the catalog holds; this reads its arrays."""
+    metadata = result.metadata
+    raw, fit = metadata["raw"], result.fit or {}
+    return Answer(
+        key=result.key,
+        run_uid=raw["uid"],
+        scan_id=raw["scan_id"],
+        stream=raw["stream"],
+        name=raw["spectrum"],
+        time=metadata["measured"],
+        spectrum=result.spectrum,
+        samples=_without_placeholders(result.samples),
+        estimates=result.estimates,
+        misfit=metadata["misfit"],
+        ood_score=metadata["ood"]["score"],
+        ood_flag=metadata["ood"]["flag"],
+        seed=int(metadata["seed"]),
+        quality=Quality(metadata["quality"]).value,
+        flags=tuple(metadata["flags"]),
+        model=metadata["model"],
+        config=metadata["config"],
+        code=metadata["code"],
+        context=metadata["context"],
+        units=metadata.get("units", {}),
+        sample=raw.get("sample"),
+        grid=fit.get("energy"),
+        condition=fit.get("measured"),
+        implied=fit.get("implied"),
+    )
+
+
+def _without_placeholders(samples: Samples) -> Samples:
+    """Return the samples with places that hold no atom written as the model writes them."""
+    return replace(samples, species=np.where(samples.species == "X", "", samples.species))

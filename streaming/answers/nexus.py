@@ -1,0 +1,182 @@
+"""Spectrum, clusters and provenance as one NeXus file (HDF5).
+
+XANES follows the application definition NXxasproc: processed data with what made them. EELS lies in
+an NXem_eels process with its NXspectrum. In both the file's ``default`` leads viewers to the plot.
+"""
+
+import io
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import h5py
+import numpy as np
+
+from nearedge.models import Technique
+from nearedge.streaming.answers.answer import Answer
+
+
+def nexus(answer: Answer) -> bytes:
+    """Return the whole answer as the bytes of an HDF5 file."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file.attrs["default"] = "entry"
+        _fill_entry(_group(file, "entry", "NXentry"), answer)
+    return buffer.getvalue()
+
+
+def _fill_entry(entry: h5py.Group, answer: Answer) -> None:
+    eels = answer.spectrum.technique is Technique.EELS
+    entry.attrs["entry"] = "entry"
+    scan = "" if answer.scan_id is None else f", scan {answer.scan_id}"
+    entry["title"] = f"{answer.absorber} {answer.edge} edge{scan}"
+    entry["end_time"] = _iso(answer.time)
+    entry["entry_identifier_uuid"] = answer.run_uid
+    sample = _group(entry, "sample", "NXsample")
+    sample["name"] = answer.sample or "not recorded"
+    context = _group(sample, "context", "NXparameters")
+    _write_scalars(context, answer.context, units=answer.units)
+    if eels:
+        _fill_eels(_group(entry, "eels", "NXem_eels"), answer)
+        entry.attrs["default"] = "eels"
+    else:
+        entry["definition"] = "NXxasproc"
+        _fill_reduction(_group(entry, "XAS_data_reduction", "NXprocess"), answer)
+        _fill_absorption(_group(entry, "data", "NXdata"), answer)
+        entry.attrs["default"] = "data"
+    _fill_inversion(_group(entry, "inversion", "NXprocess"), answer)
+
+
+def _fill_reduction(process: h5py.Group, answer: Answer) -> None:
+    spectrum = answer.spectrum
+    process["program"] = "nearedge"
+    process["version"] = answer.code
+    process["date"] = _iso(answer.time)
+    parameters = _group(process, "parameters", "NXparameters")
+    parameters["raw_file"] = f"Bluesky run {answer.run_uid}, stream {answer.stream}"
+    _write_scalars(
+        parameters,
+        {
+            **spectrum.parameters,
+            "e0": spectrum.e0,
+            "edge_step": spectrum.edge_step,
+            "energy_shift": spectrum.energy_shift,
+        },
+    )
+
+
+def _fill_absorption(data: h5py.Group, answer: Answer) -> None:
+    spectrum = answer.spectrum
+    data["element"], data["edge"] = answer.absorber, answer.edge
+    _plot(data, "energy", spectrum.energy, "data", spectrum.flat, unit="eV")
+    data["data"].attrs["long_name"] = "normalised, flattened absorption"
+    data["mu"], data["norm"] = spectrum.mu, spectrum.norm
+    data.attrs["auxiliary_signals"] = ["norm", "mu"]
+
+
+def _fill_eels(eels: h5py.Group, answer: Answer) -> None:
+    spectrum = answer.spectrum
+    _fill_reduction(_group(eels, "background_correction", "NXprocess"), answer)
+    found = _group(eels, "spectrum", "NXspectrum")
+    data = _group(found, "spectrum_0d", "NXdata")
+    _plot(data, "axis_energy", spectrum.energy, "intensity", spectrum.flat, unit="eV")
+    data["axis_energy"].attrs["long_name"] = "energy loss"
+    data["counts"] = spectrum.mu
+    eels.attrs["default"], found.attrs["default"] = "spectrum", "spectrum_0d"
+
+
+def _fill_inversion(process: h5py.Group, answer: Answer) -> None:
+    estimates, samples = answer.estimates, answer.samples
+    process["program"], process["version"] = "nearedge", answer.code
+    settings = _group(process, "parameters", "NXparameters")
+    _write_scalars(
+        settings,
+        {
+            "key": answer.key,
+            "model": answer.model,
+            "config": answer.config,
+            "seed": answer.seed,
+            "quality": answer.quality,
+        },
+    )
+    figures = _group(process, "figures", "NXparameters")
+    figures["coordination_number_probability"] = estimates.cn_prob
+    figures["coordination_number_set"] = np.array(estimates.cn_set)
+    _write_scalars(
+        figures,
+        {
+            "coordination_number_mean": estimates.cn_mean,
+            "misfit": answer.misfit,
+            "out_of_distribution_score": answer.ood_score,
+            "out_of_distribution": answer.ood_flag,
+            "flags": ", ".join(answer.flags),
+            **_intervals(answer),
+        },
+    )
+    clusters = _group(process, "clusters", "NXcollection")
+    clusters["species"] = samples.species.astype(object)
+    clusters["weights"] = samples.weights
+    clusters["positions"] = samples.positions
+    clusters["positions"].attrs["units"] = "angstrom"
+    _fill_rdf(_group(process, "radial_distribution", "NXdata"), answer)
+    if answer.grid is not None and answer.implied is not None:
+        fit = _group(process, "implied_spectrum", "NXdata")
+        _plot(fit, "energy", answer.grid, "implied", answer.implied, unit="eV")
+        fit["measured"] = answer.condition
+        fit.attrs["auxiliary_signals"] = ["measured"]
+
+
+def _fill_rdf(data: h5py.Group, answer: Answer) -> None:
+    total = np.sum(list(answer.estimates.rdf.values()), axis=0)
+    _plot(data, "r", answer.estimates.rdf_r, "total", total, unit="angstrom")
+    for species, values in answer.estimates.rdf.items():
+        data[species] = values
+    data.attrs["auxiliary_signals"] = list(answer.estimates.rdf)
+
+
+def _intervals(answer: Answer) -> dict[str, float]:
+    found = {name: getattr(answer.estimates, name) for name in ("bond", "angle", "bridge")}
+    return {
+        f"{name}_{part}": getattr(interval, part)
+        for name, interval in found.items()
+        if interval is not None
+        for part in ("mean", "lo", "hi")
+    }
+
+
+def _group(parent: h5py.Group, name: str, kind: str) -> h5py.Group:
+    group = parent.create_group(name)
+    group.attrs["NX_class"] = kind
+    return group
+
+
+def _plot(
+    data: h5py.Group, axis: str, x: np.ndarray, signal: str, y: np.ndarray, *, unit: str
+) -> None:
+    data[axis], data[signal] = x, y
+    data[axis].attrs["units"] = unit
+    data[signal].attrs["signal"] = 1  # how NXxasproc of before NXdata's attributes tells
+    data.attrs["signal"], data.attrs["axes"] = signal, [axis]
+
+
+def _write_scalars(
+    group: h5py.Group, values: Mapping[str, Any], *, units: Mapping[str, str] | None = None
+) -> None:
+    for name, value in values.items():
+        if isinstance(value, bool | int | float | str | np.generic):
+            place = _free_name(group, name)
+            group[place] = value
+            if unit := (units or {}).get(name):
+                group[place].attrs["units"] = unit
+
+
+def _free_name(group: h5py.Group, text: str) -> str:
+    """Return the name in HDF5, where a slash would make a group: ``a/b`` may meet ``a_b``."""
+    name = text.replace("/", "_")
+    while name in group:
+        name += "_"
+    return name
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,93 @@
+"""Figures of many spectra side by side: a table for notebooks and CSV."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from nearedge.streaming.answers.summary import Json, stored_summary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nearedge.streaming.catalog.results import Result
+
+COLUMNS = (
+    *("key", "run", "scan", "sample", "stream", "spectrum", "time", "edge", "status", "reason"),
+    *("cn", "cn_map", "cn_set", "bond", "bond_lo", "bond_hi", "angle", "angle_lo", "angle_hi"),
+    *("bridge", "bridge_lo", "bridge_hi", "misfit", "ood_score", "ood_flag", "flags", "model"),
+    "latency",
+)
+
+#: Those that are numbers, NaN where there is none.
+NUMBERS = (
+    *("cn", "bond", "bond_lo", "bond_hi", "angle", "angle_lo", "angle_hi"),
+    *("bridge", "bridge_lo", "bridge_hi", "misfit", "ood_score", "latency"),
+)
+
+
+def record(told: Json) -> dict[str, Any]:
+    """Return a summary as one flat record; the scalars measured along follow the columns."""
+    cn, ood = told["cn"] or {}, told["ood"] or {}
+    intervals = {
+        name + suffix: (told[name] or {}).get(part)
+        for name in ("bond", "angle", "bridge")
+        for suffix, part in (("", "mean"), ("_lo", "lo"), ("_hi", "hi"))
+    }
+    return {
+        **{name: told.get(name) for name in COLUMNS},
+        "cn": cn.get("mean"),
+        "cn_map": cn.get("map"),
+        "cn_set": " ".join(map(str, cn.get("set", ()))),
+        **intervals,
+        "ood_score": ood.get("score"),
+        "ood_flag": ood.get("flag"),
+        "flags": " ".join(told["flags"]),
+        **_as_columns(told["context"]),
+    }
+
+
+def _as_columns(scalars: Json) -> Json:
+    """Return scalars by column: one named like a figure must not take its place."""
+    return {f"context.{name}" if name in COLUMNS else name: v for name, v in scalars.items()}
+
+
+def trend(results: "Iterable[Result]") -> "pd.DataFrame":
+    """Return stored answers as a data frame, one row each, the oldest first.
+
+    Parameters
+    ----------
+    results
+        For example ``Results.open(…).search(edge="K")``.
+
+    Returns
+    -------
+    Data frame with the columns of `COLUMNS` and one for each scalar of the runs' readings,
+    baselines and start documents (docs/page.md); ``time`` is UTC, lengths are Å and angles degrees;
+    ``frame.attrs["units"]`` has the units of the scalars.
+    """
+    import pandas as pd
+
+    told = [stored_summary(result.key, result.metadata) for result in results]
+    records = [record(one) for one in told]
+    frame = pd.DataFrame.from_records(records, columns=_columns(records))
+    frame = frame.astype(dict.fromkeys(NUMBERS, float)).infer_objects()
+    frame.attrs["units"] = {
+        k: unit for one in told for k, unit in _as_columns(one["units"]).items()
+    }
+    frame["time"] = pd.to_datetime(frame["time"], unit="s", utc=True)
+    return frame.sort_values("time", kind="stable", ignore_index=True)
+
+
+def trend_csv(summaries: Iterable[Json]) -> str:
+    """Return summaries as CSV with a header line; ``time`` is seconds since the epoch."""
+    records = [record(told) for told in summaries]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fieldnames=_columns(records), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return out.getvalue()
+
+
+def _columns(records: Sequence[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys([*COLUMNS, *(name for one in records for name in one)]))

@@ -1,0 +1,76 @@
+"""The normalised spectrum as XDI/1.0 (XAS Data Interchange), which Larch and Athena read."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+
+from nearedge.streaming.answers.answer import Answer
+
+
+def xdi(answer: Answer) -> str:
+    """Return energy, mu, norm and flat with the numbers that made them.
+
+    EELS spectra are written in the same way, their energy being the energy loss.
+    """
+    spectrum = answer.spectrum
+    table = np.column_stack([spectrum.energy, spectrum.mu, spectrum.norm, spectrum.flat])
+    rows = [" ".join(f"{value:15.8g}" for value in row) for row in table[_finite(table)]]
+    head = [f"# {name}: {value}" for name, value in _fields(answer)]
+    notes = [f"# {_line(note)}" for note in _notes(answer)]
+    names = "#   " + "   ".join(_labels(answer))
+    ruler = "#" + "-" * 64
+    return "\n".join(["# XDI/1.0 nearedge", *head, "# ///", *notes, ruler, names, *rows, ""])
+
+
+def _finite(table: np.ndarray) -> np.ndarray:
+    return np.asarray(np.isfinite(table).all(axis=1))  # XDI knows no NaN
+
+
+def _labels(answer: Answer) -> tuple[str, ...]:
+    signal = "counts" if answer.spectrum.technique == "eels" else "mu"
+    return ("energy", signal, "norm", "flat")
+
+
+def _fields(answer: Answer) -> list[tuple[str, str]]:
+    spectrum = answer.spectrum
+    columns = [
+        (f"Column.{n}", "energy eV" if name == "energy" else name)
+        for n, name in enumerate(_labels(answer), 1)
+    ]
+    measured = datetime.fromtimestamp(answer.time, UTC).strftime("%Y-%m-%dT%H:%M:%S+00:00")
+    numbers = {
+        "e0": spectrum.e0,
+        "edge_step": spectrum.edge_step,
+        "energy_shift": spectrum.energy_shift,
+        **spectrum.parameters,
+    }
+    return [
+        *columns,
+        ("Element.symbol", answer.absorber),
+        ("Element.edge", answer.edge),
+        *([("Sample.name", _line(answer.sample))] if answer.sample else []),
+        ("Scan.end_time", measured),
+        ("Scan.edge_energy", f"{spectrum.e0:.4f} eV"),
+        ("Nearedge.run_uid", answer.run_uid),
+        ("Nearedge.scan_id", str(answer.scan_id)),
+        ("Nearedge.key", answer.key),
+        ("Nearedge.model", answer.model),
+        ("Nearedge.version", answer.code),
+        *((f"Nearedge.{name}", _number(value)) for name, value in numbers.items()),
+    ]
+
+
+def _notes(answer: Answer) -> list[str]:
+    flags = ", ".join(answer.flags)
+    return [
+        "normalised by nearedge with Larch's names; parameters above are eV from e0",
+        *([f"flags: {flags}"] if flags else []),
+    ]
+
+
+def _number(value: float | str) -> str:
+    return f"{value:.8g}" if isinstance(value, int | float) else _line(value)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

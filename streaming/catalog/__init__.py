@@ -1,0 +1,1 @@
+"""Tiled, the client's side and the server's side."""

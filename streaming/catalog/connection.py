@@ -1,0 +1,69 @@
+"""The Tiled catalog: connections to it and the containers in it."""
+
+import os
+from typing import Any, TypeAlias
+
+from tiled.client import from_uri
+from tiled.client.container import Container
+from tiled.client.utils import ClientError
+from tiled.structures.core import Spec
+
+from nearedge.streaming.settings import profile
+from nearedge.streaming.settings.credential import api_key
+
+Client: TypeAlias = Container
+RAW_SPEC = Spec("CatalogOfBlueskyRuns", version="3.0")
+CONFLICT = 409
+
+
+def connect(uri: str, *, api_key: str | None) -> Client:
+    """Return a client of the server at an address such as ``http://127.0.0.1:8000/api/v1``."""
+    return from_uri(uri, api_key=api_key)
+
+
+def connect_profile(catalog: profile.Catalog) -> Client:
+    """Return a client of the server that a profile names.
+
+    Raises
+    ------
+    ValueError
+        If it names none.
+    """
+    if catalog.uri is None:
+        raise ValueError("catalog.uri is not set: name the server, or use an embedded one")
+    return connect(catalog.uri, api_key=api_key(catalog, environ=os.environ))
+
+
+def raw_container(client: Client, path: str) -> Any:
+    """Return the container of raw runs, made if it is not there."""
+    return container(client, path, specs=[RAW_SPEC])
+
+
+def results_container(client: Client, path: str) -> Client:
+    """Return the container of results, made if it is not there."""
+    return container(client, path)
+
+
+def container(client: Client, path: str, *, specs: list[Spec] | None = None) -> Any:
+    """Return the container at a path such as ``"a/b"``; what is missing of it is made.
+
+    Parameters
+    ----------
+    specs
+        Of the last one.
+    """
+    *parents, last = path.strip("/").split("/")
+    for name in parents:
+        client = _child(client, name)
+    return _child(client, last, specs=specs)
+
+
+def _child(client: Client, name: str, *, specs: list[Spec] | None = None) -> Any:
+    if name in client:
+        return client[name]
+    try:
+        return client.create_container(name, specs=specs)
+    except ClientError as e:
+        if e.response.status_code != CONFLICT:  # another process was quicker
+            raise
+        return client[name]

@@ -1,0 +1,78 @@
+"""Results of before, out of the catalog, for a page that has just been started."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from tiled.queries import In
+
+from nearedge.streaming.answers.answer import Answer, answer_of_result
+from nearedge.streaming.answers.summary import Json, stored_summary
+from nearedge.streaming.catalog.connection import Client
+from nearedge.streaming.catalog.result_writer import COMPLETE, REJECTED
+from nearedge.streaming.catalog.results import RejectedResult, Result
+
+logger = logging.getLogger(__name__)
+
+LOADED = 5_000
+
+
+class History:
+    """Reads the container of results; it may be away, then there is no history.
+
+    Parameters
+    ----------
+    connect
+        Opens the container; called when it is first needed, and again after a failure.
+    """
+
+    def __init__(self, connect: Callable[[], Client]) -> None:
+        self._connect = connect
+        self._container: Client | None = None
+        self._lock = threading.Lock()
+
+    def summaries(self, *, limit: int = LOADED) -> list[Json]:
+        """Return the newest summaries, oldest first.
+
+        Raises
+        ------
+        httpx.HTTPError
+            If the catalog is away.
+        """
+        found: list[Json] = []
+        for key, node in self._finished().sort(("measured", -1)).items():
+            found.append(stored_summary(key, node.metadata))
+            if len(found) >= limit:
+                break
+        return found[::-1]
+
+    def answer(self, key: str) -> Answer | None:
+        """Return a stored answer with its arrays, or None when there is none of that key."""
+        node = self._node(key)
+        if node is None or node.metadata["status"] != COMPLETE:
+            return None
+        return answer_of_result(Result(node))
+
+    def columns(self, key: str) -> dict[str, np.ndarray] | None:
+        """Return the measured columns of a rejected measurement, or None."""
+        node = self._node(key)
+        if node is None or node.metadata["status"] != REJECTED:
+            return None
+        return RejectedResult(node).raw
+
+    def _finished(self) -> Any:
+        return self._open().search(In("status", [COMPLETE, REJECTED]))
+
+    def _node(self, key: str) -> Any:
+        try:
+            return self._open()[key]
+        except KeyError:
+            return None
+
+    def _open(self) -> Client:
+        with self._lock:
+            if self._container is None:
+                self._container = self._connect()
+            return self._container

@@ -1,0 +1,158 @@
+"""Write results into the catalog, so that a reader sees a whole one or none."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import dask.array  # noqa: F401 - Tiled would load it, for a second, within the first write
+import numpy as np
+from tiled.client.utils import ClientError
+from tiled.structures.core import Spec
+
+from nearedge.callbacks.measurement import Measurement
+from nearedge.models import Inversion, NormalisedSpectrum, Rejected
+from nearedge.streaming.catalog import layout
+from nearedge.streaming.catalog.connection import CONFLICT, Client
+from nearedge.streaming.catalog.layout import Provenance
+
+WRITING, COMPLETE, REJECTED, DEGRADED = "writing", "complete", "rejected", "degraded"
+THREADS = 8  # one for each array
+
+
+class ResultWriter:
+    """Writes one container for each spectrum.
+
+    Its status is ``writing`` until everything under it is there, then ``complete`` or ``rejected``,
+    and then it is never touched again. Each step can be repeated: a writer that was killed between
+    any two of them, or works beside another on the same key, does no harm.
+
+    Parameters
+    ----------
+    container
+        Of the results.
+    threads
+        Requests at a time, within one result.
+    """
+
+    def __init__(self, container: Client, *, threads: int = THREADS) -> None:
+        self._container = container
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="nearedge-tiled")
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown()
+
+    def write(
+        self,
+        key: str,
+        measurement: Measurement,
+        spectrum: NormalisedSpectrum,
+        inversion: Inversion,
+        *,
+        provenance: Provenance,
+    ) -> None:
+        """Write an answer under its key, unless it is there.
+
+        Raises
+        ------
+        httpx.HTTPError
+            If the server refuses or is away; then try again.
+        """
+        answer = measurement, spectrum, inversion
+        self._put_answer(key, *answer, provenance=provenance, final=COMPLETE)
+
+    def write_degraded(
+        self,
+        key: str,
+        measurement: Measurement,
+        spectrum: NormalisedSpectrum,
+        inversion: Inversion,
+        *,
+        provenance: Provenance,
+    ) -> None:
+        """Write a quick answer beside the place of the full one; errors as for `write`."""
+        answer = measurement, spectrum, inversion
+        self._put_answer(degraded_key(key), *answer, provenance=provenance, final=DEGRADED)
+
+    def _put_answer(
+        self,
+        name: str,
+        measurement: Measurement,
+        spectrum: NormalisedSpectrum,
+        inversion: Inversion,
+        *,
+        provenance: Provenance,
+        final: str,
+    ) -> None:
+        self._put(
+            name,
+            Spec(layout.ENSEMBLE, version=layout.VERSION),
+            layout.ensemble_metadata(measurement, spectrum, inversion, provenance),
+            layout.ensemble_arrays(measurement, spectrum, inversion),
+            final=final,
+        )
+
+    def remove_degraded(self, key: str) -> None:
+        """Remove the quick answer, if there is one; errors as for `write`."""
+        if degraded_key(key) in self._container:
+            self._container.delete_contents(
+                [degraded_key(key)], recursive=True, external_only=False
+            )
+
+    def write_rejected(
+        self, key: str, measurement: Measurement, rejected: Rejected, *, provenance: Provenance
+    ) -> None:
+        """Write under its key why a measurement was not inverted; errors as for `write`."""
+        self._put(
+            key,
+            Spec(layout.REJECTED, version=layout.VERSION),
+            layout.rejected_metadata(measurement, rejected, provenance),
+            {name: array for name, (array, _) in layout.raw_arrays(measurement).items()},
+            final=REJECTED,
+        )
+
+    def _put(
+        self,
+        key: str,
+        spec: Spec,
+        metadata: Mapping[str, Any],
+        arrays: Mapping[str, np.ndarray],
+        *,
+        final: str,
+    ) -> None:
+        first = {"status": WRITING if arrays else final, **metadata}
+        try:
+            node = self._container.create_container(key, metadata=first, specs=[spec])
+        except ClientError as e:
+            if e.response.status_code != CONFLICT:
+                raise
+            node = self._container[key]
+            if node.metadata["status"] != WRITING:
+                return
+        if arrays:
+            list(self._pool.map(lambda item: put_array(node, *item), arrays.items()))
+            node.update_metadata({"status": final}, drop_revision=True)
+
+
+def degraded_key(key: str) -> str:
+    """Return the name of the quick answer of a spectrum."""
+    return f"{key}-degraded"
+
+
+def put_array(node: Client, name: str, array: np.ndarray) -> None:
+    """Write an array under a name, in place of what an earlier try has left there."""
+    try:
+        node.write_array(array, key=name)
+    except ClientError as e:
+        if e.response.status_code != CONFLICT:
+            raise
+        _overwrite(node, name, array)
+
+
+def _overwrite(node: Client, name: str, array: np.ndarray) -> None:
+    left = node[name]
+    if (left.shape, left.dtype) == (array.shape, array.dtype):
+        left.write(array)
+    else:
+        node.delete_contents([name], external_only=False)
+        node.write_array(array, key=name)

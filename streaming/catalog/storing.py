@@ -1,0 +1,138 @@
+"""Put rows into the catalog with where they come from, and compare them with what is there."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from nearedge.models import Rejected
+from nearedge.streaming.catalog import layout
+from nearedge.streaming.catalog.connection import Client
+from nearedge.streaming.catalog.layout import Provenance
+from nearedge.streaming.catalog.result_writer import ResultWriter
+from nearedge.streaming.ledger.job import State
+from nearedge.streaming.ledger.row import Row
+
+logger = logging.getLogger(__name__)
+
+
+class Storing:
+    """Writes rows.
+
+    Parameters
+    ----------
+    container
+        Returns the Tiled container of results. It is called when the first row is there, and again
+        while it raises: a service may start before its catalog.
+    config
+        Digest of the settings.
+    now
+        Seconds since the epoch.
+    """
+
+    def __init__(
+        self, container: Callable[[], Client], *, config: str, now: Callable[[], float] = time.time
+    ) -> None:
+        self._container, self._config, self._now = container, config, now
+        self._writer: ResultWriter | None = None
+
+    def put(self, row: Row) -> None:
+        """Write a row, unless it is there.
+
+        Raises
+        ------
+        httpx.HTTPError
+            If the server refuses or is away; then try again.
+        """
+        writer = self._open()
+        provenance = Provenance(
+            config=self._config,
+            code=version("nearedge"),
+            written=self._now(),
+            timings=row.stages,
+        )
+        if isinstance(row.outcome, Rejected):
+            writer.write_rejected(row.key, row.measurement, row.outcome, provenance=provenance)
+        elif row.inversion is not None:
+            degraded = row.status is State.DEGRADED
+            write = writer.write_degraded if degraded else writer.write
+            write(row.key, row.measurement, row.outcome, row.inversion, provenance=provenance)
+            if row.redone:
+                writer.remove_degraded(row.key)
+
+    def _open(self) -> ResultWriter:
+        if self._writer is None:
+            self._writer = ResultWriter(self._container())
+        return self._writer
+
+
+class Comparing:
+    """Compares rows with the stored ones, bit for bit, and writes nothing.
+
+    Parameters
+    ----------
+    results
+        Tiled container of the results.
+
+    Attributes
+    ----------
+    counts
+        Of ``equal``, ``different`` and ``missing`` ones.
+    """
+
+    def __init__(self, results: Client) -> None:
+        self._results = results
+        self.counts: Counter[str] = Counter()
+
+    def put(self, row: Row) -> None:
+        """Compare one row; errors as for `Storing.put`."""
+        if row.key not in self._results:
+            verdict, what = "missing", "nothing is stored"
+        else:
+            differing = differences(row, self._results[row.key])
+            verdict = "different" if differing else "equal"
+            what = f"stored differently: {', '.join(differing)}"
+        self.counts[verdict] += 1
+        if verdict != "equal":
+            run = row.measurement.run.uid
+            logger.warning("run %s, %s: %s", run, row.key, what, extra={"run_uid": run})
+
+
+#: What tells when, with which settings and by whom a result was made, not what it is.
+OF_THE_MOMENT = ("written", "timings", "code", "config")
+
+
+def differences(row: Row, node: Any) -> list[str]:
+    """Return the names of the arrays and metadata in which a row differs from the stored result."""
+    metadata, arrays = _contents(row)
+    stored = dict(node.metadata)
+    names = [name for name in metadata if metadata[name] != stored.get(name)]
+    names += [name for name, array in arrays.items() if not _is_stored(array, name, node)]
+    return [*names, *sorted(set(node) - set(arrays))]
+
+
+def _contents(row: Row) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the metadata and arrays that the row would be stored with."""
+    none = Provenance(config="", code="", written=0.0)
+    measurement, outcome = row.measurement, row.outcome
+    if isinstance(outcome, Rejected) or row.inversion is None:
+        arrays = {name: array for name, (array, _) in layout.raw_arrays(measurement).items()}
+        metadata = layout.rejected_metadata(measurement, outcome, none)
+    else:
+        arrays = layout.ensemble_arrays(measurement, outcome, row.inversion)
+        metadata = layout.ensemble_metadata(measurement, outcome, row.inversion, none)
+    metadata["status"] = str(row.status)
+    return {k: v for k, v in metadata.items() if k not in OF_THE_MOMENT}, arrays
+
+
+def _is_stored(array: np.ndarray, name: str, node: Any) -> bool:
+    if name not in node:
+        return False
+    stored = np.asarray(node[name].read())
+    return stored.dtype == array.dtype and np.array_equal(
+        stored, array, equal_nan=array.dtype.kind == "f"
+    )

@@ -1,0 +1,1 @@
+"""What you ask of nearedge on the command line, and what opens it."""

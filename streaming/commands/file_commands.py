@@ -1,0 +1,207 @@
+"""The commands that need no service: invert, train, evaluate."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nearedge.streaming.commands.options import Configs, Device, Samples, profile_of
+
+if TYPE_CHECKING:  # a command imports what it needs when it runs
+    from rich.progress import Progress, TaskID
+
+    from nearedge.models import Inversion
+
+
+def invert(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="XDI, two-column text or CSV, EMSA/MSPEC .msa, or Parquet.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", help="A .parquet or .json file, or a folder for extended XYZ."),
+    ],
+    config: Configs = None,
+    samples: Samples = None,
+    seed: Annotated[int, typer.Option(help="Another seed draws other clusters.")] = 0,
+    device: Device = None,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Check each likeliest cluster by FEFF10 (extra feff; some 10 s each)."
+        ),
+    ] = False,
+) -> None:
+    """Invert spectra of files; one that cannot be inverted is written with its reason."""
+    from nearedge.models.answering.card import read_card
+    from nearedge.streaming.commands import inverting as inverting
+    from nearedge.streaming.sources.files import read_spectra
+    from nearedge.streaming.workers.worker import load_inverter
+
+    profile = profile_of(config, device=device, samples=samples)
+    worker = profile.worker
+    write = inverting.writer_for(out)
+    asked = [one for file in files for one in read_spectra(file, profile.instrument)]
+    card = read_card(worker.model)
+    inverter = load_inverter(worker)
+    effort = inverting.Effort(samples=worker.samples, quality=worker.quality, seed=seed)
+    with progress() as bar:
+        answers = list(
+            bar.track(
+                inverting.invert(
+                    asked,
+                    profile.instrument,
+                    inverter=inverter,
+                    supports=card.supports,
+                    effort=effort,
+                ),
+                total=len(asked),
+                description="inverting",
+            )
+        )
+    write(out, answers)
+    typer.echo(f"{inverting.tally(answers)}: {out}")
+    if verify:
+        _verify(out, inverting.inverted(answers), span=card.grid)
+
+
+def _verify(
+    out: Path, answers: "list[tuple[str, Inversion]]", *, span: tuple[float, float, float]
+) -> None:
+    from nearedge.streaming.commands.feff_check import in_words, verify_all, write_report
+    from nearedge.streaming.workers.feff import require_feff
+
+    require_feff()
+    with progress() as bar:
+        found = verify_all(answers, span=span)
+        rows = list(bar.track(found, total=len(answers), description="verifying"))
+    for row in rows:
+        typer.echo(in_words(row))
+    typer.echo(f"FEFF's spectra: {write_report(out, rows)}")
+
+
+def train(
+    data: Annotated[list[Path], typer.Argument(help="Parquet files of sites.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the weights and the log.")],
+    recipe: Annotated[Path | None, typer.Option(help="YAML recipe; none: the default one.")] = None,
+    name: Annotated[str, typer.Option(help="Of the weights.")] = "model",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint in OUT.")
+    ] = False,
+) -> None:
+    """Train a model; the same recipe, data and machine give the same weights."""
+    from nearedge.models.training.recipe import Recipe, read_recipe
+    from nearedge.models.training.training import train as train_model
+
+    chosen = Recipe() if recipe is None else read_recipe(recipe)
+    with progress() as bar:
+        card = train_model(
+            chosen,
+            data=data,
+            out=out,
+            name=name,
+            device=device,
+            resume=resume,
+            progress=_stages(bar),
+        )
+    typer.echo(f"{card.path}: digest {card.digest[:16]}")
+
+
+def evaluate(
+    data: Annotated[Path, typer.Argument(help="Parquet file of sites.")],
+    model: Annotated[str, typer.Option(help="Shipped name or .safetensors file.")] = "siox",
+    split: Annotated[
+        list[str] | None, typer.Option(help="Splits to evaluate on; default test and glass.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Clusters per spectrum.")] = 32,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: all.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Every figure as JSON.")] = False,
+) -> None:
+    """Score a model and the baselines on held-out families."""
+    from nearedge.models.answering.inverter import Inverter
+    from nearedge.models.data.dataset import read_dataset
+    from nearedge.models.evaluation.evaluate import Plan
+    from nearedge.models.evaluation.evaluate import evaluate as evaluate_model
+
+    inverter = Inverter.load(model, device=device, threads=threads)
+    plan = Plan(samples=samples, splits=tuple(split or ("test", "glass")))
+    with progress() as bar:
+        told = _stages(bar)
+        report = evaluate_model(
+            inverter,
+            read_dataset(data),
+            plan=plan,
+            progress=lambda stage, done, total: told(stage, done, total, {}),
+        )
+    typer.echo(report.to_json() if as_json else report.to_markdown())
+
+
+@contextmanager
+def progress() -> "Iterator[Progress]":
+    """Yield progress bars on standard error, shown on a terminal only."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        yield bar
+
+
+def _stages(bar: "Progress") -> Callable[[str, int, int, dict[str, float]], None]:
+    """Return what shows each stage of a long job as a bar of its own, with its newest figures."""
+    tasks: dict[str, TaskID] = {}
+
+    def show(stage: str, done: int, total: int, figures: dict[str, float]) -> None:
+        if stage not in tasks:
+            tasks[stage] = bar.add_task(stage, total=total)
+        text = " ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        bar.update(tasks[stage], completed=done, total=total, description=f"{stage} {text}")
+
+    return show
+
+
+def export(
+    key: Annotated[
+        str, typer.Argument(help="Key of a result, or 'latest'; 'trend' for all figures as CSV.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The file to write.")],
+    config: Configs = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="xyz, cif, poscar, xdi or nexus; none: told from the file's name."
+        ),
+    ] = None,
+) -> None:
+    """Save a stored result as a file that other programs read."""
+    from nearedge.streaming.commands.exporting import export_result, export_trend
+
+    profile = profile_of(config)
+    if key == "trend":
+        said = export_trend(profile, out)
+    else:
+        said = export_result(profile, key, out, form=form)
+    typer.echo(said)
+
+
+COMMANDS = (invert, train, evaluate, export)

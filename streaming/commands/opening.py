@@ -1,0 +1,247 @@
+"""Open everything that a service needs, as a profile says, and close it again."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+
+from nearedge.callbacks.measurement import Measurement
+from nearedge.models.answering.card import Card, read_card
+from nearedge.streaming.catalog.connection import Client, connect, raw_container, results_container
+from nearedge.streaming.catalog.embedded import embedded_server
+from nearedge.streaming.catalog.results import Results
+from nearedge.streaming.catalog.storing import Storing
+from nearedge.streaming.ledger.job import State
+from nearedge.streaming.ledger.key import result_key
+from nearedge.streaming.ledger.ledger import Ledger
+from nearedge.streaming.page.feed import Feed
+from nearedge.streaming.service.recovery import Archive
+from nearedge.streaming.service.service import Listener, PartialListener, Service
+from nearedge.streaming.service.writing import Put
+from nearedge.streaming.settings.credential import api_key
+from nearedge.streaming.settings.profile import Profile
+from nearedge.streaming.settings.profile import Worker as WorkerSettings
+from nearedge.streaming.sources.source import Source
+from nearedge.streaming.workers.crew import Crew
+from nearedge.streaming.workers.dask_worker import DaskWorker
+from nearedge.streaming.workers.worker import Worker
+
+LEDGER = "ledger.sqlite"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A Tiled server that can be reached.
+
+    Attributes
+    ----------
+    uri, api_key
+        Address and key; no key for a server that wants none.
+    directory
+        Of an embedded server's files; None for one that others run.
+    """
+
+    uri: str
+    api_key: str | None = field(repr=False)
+    directory: Path | None = None
+
+
+@contextmanager
+def connected(profile: Profile) -> Iterator[Server]:
+    """Yield the profile's Tiled server; an embedded one runs until the end of the block.
+
+    Raises
+    ------
+    RuntimeError
+        If the embedded server does not start.
+    """
+    catalog = profile.catalog
+    if catalog.uri is not None:
+        yield Server(uri=catalog.uri, api_key=api_key(catalog, environ=os.environ))
+        return
+    with embedded_server(catalog.directory, readable=catalog.readable) as own:
+        yield Server(uri=own.uri, api_key=own.api_key, directory=own.directory)
+
+
+def ledger_path(profile: Profile, *, directory: Path | None = None) -> Path | None:
+    """Return where the ledger is: one for each catalog of results.
+
+    Parameters
+    ----------
+    profile
+        Names the file, or the catalog.
+    directory
+        Of an embedded server that the profile does not give one; without it the path is None then.
+    """
+    catalog = profile.catalog
+    if profile.service.ledger is not None:
+        return Path(profile.service.ledger).expanduser()
+    if catalog.uri is not None:
+        name = hashlib.sha256(f"{catalog.uri} {catalog.results}".encode()).hexdigest()[:16]
+        return state_folder() / f"{name}.sqlite"
+    folder = directory if catalog.directory is None else Path(catalog.directory).expanduser()
+    return None if folder is None else folder / LEDGER
+
+
+def state_folder() -> Path:
+    """Return where programs of this user keep their state (XDG base directory specification)."""
+    folder = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(folder) / "nearedge"
+
+
+@contextmanager
+def ledger_for(profile: Profile, server: Server) -> Iterator[Ledger]:
+    """Yield the ledger of a profile's catalog; it is closed at the end of the block."""
+    path = ledger_path(profile, directory=server.directory)
+    with closing(Ledger(path if path is not None else ":memory:")) as ledger:
+        yield ledger
+
+
+def results_of(profile: Profile, server: Server) -> Storing:
+    """Return what writes rows to a server; it connects when there is the first."""
+    return Storing(partial(results_box, profile, server), config=profile.digest())
+
+
+def results_box(profile: Profile, server: Server) -> Client:
+    """Return the container of a profile's results, made if it is not there."""
+    return results_container(_client(server), profile.catalog.results)
+
+
+@contextmanager
+def opened_box(profile: Profile) -> Iterator[Client]:
+    """Yield the container of a profile's results; its connection ends with the block."""
+    with connected(profile) as server:
+        box = results_box(profile, server)
+        try:
+            yield box
+        finally:
+            box.context.http_client.close()
+
+
+def archive_of(profile: Profile, server: Server) -> Archive:
+    """Return the runs and results on a server; it connects when it is first asked."""
+    return Archive(
+        raw=cache(lambda: raw_container(_client(server), profile.catalog.raw)),
+        finished=lambda: _finished(profile, server),
+    )
+
+
+def _finished(profile: Profile, server: Server) -> Iterator[tuple[str, State]]:
+    for key, status in Results(results_box(profile, server)).finished():
+        yield key, State(status)
+
+
+def _client(server: Server) -> Client:
+    return connect(server.uri, api_key=server.api_key)
+
+
+@contextmanager
+def serving(
+    profile: Profile,
+    *,
+    source: Source,
+    ledger: Ledger,
+    put: Put,
+    live: bool = True,
+    archive: Archive | None = None,
+    listeners: Sequence[Listener] = (),
+    partial_listeners: Sequence[PartialListener] = (),
+) -> Iterator[Service]:
+    """Yield a running service; it stops at the end of the block.
+
+    Parameters
+    ----------
+    profile
+        The instrument, the worker and the model.
+    source, ledger, put
+        Where documents come from, where the work is kept, and what writes a row.
+    live
+        Whether the source tells of measurements as they end.
+    archive
+        The catalog's runs and results; None: there are none.
+    listeners, partial_listeners
+        Called with every row that has come to an end, and every spectrum that still grows.
+
+    Raises
+    ------
+    nearedge.models.answering.card.CardError
+        If the model's weights or card are missing.
+    """
+    card = read_card(profile.worker.model)
+    service = Service(
+        profile=profile,
+        source=source,
+        ledger=ledger,
+        worker=worker_of(profile.worker, card=card),
+        key=lambda measurement: key_of(measurement, profile=profile, card=card),
+        supports=card.supports,
+        put=put,
+        live=live,
+        archive=archive,
+        listeners=listeners,
+        partial_listeners=partial_listeners,
+    )
+    with service:
+        yield service
+
+
+def worker_of(settings: WorkerSettings, *, card: Card) -> Worker | DaskWorker | Crew:
+    """Return what inverts spectra: a process for each device of this machine, or Dask's workers.
+
+    Raises
+    ------
+    ValueError
+        If Dask is not installed, or its scheduler must not be trusted.
+    """
+    if settings.backend == "dask":
+        return DaskWorker(settings, model=card.digest)
+    members = [Worker(settings.model_copy(update={"device": one})) for one in settings.devices]
+    return members[0] if len(members) == 1 else Crew(members)
+
+
+def key_of(measurement: Measurement, *, profile: Profile, card: Card) -> str:
+    """Return the name of a measurement's result with this model and these settings."""
+    return result_key(
+        measurement.run.uid,
+        measurement.stream,
+        measurement.spectrum,
+        model_digest=card.digest,
+        config_digest=profile.digest(),
+    )
+
+
+@contextmanager
+def page_of(
+    profile: Profile, *, service: Service, feed: Feed, server: Server
+) -> Iterator[str | None]:
+    """Serve the live page of a service until the end of the block; yield its address.
+
+    Parameters
+    ----------
+    profile
+        Says on which port, or that no page is wanted: then the address is None.
+    service, feed
+        What is shown; the feed listens to the service's rows and partial answers.
+    server
+        Whose stored results are shown as well.
+
+    Raises
+    ------
+    nearedge.streaming.page.web.PageError
+        If the port is taken.
+    """
+    from nearedge.streaming.catalog.history import History
+    from nearedge.streaming.page.web import serving_page
+
+    with serving_page(
+        service,
+        feed,
+        port=profile.service.page_port,
+        history=History(partial(results_box, profile, server)),
+        title=profile.title,
+        context=profile.instrument.roles.context,
+    ) as address:
+        yield address

@@ -1,0 +1,46 @@
+"""Options that several commands share."""
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+if TYPE_CHECKING:  # a command imports what it needs when it runs
+    from nearedge.streaming.settings.profile import Profile
+
+Configs: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-c",
+        "--config",
+        help="Shipped profile or YAML file; repeat to layer several, the last one wins.",
+        show_default=False,
+    ),
+]
+Device: TypeAlias = Annotated[
+    str | None, typer.Option(help="auto, cpu, cuda or cuda:N instead of the profile's.")
+]
+Samples: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, help="Clusters per spectrum instead of the profile's.")
+]
+
+
+def profile_of(
+    configs: Sequence[str] | None, *, device: str | None = None, samples: int | None = None
+) -> "Profile":
+    """Return the layered profile with a command's own options on top.
+
+    Raises
+    ------
+    ConfigError
+        If a file is missing or a key is unknown.
+    """
+    from nearedge.streaming.settings.configuration import load_profile
+
+    profile = load_profile(tuple(configs or ()), environ=os.environ)
+    changes = {"device": device, "samples": samples}
+    worker = profile.worker.model_copy(
+        update={name: value for name, value in changes.items() if value is not None}
+    )
+    return profile.model_copy(update={"worker": worker})

@@ -1,0 +1,201 @@
+"""Invert stored runs with the code of the live service."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from nearedge.streaming.catalog.connection import Client, connect, raw_container, results_container
+from nearedge.streaming.catalog.storing import Comparing
+from nearedge.streaming.commands.opening import (
+    Server,
+    archive_of,
+    connected,
+    ledger_for,
+    results_of,
+    serving,
+)
+from nearedge.streaming.commands.stopping import stop_signals
+from nearedge.streaming.commands.table import showing
+from nearedge.streaming.ledger.job import State
+from nearedge.streaming.ledger.ledger import Ledger
+from nearedge.streaming.service.recovery import Archive
+from nearedge.streaming.service.service import Listener, Service
+from nearedge.streaming.service.writing import Put
+from nearedge.streaming.settings.profile import Profile
+from nearedge.streaming.sources.jsonl_source import JsonlSource
+from nearedge.streaming.sources.source import Source
+from nearedge.streaming.sources.tiled_source import TiledSource
+
+LOOK_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which documents to replay.
+
+    Attributes
+    ----------
+    uids
+        Raw runs; none: all that have ended.
+    since
+        Only runs that began from then on, seconds since the epoch.
+    files
+        Files of JSON lines, instead of the catalog.
+    """
+
+    uids: tuple[str, ...] = ()
+    since: float | None = None
+    files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """How a replay ended.
+
+    Attributes
+    ----------
+    counts
+        Spectra by what became of them.
+    interrupted
+        Whether it was stopped before its end.
+    """
+
+    counts: dict[str, int]
+    interrupted: bool
+
+    @property
+    def good(self) -> bool:
+        """Whether everything was done and nothing failed, differed or was missing."""
+        bad = (State.FAILED, "different", "missing")
+        return not self.interrupted and not any(self.counts.get(name) for name in bad)
+
+    def text(self) -> str:
+        """Return the counts in words."""
+        counted = ", ".join(f"{n} {name}" for name, n in self.counts.items()) or "no spectra"
+        return f"{counted} (interrupted)" if self.interrupted else counted
+
+
+def moment(text: str) -> float:
+    """Return the seconds since the epoch of an ISO date and time; local unless it says otherwise.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError as e:
+        raise ValueError(
+            f"{text!r} is no date and time: expected the form 2026-11-22 or 2026-11-22T10:30"
+        ) from e
+
+
+def replay(profile: Profile, selection: Selection, *, console: Console) -> Replayed:
+    """Invert what has no result yet, and write it.
+
+    Parameters
+    ----------
+    profile
+        Names catalog, instrument and model.
+    selection
+        Which documents.
+    console
+        Where rows are shown as they come.
+
+    Raises
+    ------
+    KeyError
+        If the catalog has no such run.
+    """
+    done: Counter[str] = Counter()
+    with connected(profile) as server, ledger_for(profile, server) as ledger:
+        archive = archive_of(profile, server)
+        ledger.adopt(archive.finished())
+        with _replaying(
+            profile,
+            _source(profile, server, selection),
+            ledger=ledger,
+            put=results_of(profile, server).put,
+            archive=archive,
+            console=console,
+            count=lambda row: done.update([row.status]),
+        ) as service:
+            interrupted = not _drain(service)
+            done["known before"] = service.known
+    return Replayed(counts=dict(done), interrupted=interrupted)
+
+
+def verify(profile: Profile, selection: Selection, *, console: Console) -> Replayed:
+    """Invert again what was inverted, and compare exactly; nothing is written.
+
+    Parameters and errors as for `replay`.
+    """
+    done: Counter[str] = Counter(equal=0)
+    with connected(profile) as server, closing(Ledger(":memory:")) as ledger:
+        comparing = Comparing(results_container(_client(server), profile.catalog.results))
+        with _replaying(
+            profile,
+            _source(profile, server, selection),
+            ledger=ledger,
+            put=comparing.put,
+            archive=archive_of(profile, server),
+            console=console,
+            count=lambda row: done.update(["failed"] if row.status is State.FAILED else []),
+        ) as service:
+            interrupted = not _drain(service)
+    done.update(comparing.counts)
+    return Replayed(counts=dict(done), interrupted=interrupted)
+
+
+@contextmanager
+def _replaying(
+    profile: Profile,
+    source: Source,
+    *,
+    ledger: Ledger,
+    put: Put,
+    archive: Archive,
+    console: Console,
+    count: Listener,
+) -> Iterator[Service]:
+    with (
+        showing(console, counts=ledger.counts) as show,
+        serving(
+            profile,
+            source=source,
+            ledger=ledger,
+            put=put,
+            live=False,
+            archive=archive,
+            listeners=[count, show],
+        ) as service,
+    ):
+        yield service
+
+
+def _drain(service: Service) -> bool:
+    """Wait until everything is done; return False when a signal asks to stop first."""
+    with stop_signals() as stopped:
+        while not service.drain(LOOK_S):
+            if stopped.is_set():
+                return False
+    if service.broken is not None:
+        raise service.broken
+    return True
+
+
+def _source(profile: Profile, server: Server, selection: Selection) -> Source:
+    if selection.files:
+        return JsonlSource(selection.files)
+    raw = raw_container(_client(server), profile.catalog.raw)
+    return TiledSource(raw, uids=selection.uids or None, since=selection.since)
+
+
+def _client(server: Server) -> Client:
+    return connect(server.uri, api_key=server.api_key)

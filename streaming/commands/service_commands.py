@@ -1,0 +1,197 @@
+"""The commands of the service: run, replay, check, config, status, retry."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nearedge.streaming.commands.options import Configs, Device, Samples, profile_of
+
+if TYPE_CHECKING:  # a command imports what it needs when it runs
+    from nearedge.streaming.ledger.ledger import Ledger
+    from nearedge.streaming.settings.profile import Profile
+
+
+def run(config: Configs = None, device: Device = None, samples: Samples = None) -> None:
+    """Invert spectra while they are measured, until Ctrl-C or SIGTERM."""
+    from rich.console import Console
+
+    from nearedge.streaming.commands.opening import (
+        archive_of,
+        connected,
+        ledger_for,
+        page_of,
+        results_of,
+        serving,
+    )
+    from nearedge.streaming.commands.stopping import ending_within, stop_signals
+    from nearedge.streaming.commands.table import showing
+    from nearedge.streaming.page.feed import Feed
+    from nearedge.streaming.service.bus import beating, opened_bus
+    from nearedge.streaming.settings.configuration import describe
+    from nearedge.streaming.sources.zmq_source import ZmqSource
+
+    profile = profile_of(config, device=device, samples=samples)
+    typer.echo(describe(profile), err=True)
+    source, feed = ZmqSource(profile.source), Feed()
+    with (
+        stop_signals() as stopped,
+        ending_within(stopped),
+        opened_bus(profile.bus) as bus,
+        connected(profile) as server,
+        ledger_for(profile, server) as ledger,
+        showing(Console(), counts=ledger.counts) as show,
+        serving(
+            profile,
+            source=source,
+            ledger=ledger,
+            put=results_of(profile, server).put,
+            archive=archive_of(profile, server),
+            listeners=[show, feed, bus.row],
+            partial_listeners=[feed.show_partial, bus.partial],
+        ) as service,
+        beating(bus, service, every_s=profile.bus.heartbeat_s),
+        page_of(profile, service=service, feed=feed, server=server) as address,
+    ):
+        service.metrics.watch_live(source, service.worker)
+        if address is not None:
+            typer.echo(f"the live page: {address}", err=True)
+        if bus.address is not None:
+            typer.echo(f"answers are published at {bus.address}", err=True)
+        stopped.wait()
+
+
+def replay(
+    config: Configs = None,
+    uid: Annotated[
+        list[str] | None, typer.Option(help="Only this raw run; may be repeated.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only runs from then on: 2026-11-22 or 2026-11-22T10:30.")
+    ] = None,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option(help="Documents of a JSON-lines file instead of the catalog's."),
+    ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Write nothing: invert again and compare exactly with what is stored."
+        ),
+    ] = False,
+    device: Device = None,
+    samples: Samples = None,
+) -> None:
+    """Invert stored runs that have no result yet, with the answers that live would have given."""
+    from rich.console import Console
+
+    from nearedge.streaming.commands.replaying import Selection, moment
+    from nearedge.streaming.commands.replaying import replay as replay_runs
+    from nearedge.streaming.commands.replaying import verify as verify_runs
+
+    profile = profile_of(config, device=device, samples=samples)
+    selection = Selection(
+        uids=tuple(uid or ()),
+        since=None if since is None else moment(since),
+        files=tuple(file or ()),
+    )
+    again = verify_runs if verify else replay_runs
+    replayed = again(profile, selection, console=Console())
+    typer.echo(replayed.text())
+    raise typer.Exit(0 if replayed.good else 1)
+
+
+def check(config: Configs = None) -> None:
+    """Check a profile, and say what a service with it would do."""
+    from nearedge.models.answering.card import read_card
+    from nearedge.streaming.settings.configuration import describe
+
+    profile = profile_of(config)
+    typer.echo(describe(profile))
+    card = read_card(profile.worker.model)
+    known = ", ".join(" ".join(pair) for pair in card.edges)
+    typer.echo(f"the model has the digest {card.digest[:16]} and knows {known}")
+    instrument = profile.instrument
+    if not card.supports(instrument.absorber, instrument.edge):
+        typer.echo(
+            f"error: not {instrument.absorber} {instrument.edge}: every spectrum would be "
+            "rejected as unsupported",
+            err=True,
+        )
+        raise typer.Exit(2)
+
+
+def config(
+    config: Configs = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of profiles.")
+    ] = False,
+) -> None:
+    """Print the merged profile as YAML, or the schema of all profiles."""
+    import json
+
+    import yaml
+
+    from nearedge.streaming.settings import configuration
+
+    if schema:
+        typer.echo(json.dumps(configuration.schema(), indent=2))
+        return
+    settings = profile_of(config).model_dump(mode="json")
+    typer.echo(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).rstrip())
+
+
+def status(config: Configs = None) -> None:
+    """Show how many spectra the ledger has in each state, and what failed."""
+    from nearedge.streaming.ledger.job import State
+
+    ledger = _existing_ledger(profile_of(config))
+    for state, n in ledger.counts().items():
+        typer.echo(f"{state:10} {n}")
+    runs = ledger.run_counts()
+    if runs["gap"]:
+        typer.echo(f"{runs['gap']} runs with gaps are asked of the catalog")
+    if runs["failed"]:
+        typer.echo(f"{runs['failed']} runs could not be read from the catalog")
+    age = ledger.oldest_age_s()
+    if age is not None:
+        typer.echo(f"the oldest open spectrum has waited {age:.0f} s")
+    for state in (State.WRITING, State.RUNNING, State.QUEUED, State.FAILED):
+        for job in ledger.rows(state, limit=20):
+            if job.error:
+                place = f"run {job.place.run_uid} spectrum {job.place.spectrum}"
+                typer.echo(f"{state} after {job.attempts} tries: {place}: {job.error}")
+    ledger.close()
+
+
+def retry(
+    key: Annotated[
+        list[str] | None, typer.Argument(help="Keys of results; none: all that failed.")
+    ] = None,
+    config: Configs = None,
+) -> None:
+    """Queue failed spectra again; a running service takes them up."""
+    ledger = _existing_ledger(profile_of(config))
+    typer.echo(f"{ledger.retry(key or None)} spectra are queued again")
+    ledger.close()
+
+
+def _existing_ledger(profile: "Profile") -> "Ledger":
+    from nearedge.streaming.commands.opening import ledger_path
+    from nearedge.streaming.ledger.ledger import Ledger, LedgerError
+
+    path = ledger_path(profile)
+    if path is None:
+        raise LedgerError(
+            "this profile names no place for a ledger: its service keeps it in a temporary folder; "
+            "set catalog.directory or service.ledger"
+        )
+    if not path.is_file():
+        raise LedgerError(
+            f"found no ledger at {path}: nothing was run yet with this profile; set "
+            "service.ledger, or give the -c of the service"
+        )
+    return Ledger(path)
+
+
+COMMANDS = (run, replay, check, config, status, retry)

@@ -1,0 +1,1 @@
+"""The durable queue of spectra, and the values it keeps."""

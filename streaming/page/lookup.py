@@ -1,0 +1,59 @@
+"""Find one spectrum by its key: among what has just come, else in the catalog."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from nearedge.models import Rejected
+from nearedge.streaming.answers.answer import Answer, answer_of_row
+from nearedge.streaming.answers.summary import Json
+from nearedge.streaming.catalog.history import History
+from nearedge.streaming.ledger.row import Row
+from nearedge.streaming.page.feed import Feed
+from nearedge.streaming.page.view import answer_view, shown_columns, spectrum_view
+
+
+class Lookup:
+    """Whole answers and their views.
+
+    Parameters
+    ----------
+    feed
+        What has just come.
+    history
+        What the catalog holds, or None where there is no catalog.
+    """
+
+    def __init__(self, feed: Feed, history: History | None) -> None:
+        self._feed, self._history = feed, history
+
+    def answer(self, key: str) -> Answer | None:
+        """Return the answer of that key, or None when there is none."""
+        row = self._feed.row(key)
+        if row is not None:
+            return answer_of_row(row)
+        return None if self._history is None else self._history.answer(key)
+
+    def detail(self, key: str) -> Json | None:
+        """Return everything that can be drawn of a spectrum, or None when it is not known.
+
+        ``columns`` are there for a measurement that could not be inverted.
+        """
+        row = self._feed.row(key)
+        if row is not None and row.inversion is None:
+            return _unanswered(row)
+        answer = self.answer(key)
+        if answer is not None:
+            shown = {"spectrum": spectrum_view(answer.spectrum), "answer": answer_view(answer)}
+            return {**shown, "columns": None}
+        columns = None if self._history is None else self._history.columns(key)
+        return None if columns is None else _columns_only(columns)
+
+
+def _unanswered(row: Row) -> Json:
+    if isinstance(row.outcome, Rejected):
+        return _columns_only(row.measurement.columns)
+    return {"spectrum": spectrum_view(row.outcome), "answer": None, "columns": None}
+
+
+def _columns_only(columns: Mapping[str, Any]) -> Json:
+    return {"spectrum": None, "answer": None, "columns": shown_columns(columns)}

@@ -1,0 +1,1 @@
+"""The threads that carry a spectrum from its documents to its result."""

@@ -1,0 +1,188 @@
+"""Hand queued spectra to the worker and keep its answers in the ledger."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from nearedge.callbacks.measurement import Measurement
+from nearedge.models import Inversion, NormalisedSpectrum, Quality
+from nearedge.streaming.ledger.job import Job
+from nearedge.streaming.ledger.key import seed_of
+from nearedge.streaming.ledger.ledger import Ledger
+from nearedge.streaming.ledger.packing import pack, unpack
+from nearedge.streaming.service.metrics import Metrics
+from nearedge.streaming.settings import profile
+from nearedge.streaming.workers.worker import WorkerDied, WorkerError, WorkerUnavailable
+
+logger = logging.getLogger(__name__)
+
+OnPartial = Callable[[Measurement, NormalisedSpectrum, Inversion], None]
+
+LOOK_S = 2.0  # another process may have queued or retried something
+UNAVAILABLE_S = 5.0
+LEASE_MARGIN_S = 60.0
+FEWEST_SAMPLES = 4
+DEGRADED = "degraded"
+
+
+class Worker(Protocol):
+    """What dispatching needs of the worker."""
+
+    def invert(
+        self,
+        spectra: Sequence[NormalisedSpectrum],
+        *,
+        seeds: Sequence[int],
+        keys: Sequence[str] | None = None,
+        samples: int | None = None,
+        quality: Quality | None = None,
+    ) -> list[Inversion]:
+        """Return one inversion per spectrum; raise as `nearedge.streaming.workers.worker` does."""
+
+
+class Dispatch:
+    """The step of the dispatch loop.
+
+    Parameters
+    ----------
+    ledger, worker, settings, metrics
+        Where the work is, who does it, how much at once and how often.
+    on_answer
+        Called when an answer is ready to be written.
+    on_failed
+        Called with each job that has failed for good, and its error.
+    on_partial
+        Called with the quick answer to a spectrum that still grows.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        worker: Worker,
+        settings: profile.Worker,
+        metrics: Metrics,
+        on_answer: Callable[[], None],
+        on_failed: Callable[[Job, str], None],
+        on_partial: OnPartial = lambda measurement, spectrum, inversion: None,
+    ) -> None:
+        self._ledger, self._worker, self._settings = ledger, worker, settings
+        self._metrics, self._on_answer, self._on_failed = metrics, on_answer, on_failed
+        self._on_partial = on_partial
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Hand back, from now on, what the worker does not finish."""
+        self._stopping = True
+
+    def step(self) -> float:
+        """Invert one batch; return when to look again, s."""
+        if expired := self._ledger.requeue_expired(attempts=self._settings.attempts):
+            logger.warning("%d spectra were held too long and are tried again", expired)
+        late = self._is_late()
+        if jobs := self._claim(live=True):
+            return self._invert(jobs, degraded=late)
+        if partial := self._ledger.take_partial():
+            wait_s = self._answer_partial(partial)
+            if wait_s:
+                return wait_s
+        jobs = self._claim(live=False)  # a scan that runs does not starve what was missed
+        if jobs:
+            return self._invert(jobs, degraded=False)
+        return LOOK_S if partial is None else 0
+
+    def _claim(self, *, live: bool) -> list[Job]:
+        lease_s = self._settings.timeout_s + LEASE_MARGIN_S
+        return self._ledger.claim(self._settings.batch, lease_s=lease_s, live=live)
+
+    def _is_late(self) -> bool:
+        limit_s = self._settings.degrade_after_s
+        return limit_s is not None and self._ledger.waited_s() > limit_s
+
+    def _answer_partial(self, payload: bytes) -> float:
+        """Give a quick answer to a spectrum that still grows; one that fails is dropped."""
+        partial = unpack(payload)
+        measurement, spectrum = partial["measurement"], partial["outcome"]
+        try:
+            (answer,) = self._worker.invert([spectrum], seeds=[0], quality=Quality.FAST)
+        except WorkerError as e:
+            run = measurement.run.uid
+            logger.warning("run %s: no partial answer: %s", run, e, extra={"run_uid": run})
+            self._metrics.retries.labels("partial").inc()
+            return UNAVAILABLE_S if isinstance(e, WorkerUnavailable) else 0
+        self._on_partial(measurement, spectrum, answer)
+        return 0
+
+    def _invert(self, jobs: list[Job], *, degraded: bool) -> float:
+        try:
+            for job, answer in zip(jobs, self._answers(jobs, degraded=degraded), strict=True):
+                self._ledger.store(job, pack(answer), degraded=degraded)
+        except WorkerUnavailable as e:
+            return self._wait_for_worker(jobs, e)
+        except Exception as e:  # whatever it is, the jobs must not stay held
+            self._blame(jobs, e)
+        self._on_answer()
+        return 0
+
+    def _answers(self, jobs: list[Job], *, degraded: bool) -> list[Inversion]:
+        keys = [job.key for job in jobs]
+        spectra, seeds = [spectrum_of(job) for job in jobs], [seed_of(key) for key in keys]
+        if not degraded:
+            return self._worker.invert(spectra, seeds=seeds, keys=keys)
+        samples = min(self._settings.samples, max(FEWEST_SAMPLES, self._settings.samples // 4))
+        logger.warning("%d spectra waited too long and get a quick answer first", len(jobs))
+        answers = self._worker.invert(
+            spectra, seeds=seeds, keys=keys, samples=samples, quality=Quality.FAST
+        )
+        return [replace(answer, flags=(*answer.flags, DEGRADED)) for answer in answers]
+
+    def _wait_for_worker(self, jobs: list[Job], error: Exception) -> float:
+        logger.error("%s; %d spectra wait", error, len(jobs))
+        self._metrics.errors.labels("worker").inc()
+        self._ledger.hand_back(jobs)
+        return UNAVAILABLE_S
+
+    def _blame(self, jobs: list[Job], error: Exception) -> None:
+        """Find the culprit: a batch is tried again one by one, a single one has its try counted."""
+        if self._stopping and isinstance(error, WorkerDied):
+            self._ledger.hand_back(jobs)
+            return
+        text = f"{type(error).__name__}: {error}"
+        self._metrics.retries.labels("invert").inc()
+        for job in jobs:
+            run_uid = job.place.run_uid
+            logger.warning(
+                "run %s: inverting failed: %s", run_uid, text, extra={"run_uid": run_uid}
+            )
+        if len(jobs) > 1:
+            self._ledger.split(jobs, text)
+        else:
+            self._count_try(jobs[0], text)
+
+    def _count_try(self, job: Job, text: str) -> None:
+        attempts = self._settings.attempts
+        if self._ledger.fail(job, text, attempts=attempts) and job.attempts + 1 >= attempts:
+            logger.error(
+                "spectrum %s of run %s failed after %d tries: %s",
+                job.place.spectrum,
+                job.place.run_uid,
+                attempts,
+                text,
+                extra={"run_uid": job.place.run_uid},
+            )
+            self._on_failed(job, text)
+
+
+def spectrum_of(job: Job) -> NormalisedSpectrum:
+    """Return the spectrum that a queued job is to have inverted.
+
+    Raises
+    ------
+    TypeError
+        If its payload holds none.
+    """
+    outcome = unpack(job.payload or b"")["outcome"]
+    if not isinstance(outcome, NormalisedSpectrum):
+        raise TypeError(f"a queued spectrum holds {type(outcome).__name__}")
+    return outcome

@@ -1,0 +1,268 @@
+"""From documents to rows of the ledger: assemble, reduce, normalise, submit."""
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import stamina
+
+from nearedge.callbacks.assemble import Assembler
+from nearedge.callbacks.instrument import Instrument
+from nearedge.callbacks.measurement import Gap, Measurement
+from nearedge.callbacks.prepare import Supports, prepare
+from nearedge.callbacks.recognise import Darks
+from nearedge.models import NormalisedSpectrum, Reason, Rejected
+from nearedge.streaming.ledger.job import Place, Priority
+from nearedge.streaming.ledger.ledger import Ledger
+from nearedge.streaming.ledger.packing import pack
+from nearedge.streaming.service.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+OnPartial = Callable[[Measurement, NormalisedSpectrum | Rejected], None]
+Recall = Callable[[Mapping[str, Any], Darks], None]
+
+INCOMPLETE = frozenset({"gap", "no-stop"})
+"""Flags of a spectrum that the catalog may have whole."""
+
+
+class Intake:
+    """Feeds one assembler and puts what it emits into the ledger; threads may share it.
+
+    Parameters
+    ----------
+    instrument
+        How documents become spectra.
+    ledger, metrics
+        Where spectra go, and what is counted.
+    key
+        Names the result of a measurement.
+    supports
+        Whether the model knows an absorber and edge.
+    live
+        Whether measurements have just ended, so that their age counts as latency.
+    on_submit
+        Called with the key of every finished measurement, and whether it was new.
+    on_partial
+        Called with every measurement that still grows, and what it is so far; None: they are
+        dropped.
+    darks
+        The dark runs seen so far.
+    recall
+        Called with every start document before it is used; adds the dark runs that it needs.
+    priority
+        Of the spectra.
+    hold_s
+        How long spectra of a run that lacks something wait for it to come from the catalog, s;
+        0: they go on as they are.
+    on_gap
+        Called when a run is to be fetched from the catalog.
+
+    Attributes
+    ----------
+    darks
+        The dark runs seen so far.
+    problem
+        Why the ledger takes no spectra now, or None.
+    """
+
+    def __init__(
+        self,
+        instrument: Instrument,
+        *,
+        ledger: Ledger,
+        metrics: Metrics,
+        key: Callable[[Measurement], str],
+        supports: Supports,
+        live: bool,
+        on_submit: Callable[[str, bool], None],
+        on_partial: OnPartial | None = None,
+        darks: Darks | None = None,
+        recall: Recall | None = None,
+        priority: Priority = Priority.LIVE,
+        hold_s: float = 0.0,
+        on_gap: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._instrument, self._ledger, self._metrics = instrument, ledger, metrics
+        self._key, self._supports, self._live = key, supports, live
+        self._on_submit, self._on_partial, self._on_gap = on_submit, on_partial, on_gap
+        self.darks, self._recall = Darks() if darks is None else darks, recall
+        self._priority, self._hold_s = priority, hold_s
+        self.problem: str | None = None
+        self._suspects: set[str] = set()
+        self._lock = threading.Lock()
+        self._assembler = Assembler(
+            instrument,
+            emit=self.take,
+            on_gap=self.note_gap,
+            on_discard=self.note_discard,
+            on_end=self.note_end,
+            darks=self.darks,
+        )
+
+    def feed(self, name: str, doc: Mapping[str, Any]) -> None:
+        """Take one document; a bad one is logged and counted, and never raises.
+
+        Only what ``recall`` raises is passed on.
+        """
+        self._metrics.documents.labels(name).inc()
+        if name == "start" and self._recall is not None:
+            self._recall(doc, self.darks)
+        with self._surviving(name, doc):
+            self._assembler(name, doc)
+
+    def end(self) -> None:
+        """End the runs that are open: no more documents will come."""
+        while uids := self.open_runs():
+            for uid in uids:
+                with self._surviving("stop", uid):
+                    self._assembler.close(uid)
+        with self._surviving("stop", None):
+            self._assembler.close()
+
+    def expire(self, silent_s: float) -> None:
+        """End the runs that were silent for so long, s."""
+        with self._surviving("stop", None):
+            for uid in self._assembler.expire(silent_s):
+                logger.warning(
+                    "run %s: silent for %g s and no stop document: taken as ended",
+                    *(uid, silent_s),
+                    extra={"run_uid": uid},
+                )
+
+    @contextmanager
+    def _surviving(self, name: str, what: object) -> Iterator[None]:
+        """Have the assembler for oneself; what it raises harms one document or run alone."""
+        try:
+            with self._lock:
+                yield
+        except Exception:
+            self._metrics.bad_documents.labels(name).inc()
+            logger.exception("a %s document raised: %.300r", name, what)
+
+    def suspect(self) -> None:
+        """Have the open runs fetched from the catalog when they end: documents may be missing."""
+        with self._lock:
+            self._suspects.update(self._assembler.open_runs)
+        self._on_gap()
+
+    def open_runs(self) -> tuple[str, ...]:
+        """Return the uids of the runs that have begun and not ended."""
+        with self._lock:
+            return self._assembler.open_runs
+
+    def drop(self, run_uid: str) -> None:
+        """Take no more of a run, which came whole another way."""
+        with self._lock:
+            self._assembler.drop(run_uid)
+            self._suspects.discard(run_uid)
+
+    def note_discard(self, reason: str, uid: str) -> None:
+        """Log and count a document that was not used."""
+        self._metrics.discarded.labels(reason).inc()
+        logger.debug("a document of %s was not used: %s", uid, reason, extra={"run_uid": uid})
+
+    def note_gap(self, gap: Gap) -> None:
+        """Log and count what is missing of a run."""
+        self._metrics.gaps.inc()
+        extra = {"run_uid": gap.run_uid}
+        logger.warning("run %s: documents are missing: %s", gap.run_uid, gap.detail, extra=extra)
+
+    def note_end(self, run_uid: str, whole: bool) -> None:
+        """Note that a run has ended, or that the catalog is to be asked for it."""
+        if self._hold_s and (not whole or run_uid in self._suspects):
+            self._ledger.ask(run_uid, "documents are missing", wait_s=self._hold_s)
+            self._on_gap()
+        else:
+            self._ledger.settle(run_uid)
+        self._suspects.discard(run_uid)
+
+    def take(self, measurement: Measurement) -> None:
+        """Submit a finished measurement, or its rejection; show one that still grows."""
+        if measurement.final:
+            self._submit(measurement)
+        elif self._on_partial is not None:
+            self._show(measurement, self._on_partial)
+
+    def _show(self, measurement: Measurement, on_partial: OnPartial) -> None:
+        outcome = prepare(measurement, self._instrument, supports=self._supports)
+        if not isinstance(outcome, Rejected):
+            payload = pack({"measurement": measurement, "outcome": outcome})
+            self._ledger.put_partial(place_of(measurement), payload)
+        on_partial(measurement, outcome)
+
+    def _submit(self, measurement: Measurement) -> None:
+        key = self._key(measurement)
+        outcome = prepare(measurement, self._instrument, supports=self._supports)
+        payload = pack({"measurement": measurement, "outcome": outcome})
+        ended = measurement.time if self._live else None
+        for attempt in stamina.retry_context(
+            on=sqlite3.OperationalError, attempts=None, timeout=None, wait_max=5.0
+        ):
+            with attempt:  # a full disk: the spectrum waits here, the documents in the source
+                with self._telling(measurement):
+                    new = self._ledger.submit(
+                        key,
+                        place_of(measurement),
+                        payload,
+                        ended=ended,
+                        rejected=isinstance(outcome, Rejected),
+                        priority=self._priority,
+                        hold_s=self._hold_s if self._may_improve(measurement) else None,
+                    )
+        self._count(measurement, outcome, new=new)
+        self._on_submit(key, new)
+
+    @contextmanager
+    def _telling(self, measurement: Measurement) -> Iterator[None]:
+        """Tell whether the ledger takes a spectrum."""
+        try:
+            yield
+        except sqlite3.OperationalError as e:
+            run = measurement.run.uid
+            self.problem = f"the ledger takes no spectra: {e}"
+            self._metrics.retries.labels("submit").inc()
+            logger.error("%s; one of run %s waits", self.problem, run, extra={"run_uid": run})
+            raise
+        self.problem = None
+
+    def _may_improve(self, measurement: Measurement) -> bool:
+        incomplete = INCOMPLETE.intersection(measurement.flags)
+        return self._hold_s > 0 and bool(incomplete or measurement.run.uid in self._suspects)
+
+    def _count(
+        self, measurement: Measurement, outcome: NormalisedSpectrum | Rejected, *, new: bool
+    ) -> None:
+        run = measurement.run
+        extra = {"run_uid": run.uid}
+        if not new:
+            self._metrics.known.inc()
+            logger.debug("run %s: spectrum %s is known", run.uid, measurement.spectrum, extra=extra)
+        elif isinstance(outcome, Rejected):
+            self._metrics.rejected.labels(outcome.reason).inc()
+            expected = outcome.reason is Reason.NOT_A_SAMPLE  # darks and references are no trouble
+            logger.log(
+                logging.INFO if expected else logging.WARNING,
+                "run %s (scan %s), spectrum %s: %s: %s",
+                *(run.uid, run.scan_id, measurement.spectrum, outcome.reason, outcome.detail),
+                extra=extra,
+            )
+        else:
+            logger.info(
+                "run %s (scan %s): spectrum %s of stream %s waits for inversion",
+                *(run.uid, run.scan_id, measurement.spectrum, measurement.stream),
+                extra=extra,
+            )
+
+
+def place_of(measurement: Measurement) -> Place:
+    """Return whose spectrum it is."""
+    return Place(
+        run_uid=measurement.run.uid,
+        scan_id=measurement.run.scan_id,
+        stream=measurement.stream,
+        spectrum=measurement.spectrum,
+    )

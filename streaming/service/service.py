@@ -1,0 +1,323 @@
+"""The service: threads that take documents in, have spectra inverted and write the answers.
+
+Live and replay are the same service with another source.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+from nearedge.callbacks.measurement import Measurement
+from nearedge.callbacks.prepare import Supports
+from nearedge.callbacks.recognise import Darks
+from nearedge.models import Inversion, NormalisedSpectrum, Rejected
+from nearedge.streaming.ledger.job import OPEN, Job, Priority, State
+from nearedge.streaming.ledger.ledger import Ledger
+from nearedge.streaming.ledger.row import Row
+from nearedge.streaming.service.dark_runs import DarkRuns, KeptDarks
+from nearedge.streaming.service.dispatch import Dispatch
+from nearedge.streaming.service.intake import Intake
+from nearedge.streaming.service.loop import Loop
+from nearedge.streaming.service.metrics import Metrics
+from nearedge.streaming.service.recovery import Archive, Recovery
+from nearedge.streaming.service.writing import Put, Writing, row_of
+from nearedge.streaming.settings.profile import Profile
+from nearedge.streaming.settings.profile import Worker as WorkerSettings
+from nearedge.streaming.sources.source import Source
+from nearedge.streaming.workers.crew import Crew
+from nearedge.streaming.workers.dask_worker import DaskWorker
+from nearedge.streaming.workers.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+FINISH_S = 5.0  # of the ten seconds that a stop may take: time for the work at hand
+LOOK_S = 1.0
+TEND_S = 5.0
+PRIME_S = 5.0  # the first documents wait so long for the darks of the catalog
+
+Listener = Callable[[Row], None]
+PartialListener = Callable[[Measurement, NormalisedSpectrum | Rejected, Inversion | None], None]
+
+
+class Service:
+    """Takes documents from a source until it is stopped; every finished spectrum gets its result.
+
+    Parameters
+    ----------
+    profile
+        The instrument and the worker.
+    source
+        Where documents come from.
+    ledger, worker
+        Opened, and closed by whoever opened them (the worker: also by `stop`).
+    key
+        Names the result of a measurement.
+    supports
+        Whether the model knows an absorber and edge.
+    put
+        Writes a row to the catalog; idempotent under its key.
+    live
+        Whether the source tells of measurements as they end. If not, every answer is a full one,
+        and a run without its end waits for nothing.
+    archive
+        The catalog's runs and results: for gaps and missed runs of a live service, and for the
+        darks of a replayed run. None: there is none.
+    listeners
+        Called with every row that has come to an end, by the service's own threads.
+    partial_listeners
+        Called with every spectrum that still grows, and again with the quick answer to it. Nothing
+        partial is ever stored; without listeners there are no partial answers.
+
+    Attributes
+    ----------
+    metrics
+        What is counted.
+    known
+        Finished spectra that the ledger had already.
+    broken
+        The error that ended the source, or None.
+    """
+
+    def __init__(
+        self,
+        *,
+        profile: Profile,
+        source: Source,
+        ledger: Ledger,
+        worker: Worker | DaskWorker | Crew,
+        key: Callable[[Measurement], str],
+        supports: Supports,
+        put: Put,
+        live: bool = True,
+        archive: Archive | None = None,
+        listeners: Sequence[Listener] = (),
+        partial_listeners: Sequence[PartialListener] = (),
+    ) -> None:
+        self.ledger, self.worker = ledger, worker
+        self.metrics = Metrics()
+        self.metrics.watch(ledger)
+        self.known = 0
+        self.broken: Exception | None = None
+        self._source = source
+        self._listeners, self._partial_listeners = tuple(listeners), tuple(partial_listeners)
+        self._attempts = profile.worker.attempts
+        self._changed = threading.Condition()
+        self._open: set[str] = set()
+        self._source_ended = self._stopping = False
+        self._settings, self._live = profile.service, live
+        self._intake, self._recovery = self._intakes(
+            partial(
+                Intake,
+                profile.instrument,
+                ledger=ledger,
+                metrics=self.metrics,
+                key=key,
+                supports=supports,
+                on_submit=self._on_submit,
+                darks=KeptDarks(ledger) if live else Darks(),
+            ),
+            archive,
+            dark_runs=None if archive is None else DarkRuns(archive.raw, profile.instrument),
+        )
+        self._tender = self._loop("tend", self._tend)
+        writing = Writing(ledger=ledger, metrics=self.metrics, put=put, on_row=self._publish)
+        self._writer = self._loop("writer", writing.step)
+        members = worker.members if isinstance(worker, Crew) else (worker,)
+        self._dispatches = [self._dispatch_to(member, profile.worker) for member in members]
+        self._dispatchers = [self._loop("dispatch", one.step) for one in self._dispatches]
+        self._reader = threading.Thread(target=self._read, name="nearedge-ingest", daemon=True)
+
+    def _intakes(
+        self, make: "partial[Intake]", archive: Archive | None, *, dark_runs: DarkRuns | None
+    ) -> tuple[Intake, Recovery | None]:
+        """Return what takes the source's documents, and what fetches those that it lacked."""
+        recall = None if dark_runs is None else dark_runs.recall
+        if not self._live:
+            return make(live=False, recall=recall, priority=Priority.CAUGHT_UP), None
+        intake = make(
+            live=True,
+            on_partial=self._on_partial if self._partial_listeners else None,
+            hold_s=0.0 if archive is None else self._settings.backfill_wait_s,
+            on_gap=self.look_soon,
+        )
+        if archive is None or dark_runs is None:
+            return intake, None
+        return intake, Recovery(
+            settings=self._settings,
+            live=intake,
+            make_intake=partial(make, live=False, recall=recall),
+            ledger=self.ledger,
+            metrics=self.metrics,
+            archive=archive,
+            dark_runs=dark_runs,
+            darks=intake.darks,
+        )
+
+    def _dispatch_to(self, worker: Worker | DaskWorker, settings: WorkerSettings) -> Dispatch:
+        return Dispatch(
+            ledger=self.ledger,
+            worker=worker,
+            settings=settings,
+            metrics=self.metrics,
+            on_answer=self._writer.ring,
+            on_failed=self._on_failed,
+            on_partial=self._publish_partial,
+        )
+
+    def _loop(self, name: str, step: Callable[[], float | None]) -> Loop:
+        return Loop(name, step, on_error=lambda name: self.metrics.errors.labels(name).inc())
+
+    def start(self) -> None:
+        """Start the worker and the threads; take up what a dead service left."""
+        if orphans := self.ledger.requeue_orphans(attempts=self._attempts):
+            logger.warning("%d spectra of a service that died are taken up again", orphans)
+        self.worker.start()
+        for loop in self._dispatchers:
+            loop.start()
+        self._writer.start()
+        self._tender.start()
+        self._reader.start()
+
+    def drain(self, timeout_s: float | None = None) -> bool:
+        """Wait until the source has ended and all that it brought has; return whether it did."""
+        deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
+        with self._changed:
+            while not self._is_drained():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                self._changed.wait(min(left, LOOK_S))  # another service may end some of them
+            return True
+
+    def stop(self, *, finish_s: float = FINISH_S) -> None:
+        """Stop taking documents, finish the work at hand, hand the rest back to the ledger."""
+        began = time.monotonic()
+        self._stopping = True
+        self._source.stop()
+        if self._recovery is not None:
+            self._recovery.stop()
+        self._tender.stop()
+        for dispatch, loop in zip(self._dispatches, self._dispatchers, strict=True):
+            dispatch.stop()
+            loop.stop()
+        if not self._join_dispatchers(finish_s):
+            logger.warning("a worker is still busy: its spectra are handed back")
+        self.worker.close()
+        self._join_dispatchers(1.0)
+        self._writer.stop()
+        self._reader.join(max(0.5, finish_s - (time.monotonic() - began)))
+        self._tender.join(0.5)
+        if not self._writer.join(max(0.5, finish_s - (time.monotonic() - began))):
+            logger.warning("the catalog is slow: what is not written stays in the ledger")
+
+    def look_soon(self) -> None:
+        """Have the catalog asked soon for what is missing: documents were lost."""
+        if self._recovery is not None:
+            self._recovery.look_soon()
+            self._tender.ring()
+
+    def checks(self) -> dict[str, str | None]:
+        """Return what spectra need to be taken and inverted, and what is wrong with each."""
+        ledger = self._ledger_error() or self._intake.problem
+        return {"ledger": ledger, "worker": self.worker.problem}
+
+    def suspect(self) -> None:
+        """Have the runs that are open now fetched from the catalog when they end."""
+        self.metrics.interruptions.inc()
+        self._intake.suspect()
+
+    def __enter__(self) -> "Service":
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _join_dispatchers(self, timeout_s: float) -> bool:
+        deadline = time.monotonic() + timeout_s
+        return all(loop.join(max(0.0, deadline - time.monotonic())) for loop in self._dispatchers)
+
+    def _work_waits(self) -> None:
+        for loop in self._dispatchers:
+            loop.ring()
+
+    def _read(self) -> None:
+        try:
+            for name, doc in self._source.documents(self.suspect):
+                if self._recovery is not None:
+                    self._recovery.primed.wait(PRIME_S)
+                self._intake.feed(name, doc)
+            if not self._stopping:  # else the runs that are open may still go on without us
+                self._intake.end()
+        except Exception as e:  # a source that broke: what it brought is still finished
+            logger.exception("the source of documents broke")
+            self.broken = e
+            self.metrics.errors.labels("ingest").inc()
+        with self._changed:
+            self._source_ended = True
+            self._changed.notify_all()
+
+    def _tend(self) -> float | None:
+        if not self._live:
+            return None
+        if silent_s := self._settings.run_silent_s:
+            self._intake.expire(silent_s)
+        return TEND_S if self._recovery is None else self._recovery.step()
+
+    def _ledger_error(self) -> str | None:
+        try:
+            self.ledger.counts()
+        except Exception as e:  # whatever is wrong with it
+            return f"the ledger cannot be read: {e}"
+        return None
+
+    def _is_drained(self) -> bool:
+        if not self._source_ended:
+            return False
+        jobs = [self.ledger.get(key) for key in self._open]
+        self._open = {job.key for job in jobs if job is not None and job.state in OPEN}
+        return not self._open
+
+    def _on_submit(self, key: str, new: bool) -> None:
+        with self._changed:
+            if new:
+                self._open.add(key)
+            else:
+                self.known += 1
+        self._work_waits()
+        self._writer.ring()  # for a rejection
+
+    def _on_partial(self, measurement: Measurement, outcome: NormalisedSpectrum | Rejected) -> None:
+        self._publish_partial(measurement, outcome, None)
+        self._work_waits()
+
+    def _publish_partial(
+        self,
+        measurement: Measurement,
+        outcome: NormalisedSpectrum | Rejected,
+        inversion: Inversion | None,
+    ) -> None:
+        _tell(self._partial_listeners, measurement, outcome, inversion)
+
+    def _on_failed(self, job: Job, error: str) -> None:
+        self._publish(row_of(job, status=State.FAILED, error=error))
+
+    def _publish(self, row: Row) -> None:
+        self.metrics.count(row)
+        _tell(self._listeners, row)
+        with self._changed:
+            if row.status is not State.DEGRADED:
+                self._open.discard(row.key)
+            self._changed.notify_all()
+
+
+def _tell(listeners: Iterable[Callable[..., None]], *news: object) -> None:
+    for listener in listeners:
+        try:
+            listener(*news)
+        except Exception:  # who watches must not harm the work
+            logger.exception("a listener raised")

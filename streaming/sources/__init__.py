@@ -1,0 +1,1 @@
+"""Documents and files on their way in."""

@@ -1,0 +1,1 @@
+"""Processes that calculate: the model's workers and FEFF."""

@@ -1,0 +1,84 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from nearedge.models.answering.card import FORM, CardError, read_card, shipped, write_card
+
+ENTRIES = {
+    "edges": [["Si", "K"], ["Fe", "L3"]],
+    "species": ["O", "Si"],
+    "atoms": 24,
+    "grid": [-10.0, 60.0, 0.5],
+    "network": {},
+    "encoder": {},
+    "surrogate": {},
+    "diffusion": {},
+    "members": 8,
+}
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    save_file({"a": np.arange(3.0)}, path)
+    return path
+
+
+def test_card_reads_back_what_was_written(weights):
+    card = write_card(weights, **ENTRIES, figures={"val": {"bond_mae": 0.03}})
+    assert card.edges == (("Si", "K"), ("Fe", "L3"))
+    assert card.species == ("O", "Si")
+    assert card.figures == {"val": {"bond_mae": 0.03}}
+    assert card.name == "tiny"
+    assert read_card(str(weights)) == card
+
+
+def test_supports_only_what_was_trained(weights):
+    card = write_card(weights, **ENTRIES)
+    assert card.supports("Fe", "L3")
+    assert not card.supports("Fe", "K")
+
+
+def test_card_of_other_weights_is_refused(weights):
+    write_card(weights, **ENTRIES)
+    save_file({"a": np.arange(4.0)}, weights)
+    with pytest.raises(CardError, match="other weights"):
+        read_card(str(weights))
+
+
+def test_missing_card_is_named(weights):
+    with pytest.raises(CardError, match=r"expected tiny\.json"):
+        read_card(str(weights))
+
+
+def test_missing_weights_list_what_is_shipped():
+    with pytest.raises(CardError, match="siox"):
+        read_card("no-such-model")
+
+
+def test_card_of_another_form_is_refused(weights):
+    write_card(weights, **ENTRIES)
+    sidecar = weights.with_suffix(".json")
+    sidecar.write_text(sidecar.read_text().replace(f'"form": {FORM}', '"form": 0'))
+    weights.touch()
+    with pytest.raises(CardError, match=f"form {FORM}"):
+        read_card(str(weights))
+
+
+def test_shipped_weights_have_a_true_card():
+    for name in shipped():
+        card = read_card(name)
+        assert card.supports("Si", "K")
+        assert card.supports("O", "K")
+        assert card.path.stat().st_size < 16 * 2**20
+
+
+def test_reading_a_card_does_not_import_torch():
+    code = (
+        "import sys; from nearedge.models.answering.card import read_card; read_card('siox'); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,278 @@
+import csv
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nearedge.models.answering.card import read_card
+from nearedge.models.answering.inverter import Inverter
+from nearedge.models.clusters.descriptors import CN_CLASSES, Expectation, count, describe
+from nearedge.models.data import rattle
+from nearedge.models.data.dataset import read_dataset
+from nearedge.models.normalise.xanes import normalise_xanes
+from nearedge.models.training import denoiser, encoders
+from nearedge.models.training.denoiser import _rate
+from nearedge.models.training.recipe import Recipe, read_recipe
+from nearedge.models.training.training import (
+    calibrating,
+    load_sites,
+    read_spectra,
+    set_exam,
+    start_denoiser,
+    train,
+)
+
+DATA = Path(__file__).parents[2] / "data" / "siox.parquet"
+EDGES = (("O", "K"), ("Si", "K"))
+RECIPE = Recipe.model_validate(
+    {
+        "atoms": 12,
+        "views": 3,
+        "encoder": {"width": 16, "folds": 2, "rounds": 1, "steps": 20, "batch": 8},
+        "denoiser": {"channels": 8, "layers": 1, "pool": 30, "steps": 6, "batch": 8, "donors": 2},
+        "report_every": 2,
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def sites():
+    return read_dataset(DATA)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained")
+    seen = []
+    card = train(
+        RECIPE,
+        data=[DATA],
+        out=out,
+        name="tiny",
+        device="cpu",
+        progress=lambda *told: seen.append(told),
+    )
+    return card, out, seen
+
+
+def test_who_never_saw_a_site_never_saw_it_in_an_average():
+    encoder = {"width": 8, "folds": 2, "rounds": 2, "steps": 1, "batch": 4}
+    changes = {"mixture": {"mean": 0.3, "unlike": 0.7}, "encoder": encoder, "views": 6}
+    recipe = Recipe.model_validate(RECIPE.model_dump() | changes)
+    sites = load_sites([DATA], span=recipe.grid)
+    members = read_spectra(sites, recipe).bank.members
+    parts = encoders.partition(sites.train, folds=2, rounds=2, seed=recipe.seed)
+    averages = [row[row >= 0] for row in members.reshape(-1, members.shape[2])]
+    assert any(len({sites.train[k].structure for k in row}) > 1 for row in averages)
+    for row in averages:
+        assert (parts[:, row] == parts[:, row[:1]]).all()
+
+
+def log_of(out):
+    with (out / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_training_writes_weights_card_and_log(trained):
+    card, out, seen = trained
+    assert card == read_card(str(out / "tiny.safetensors"))
+    assert card.edges == EDGES
+    assert card.data["train"]["sites"] == 24
+    assert set(card.figures["val"]) == {"clean", "measured"}
+    told = [(row["stage"], int(row["step"])) for row in log_of(out)]
+    assert told == [(stage, done) for stage, done, _, figures in seen if figures]
+    assert told == [
+        *[("encoder", 1), ("encoder", 2)],
+        *[("denoiser", 2), ("denoiser", 4), ("denoiser", 6)],
+        ("calibration", 1),
+    ]
+
+
+def test_log_and_progress_tell_how_held_out_families_fare(trained):
+    card, out, seen = trained
+    for row, (_, _, _, figures) in zip(log_of(out), [s for s in seen if s[3]], strict=True):
+        assert {name: value for name, value in row.items() if value} == {
+            "stage": row["stage"],
+            "step": row["step"],
+            **{name: f"{value:.5g}" for name, value in figures.items()},
+        }
+    figures = {(stage, done): figures for stage, done, _, figures in seen}
+    assert set(figures["encoder", 2]) == {"loss", "val_loss", "val_cn_accuracy", "val_bond_error"}
+    assert set(figures["denoiser", 6]) == {"loss", "val_loss"}
+    assert figures["calibration", 1]["val_bond_mae"] == card.figures["val"]["clean"]["bond_mae"]
+
+
+def test_what_watches_a_training_is_of_the_held_out_families_alone():
+    sites = load_sites([DATA], span=RECIPE.grid)
+    exam = set_exam(sites, RECIPE)
+    read = read_spectra(sites, RECIPE, exam=exam)
+    told = {"exam": exam, "device": torch.device("cpu")}
+    training = start_denoiser(sites, read, RECIPE, **told)
+    loss = training.examine()
+    assert training.examine() == loss
+    other = replace(sites, held_out=sites.held_out[::-1])
+    assert start_denoiser(other, read, RECIPE, **told).examine() != loss
+    fewer = replace(sites, bare=sites.bare[:5])
+    assert start_denoiser(fewer, read, RECIPE, **told).examine() == loss
+
+
+def test_training_again_gives_the_same_weights(trained, tmp_path):
+    card, _, _ = trained
+    again = train(RECIPE, data=[DATA], out=tmp_path, name="other", device="cpu")
+    assert again.digest == card.digest
+
+
+def test_resumed_training_gives_the_same_weights_and_log(trained, tmp_path):
+    card, out, _ = trained
+
+    def stop(stage, done, total, figures):
+        if stage == "denoiser" and done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(RECIPE, data=[DATA], out=tmp_path, device="cpu", progress=stop)
+    resumed = train(RECIPE, data=[DATA], out=tmp_path, device="cpu", resume=True)
+    assert resumed.digest == card.digest
+    assert (tmp_path / "log.csv").read_text() == (out / "log.csv").read_text()
+
+
+def test_few_held_out_spectra_are_called_outliers(trained):
+    card, _, _ = trained
+    held_out = load_sites([DATA], span=RECIPE.grid).held_out
+    asked = list(calibrating.questions(held_out, calibrating.CONDITIONS, seed=RECIPE.seed + 1))
+    answers = calibrating.ask(Inverter.load(str(card.path), device="cpu"), asked, samples=32)
+    assert card.outlier["misfit"] == pytest.approx(np.median([a.misfit for a in answers]))
+    flagged = sum(a.ood_flag for a in answers)
+    assert 0 < flagged <= np.ceil(calibrating.FALSE_ALARMS * len(answers))
+
+
+def test_trained_model_inverts(trained, sites):
+    card, _, _ = trained
+    inverter = Inverter.load(str(card.path), device="cpu")
+    site = next(s for s in sites if s.split == "val")
+    answer = inverter.invert([normalise_xanes(site.spectrum)], seeds=[1], samples=3)[0]
+    samples, atoms, _ = answer.samples.positions.shape
+    assert samples == 3
+    assert atoms >= 12
+    assert answer.model == card.digest
+
+
+def test_only_train_and_val_are_read(sites, tmp_path):
+    from nearedge.models.data.dataset import write_dataset
+
+    foreign = [replace(s, id=f"t{k}", split=("test", "glass")[k % 2]) for k, s in enumerate(sites)]
+    write_dataset([*sites, *foreign], tmp_path / "all.parquet")
+    loaded = load_sites([tmp_path / "all.parquet"], span=RECIPE.grid)
+    assert {s.split for s in [*loaded.train, *loaded.bare]} == {"train"}
+    assert {s.split for s in loaded.held_out} == {"val"}
+
+
+def test_data_without_held_out_sites_are_refused(sites, tmp_path):
+    from nearedge.models.data.dataset import write_dataset
+
+    write_dataset([s for s in sites if s.split == "train"], tmp_path / "train.parquet")
+    with pytest.raises(ValueError, match="0 of val"):
+        load_sites([tmp_path / "train.parquet"], span=RECIPE.grid)
+
+
+def test_held_out_sites_of_another_edge_are_left_out(sites, tmp_path):
+    from nearedge.models.data.dataset import write_dataset
+
+    silicon = [s for s in sites if s.split == "val" or s.absorber == "Si"]
+    write_dataset(silicon, tmp_path / "si.parquet")
+    loaded = load_sites([tmp_path / "si.parquet"], span=RECIPE.grid)
+    assert loaded.edges == (("Si", "K"),)
+    assert {s.absorber for s in loaded.held_out} == {"Si"}
+
+
+def test_members_are_blind_to_whole_families(sites):
+    twice = [*sites, *[replace(s, id=s.id + "b") for s in sites]]
+    folds = encoders.partition(twice, folds=4, rounds=2, seed=0)
+    assert (folds[:, : len(sites)] == folds[:, len(sites) :]).all()
+    weights = encoders.blind_weights(folds, parts=4)
+    assert np.allclose(weights.sum(1), 1)
+    assert (np.count_nonzero(weights, axis=1) == 2).all()
+
+
+def test_borrowed_expectation_errs_as_the_donor_does():
+    d = count(2)
+    told = Expectation(
+        torch.ones(1, d) * 3, torch.ones(1, d), torch.zeros(1, CN_CLASSES), torch.tensor([0])
+    )
+    truth, donor = torch.full((1, d), 2.0), torch.full((1, d), 2.9)
+    truth[0, -1] = torch.nan
+    lent = denoiser.borrow(truth, donor, told, torch.zeros(1, d))
+    assert torch.allclose(lent.mean[0, :-1], torch.full((d - 1,), 2.1))
+    assert lent.mean[0, -1] == 3
+
+
+def test_donors_are_the_most_similar_sites_of_the_same_edge(sites):
+    labelled = denoiser.as_clusters(
+        [s for s in sites if s.split == "train"], atoms=12, vocabulary=("O", "Si"), edges=EDGES
+    )
+    scale = torch.ones(2, count(2))
+    donors = denoiser.find_donors(labelled, labelled, scale=scale, donors=3)
+    assert donors[:, 0].tolist() == list(range(len(donors)))
+    assert (labelled.edge[donors] == labelled.edge[:, None]).all()
+
+
+def test_a_cluster_of_an_unknown_species_is_refused(sites):
+    with pytest.raises(ValueError, match="holds Si"):
+        denoiser.as_clusters(sites, atoms=12, vocabulary=("O",), edges=EDGES)
+
+
+def test_rattled_clusters_keep_their_neighbourhood(sites):
+    site = next(s for s in sites if s.absorber == "Si" and s.cn == 4)
+    rng = np.random.default_rng(0)
+    species, positions = rattle.displace(site, rng, rattle=0.03, strain=0.012)
+    lengths = np.linalg.norm(positions, axis=1)
+    assert (np.diff(lengths) >= 0).all()
+    assert Counter(species.tolist()) == Counter(site.species.tolist())
+    before = describe("Si", site.species, site.positions, vocabulary=("O", "Si"))
+    after = describe("Si", species, positions, vocabulary=("O", "Si"))
+    assert 0 < np.abs(after - before)[:4].max() < 0.25
+
+
+def test_rattling_has_the_stated_size(sites):
+    site = sites[0]
+    rng = np.random.default_rng(0)
+    still = replace(site, positions=np.array([[0, 0, 2.0]]), species=site.species[:1])
+    moved = np.array(
+        [rattle.displace(still, rng, rattle=0.1, strain=0.0)[1][0] for _ in range(4000)]
+    )
+    apart = moved - still.positions[0]
+    # the atom's and the absorber's own displacement add up
+    assert np.sqrt((apart**2).sum(1).mean()) == pytest.approx(0.1 * 2**0.5, rel=0.03)
+
+
+def test_clusters_are_drawn_by_group_and_usual_ones_thinned(sites):
+    rattling = rattle.Rattling(groups=(("amcsd", 1.0),), usual_share=0.0)
+    weights = rattle.site_weights(sites, rattling)
+    assert weights.sum() == pytest.approx(1)
+    assert all(w == 0 for w, s in zip(weights, sites, strict=True) if s.group != "amcsd")
+
+
+def test_recipe_refuses_unknown_keys(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("denoiser: {stepps: 5}\n")
+    with pytest.raises(ValueError, match="stepps"):
+        read_recipe(path)
+
+
+def test_recipe_of_the_shipped_weights_reads():
+    from importlib.resources import files
+
+    text = files("nearedge.models.weights") / "siox.yaml"
+    recipe = read_recipe(Path(str(text)))
+    assert recipe.model_dump(mode="json") == read_card("siox").recipe
+
+
+def test_the_learning_rate_starts_again_once():
+    rate = _rate(1000, 400)
+    assert rate(400) == pytest.approx(0.02)
+    assert rate(401) == _rate(1000, 0)(401) > 0.6
+    assert [rate(k) for k in range(300)] == [_rate(400, 0)(k) for k in range(300)]
+    assert rate(1000) == pytest.approx(0.02)

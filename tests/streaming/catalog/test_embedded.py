@@ -1,0 +1,78 @@
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+from tiled.client import from_uri
+
+from nearedge.streaming.catalog.embedded import LOG, embedded_server, server_config
+
+
+def is_served(uri: str) -> bool:
+    try:
+        httpx.get(uri, timeout=5)
+    except httpx.ConnectError:
+        return False
+    except httpx.TransportError:
+        pass  # slow, or in the middle of ending
+    return True
+
+
+@pytest.mark.system
+def test_what_is_written_is_there_when_the_server_runs_again(tmp_path: Path) -> None:
+    with embedded_server(tmp_path) as server:
+        assert server.uri.startswith("http://127.0.0.1:")
+        assert httpx.get(f"{server.uri}/metadata/").status_code == 401
+        assert server.api_key not in repr(server)
+        assert server.api_key not in (tmp_path / "tiled.yml").read_text()
+        client = from_uri(server.uri, api_key=server.api_key)
+        client.create_container("here")
+        client.context.http_client.close()
+    assert not is_served(server.uri)
+    with embedded_server(tmp_path) as again:
+        client = from_uri(again.uri, api_key=again.api_key)
+        assert list(client) == ["here"]
+        client.context.http_client.close()
+
+
+@pytest.mark.system
+def test_it_ends_with_its_parent_even_if_that_is_killed(tmp_path: Path) -> None:
+    program = (
+        "import time; from nearedge.streaming.catalog.embedded import embedded_server\n"
+        f"with embedded_server({str(tmp_path)!r}) as s: print(s.uri, flush=True); time.sleep(99)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        uri = parent.stdout.readline().decode().strip()
+        served = is_served(uri)
+        parent.kill()
+    assert served
+    patience = threading.Event()
+    for _ in range(600):
+        if not is_served(uri):
+            return
+        patience.wait(0.1)
+    pytest.fail("the server outlived its parent by a minute")
+
+
+def test_a_server_that_fails_to_start_shows_its_log(tmp_path: Path) -> None:
+    (tmp_path / "catalog.db").write_text("this is no database" * 100)
+    with pytest.raises(RuntimeError, match=r"(?s)ended with code.*no.* database"):
+        with embedded_server(tmp_path):
+            pass
+    assert (tmp_path / LOG).exists()
+
+
+def test_a_server_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"did not start in 0 s"):
+        with embedded_server(tmp_path, timeout_s=0):
+            pass
+
+
+def test_only_named_folders_are_readable(tmp_path: Path) -> None:
+    args = server_config(tmp_path, readable=[tmp_path / "x" / ".." / "detector"])["trees"][0][
+        "args"
+    ]
+    assert args["readable_storage"] == [str(tmp_path / "detector")]

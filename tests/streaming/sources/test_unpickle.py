@@ -1,0 +1,290 @@
+import collections
+import datetime
+import io
+import os
+import pickle
+import pickletools
+import struct
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from nearedge.streaming.sources.buffers import (
+    Limits,
+    MalformedError,
+    TooLargeError,
+    UnsafeError,
+    WireError,
+)
+from nearedge.streaming.sources.unpickle import loads
+
+LIMITS = Limits(max_bytes=1_000_000, max_items=10_000, max_depth=20)
+
+
+def same(a: object, b: object) -> bool:
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, np.ndarray | np.generic):
+        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b or (a != a and b != b)
+
+
+protocols = st.integers(0, pickle.HIGHEST_PROTOCOL)
+dtypes = st.sampled_from(
+    ["<f8", ">f4", "<i8", "|u1", "?", "<U4", "S3", "<c16", "<M8[25s]", "m8[D]"]
+)
+structured = st.just(np.dtype([("a", ">f8"), ("b", "i4", (2,))]))
+arrays = hnp.arrays(dtypes.map(np.dtype) | structured, hnp.array_shapes(min_dims=0, min_side=0))
+atoms = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.complex_numbers()
+    | st.builds(bytearray, st.binary())
+    | st.sets(st.integers())
+    | st.frozensets(st.text())
+    | arrays
+    | arrays.map(np.asfortranarray)
+    | st.sampled_from([np.float64(1.5), np.bool_(True), np.str_("é"), np.dtype(">f4")])
+)
+plain = st.recursive(
+    atoms,
+    lambda x: (
+        st.lists(x, max_size=4)
+        | st.lists(x, max_size=4).map(tuple)
+        | st.dictionaries(st.text(), x, max_size=4)
+    ),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=150)
+@given(plain, protocols)
+def test_plain_data_and_arrays_come_back(value: object, protocol: int) -> None:
+    assert same(loads(pickle.dumps(value, protocol), limits=LIMITS), value)
+
+
+def test_arrays_written_by_numpy_1_are_read() -> None:
+    new = pickle.dumps(np.arange(3.0), 2)
+    assert b"numpy._core.multiarray" in new
+    old = new.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    assert same(loads(old, limits=LIMITS), np.arange(3.0))
+
+
+def test_arrays_are_views_that_nobody_can_write_through() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        loads(pickle.dumps(np.ones(3)), limits=LIMITS)[0] = 2.0
+
+
+def test_ordered_dicts_become_dicts() -> None:
+    value = collections.OrderedDict(b=1, a=2)
+    assert same(loads(pickle.dumps(value), limits=LIMITS), {"b": 1, "a": 2})
+
+
+# ---- hostile messages ----
+
+
+class Call:
+    """Pickles as a call of any function."""
+
+    def __init__(self, function: object, *args: object, state: object = None) -> None:
+        self.parts = (function, args, state) if state is not None else (function, args)
+
+    def __reduce__(self) -> tuple:
+        return self.parts
+
+
+def short(text: str) -> bytes:
+    return b"\x8c" + bytes([len(text)]) + text.encode()
+
+
+def named(module: str, name: str) -> bytes:
+    return short(module) + short(name) + b"\x93"
+
+
+def program(body: bytes) -> bytes:
+    return b"\x80\x04" + body + b"."
+
+
+RECONSTRUCT = named("numpy.core.multiarray", "_reconstruct")
+NDARRAY = named("numpy", "ndarray")
+EMPTY = RECONSTRUCT + NDARRAY + b"K\x00\x85C\x01b\x87R"  # _reconstruct(ndarray, (0,), b"b")
+FLOATS = named("numpy", "dtype") + short("f8") + b"\x85R"
+SET = named("builtins", "set")
+
+HOSTILE = {
+    "os.system": pickle.dumps(Call(os.system, "touch pwned")),
+    "subprocess": pickle.dumps(Call(subprocess.check_output, "id")),
+    "eval": pickle.dumps(Call(eval, "1+1")),
+    "eval, protocol 0": b"c__builtin__\neval\n(S'1+1'\ntR.",
+    "eval by INST": b"(S'1+1'\ni__builtin__\neval\n.",
+    "eval by OBJ": b"(c__builtin__\neval\nS'1+1'\no.",
+    "getattr chain": program(named("builtins", "getattr") + short("a") + short("upper") + b"\x86R"),
+    "dotted name": program(named("numpy", "ndarray.tofile")),
+    "dotted builtin": program(named("builtins", "set.__class__.__base__")),
+    "numpy.load": pickle.dumps(Call(np.load, "x.npy", None, True)),
+    "numpy.f2py": program(named("numpy.f2py.crackfortran", "myeval") + short("1") + b"\x85R"),
+    "numpy.fromfile": program(named("numpy", "fromfile") + short("/etc/passwd") + b"\x85R"),
+    "numpy.testing": program(named("numpy.testing._private.utils", "runstring")),
+    "numpy.memmap": program(RECONSTRUCT + named("numpy", "memmap") + b"K\x00\x85C\x01b\x87R"),
+    "matrix sub-class": pickle.dumps(np.ma.masked_array([1.0])),
+    "object array": pickle.dumps(np.array([{}, []], object)),
+    "object array, protocol 5": pickle.dumps(np.array([{}, []], object), 5),
+    "object scalar": program(
+        named("numpy._core.multiarray", "scalar")
+        + named("numpy", "dtype")
+        + short("O8")
+        + b"\x85RC\x08aaaaaaaa\x86R"
+    ),
+    "object field": pickle.dumps(np.zeros(1, [("a", "O"), ("b", "f8")])),
+    "void hiding objects": program(
+        EMPTY + b"(K\x01K\x01\x85" + FLOATS + b"\x89]" + named("builtins", "set") + b"atb"
+    ),
+    "lying shape": program(EMPTY + b"(K\x01J\xff\xff\xff\x7f\x85" + FLOATS + b"\x89C\x01xtb"),
+    "negative shape": program(EMPTY + b"(K\x01J\xff\xff\xff\xff\x85" + FLOATS + b"\x89C\x01xtb"),
+    "endless empty shape": program(
+        EMPTY + b"(K\x01J\xff\xff\xff\x7fK\x00\x86" + FLOATS + b"\x89C\x00tb"
+    ),
+    "array without state": program(EMPTY),
+    "ndarray itself": program(NDARRAY),
+    "function itself": program(RECONSTRUCT),
+    "attributes of a function": program(RECONSTRUCT + b"N}" + short("_function") + b"Ns\x86b"),
+    "dictionary of a function": program(SET + b"}" + short("x") + b"Nsb"),
+    "attributes of an array": program(EMPTY + b"N}" + short("_state") + b"Ns\x86b"),
+    "datetime": pickle.dumps(datetime.datetime(2026, 1, 1)),
+    "own class": pickle.dumps(Limits()),
+    "persistent id": b"Pwherever\n.",
+    "binary persistent id": program(short("x") + b"Q"),
+    "extension registry": program(b"\x82\x01"),
+    "out-of-band buffer": b"\x80\x05\x97.",
+    "new object": program(named("builtins", "set") + b")\x81"),
+    "codec": program(named("_codecs", "encode") + short("a") + short("rot13") + b"\x86R"),
+    "codec zip bomb": program(named("_codecs", "decode") + short("a") + short("zlib") + b"\x86R"),
+    "bytes(10**12)": program(named("builtins", "bytes") + b"\x8a\x06\x00\x10\xa5\xd4\xe8\x00\x85R"),
+    "bytearray(10**12)": program(
+        named("builtins", "bytearray") + b"\x8a\x06\x00\x10\xa5\xd4\xe8\x00\x85R"
+    ),
+    "BINBYTES8 of 2**40": program(b"\x8e" + struct.pack("<Q", 2**40) + b"x"),
+    "BINUNICODE8 of 2**62": program(b"\x8d" + struct.pack("<Q", 2**62) + b"x"),
+    "BYTEARRAY8 of 2**40": b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b"x.",
+    "BINBYTES of 2**31": program(b"B" + struct.pack("<I", 2**31 - 1) + b"x"),
+    "LONG4 of 2**31": program(b"\x8b" + struct.pack("<i", -1)),
+    "long of a million digits": b"L" + b"9" * 900_000 + b"L\n.",
+    "memo index 2**31": program(b"Nr" + struct.pack("<I", 2**31)),
+    "memo index in text": b"Np2147483647\n.",
+    "memo bomb": program(b"]" + b"\x94h\x00h\x00h\x00\x87" * 9 + b"0" * 20),
+    "billion laughs": program(
+        short("ha" * 100)
+        + b"\x94"
+        + b"".join(b"(" + b"h" + bytes([i]) + (b"h" + bytes([i])) * 9 + b"l\x94" for i in range(15))
+    ),
+    "copies by calls": program(
+        b"](" + b"".join(b"M" + struct.pack("<H", i) for i in range(5000)) + b"e\x94"
+        b"(" + (SET + b"h\x00\x85R") * 100 + b"l"
+    ),
+    "list within itself": program(b"]\x94h\x00a"),
+    "dict within itself": program(b"}\x94" + short("a") + b"h\x00s"),
+    "deep lists": program(b"]" * 5000 + b"a" * 4999),
+    "deep tuples": program(b")" + b"\x85" * 9_000),
+    "deep tuple as key": b"\x80\x04}" + b")" + b"\x85" * 500_000 + b"Ns.",
+    "too many values": program(b"](" + b"N" * 20_000 + b"e"),
+    "too long": b"\x80\x04C" + b"x" * 1_000_001,
+    "unhashable key": program(b"}]Ns"),
+    "stack underflow": program(b"a"),
+    "memo underflow": program(b"h\x07"),
+    "unknown opcode": program(b"\xff"),
+    "future protocol": b"\x80\x63N.",
+    "no end": b"\x80\x04N",
+    "unended line": b"Vabc",
+    "bytes after the end": b"\x80\x04N.N.",
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("message", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_pickles_are_a_wire_error(
+    message: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((UnsafeError, TooLargeError, MalformedError)) as caught:
+        loads(message, limits=LIMITS)
+    assert str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_corpus_would_work_without_the_restriction() -> None:
+    assert pickle.loads(HOSTILE["eval"]) == 2
+    assert pickle.loads(HOSTILE["eval by INST"]) == 2
+
+
+def test_a_refused_class_is_named() -> None:
+    with pytest.raises(UnsafeError, match=r"datetime\.datetime: only builtin data"):
+        loads(HOSTILE["datetime"], limits=LIMITS)
+
+
+def test_the_standins_cannot_be_changed_for_the_next_message() -> None:
+    for name in ("attributes of a function", "dictionary of a function"):
+        with pytest.raises(WireError):
+            loads(HOSTILE[name], limits=LIMITS)
+    assert same(loads(pickle.dumps([{1}, np.ones(2)]), limits=LIMITS), [{1}, np.ones(2)])
+
+
+GOOD = [
+    pickle.dumps(
+        {
+            "uid": "a" * 36,
+            "seq_num": 3,
+            "data": {"i0": np.float64(2.5), "x": np.arange(4.0), "c": 1j, "t": (1, (2,)), "s": {1}},
+            "rest": [np.zeros(2, [("a", "f8")]), bytearray(b"xy"), b"", None, True, 2**80],
+        },
+        protocol,
+    )
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+]
+OPCODES = [op.code.encode("latin1") for op in pickletools.opcodes]
+
+
+@settings(max_examples=400)
+@given(st.data())
+def test_mutated_pickles_are_plain_data_or_a_wire_error(data: st.DataObject) -> None:
+    message = bytearray(data.draw(st.sampled_from(GOOD)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(message)))
+        patch = data.draw(st.sampled_from(OPCODES) | st.binary(max_size=3))
+        message[at : at + data.draw(st.integers(0, 3))] = patch
+    try:
+        value = loads(bytes(message), limits=LIMITS)
+    except WireError:
+        return
+    types = {type(x).__module__ for x in walk(value)}
+    assert types <= {"builtins", "numpy", "numpy.dtypes"}
+
+
+def walk(value: object) -> list:
+    if isinstance(value, dict):
+        return [value, *(x for kv in value.items() for v in kv for x in walk(v))]
+    if isinstance(value, list | tuple | set | frozenset):
+        return [value, *(x for v in value for x in walk(v))]
+    return [value]
+
+
+@settings(max_examples=100)
+@given(st.binary(max_size=60))
+def test_random_bytes_are_plain_data_or_a_wire_error(message: bytes) -> None:
+    try:
+        value = loads(message + b".", limits=LIMITS)
+    except WireError:
+        return
+    pickle.dump(value, io.BytesIO())
