@@ -75,7 +75,7 @@ def main() -> int:
     events = int(options.seconds * options.rate)
     context = multiprocessing.get_context("spawn")
     with running_proxy() as proxy:
-        source = ZmqSource(profile.ZmqSource(address=proxy.outward, prefix="fire"))
+        source = ZmqSource(profile.ZmqSourceSettings(address=proxy.outward, prefix="fire"))
         source.start()
         source.ready.wait(60)
         heard = context.Event()

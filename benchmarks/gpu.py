@@ -21,7 +21,7 @@ from nearedge.models.clusters import descriptors
 from nearedge.models.clusters.descriptors import Expectation
 from nearedge.models.data.dataset import read_dataset
 from nearedge.models.data.instruments import InputCondition, cases
-from nearedge.models.parts.cuda_graph import Replayed
+from nearedge.models.parts.cuda_graph import RecordedGraph
 from nearedge.models.parts.diffusion import Diffusion
 from nearedge.models.spectrum import NormalisedSpectrum
 
@@ -74,14 +74,14 @@ def question(
 def variants(model: Diffusion, *, compiled: bool) -> Iterator[tuple[str, str, Call]]:
     """Name, precision of float32 products, and the denoiser, for each way to run it."""
     yield "plain", "highest", model
-    yield "replayed", "highest", Replayed(model)
-    yield "replayed, tf32", "high", Replayed(model)
-    yield "replayed, bf16", "highest", Replayed(Low(model))
+    yield "replayed", "highest", RecordedGraph(model)
+    yield "replayed, tf32", "high", RecordedGraph(model)
+    yield "replayed, bf16", "highest", RecordedGraph(Low(model))
     if compiled:
         fused: Any = torch.compile(model, dynamic=False)
         yield "compiled", "highest", fused
-        yield "compiled, replayed", "highest", Replayed(fused)
-        yield "compiled, replayed, bf16", "highest", Replayed(Low(fused))
+        yield "compiled, replayed", "highest", RecordedGraph(fused)
+        yield "compiled, replayed, bf16", "highest", RecordedGraph(Low(fused))
 
 
 def seconds(work: Callable[[], object], *, repeats: int) -> float:

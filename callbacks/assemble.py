@@ -14,8 +14,8 @@ from nearedge.callbacks.documents import (
     Datum,
     Descriptor,
     Document,
+    DocumentError,
     Event,
-    MalformedError,
     Resource,
     Start,
     Stop,
@@ -104,7 +104,7 @@ class Assembler:
         """Take one document."""
         try:
             documents = parse(name, doc)
-        except MalformedError as error:
+        except DocumentError as error:
             self._discard("malformed", _uid_in(doc), str(error))
             return
         for document in documents:

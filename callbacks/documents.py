@@ -104,7 +104,7 @@ class Stop(Document):
     num_events: Mapped = {}
 
 
-class MalformedError(ValueError):
+class DocumentError(ValueError):
     """A document that does not have the form of its name."""
 
 
@@ -129,20 +129,20 @@ def parse(name: str, doc: Mapping[str, Any]) -> list[Document]:
 
     Raises
     ------
-    MalformedError
+    DocumentError
         When the name is unknown, or the document lacks what its name promises.
     """
     single, unpack = _PAGES.get(name, (name, lambda doc: iter((doc,))))
     model = _MODELS.get(single)
     if model is None:
-        raise MalformedError(f"unknown document name {name!r}")
+        raise DocumentError(f"unknown document name {name!r}")
     try:
         return [model.model_validate(part) for part in unpack(doc)]
     except ValidationError as error:
-        raise MalformedError(f"{name}: {_first_of(error)}") from error
+        raise DocumentError(f"{name}: {_first_of(error)}") from error
     # what a page that is no page may raise while it is taken apart
     except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise MalformedError(f"{name}: {type(error).__name__}: {error}") from error
+        raise DocumentError(f"{name}: {type(error).__name__}: {error}") from error
 
 
 def _first_of(error: ValidationError) -> str:

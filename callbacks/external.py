@@ -17,7 +17,7 @@ MAX_READ_BYTES = 2**30
 """More than this in one read is refused."""
 
 
-class UnreadableError(Exception):
+class ReadingError(Exception):
     """A reading that cannot be read; its text says why."""
 
 
@@ -83,19 +83,19 @@ def read_frames(
 
     Raises
     ------
-    UnreadableError
+    ReadingError
         When the file is refused, missing, too short or no HDF5 file with that data set.
     """
     if dataset.mimetype not in HDF5_MIMETYPES:
-        raise UnreadableError(f"found {dataset.mimetype}, expected HDF5 ({dataset.uri})")
+        raise ReadingError(f"found {dataset.mimetype}, expected HDF5 ({dataset.uri})")
     path = local_path(dataset.uri, roots=roots)
     if not path.is_file():
-        raise UnreadableError(f"found no file {path}")
+        raise ReadingError(f"found no file {path}")
     try:
         with _opened(path) as file:
             return _read(file[dataset.path], start, stop, shape, roots)
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UnreadableError(f"{path} [{dataset.path}]: {error}") from error
+        raise ReadingError(f"{path} [{dataset.path}]: {error}") from error
 
 
 def local_path(uri: str, *, roots: Sequence[str]) -> Path:
@@ -103,17 +103,15 @@ def local_path(uri: str, *, roots: Sequence[str]) -> Path:
 
     Raises
     ------
-    UnreadableError
+    ReadingError
         When the uri is none of this host's files, or lies outside the folders.
     """
     try:
         parts = urlsplit(uri)
     except ValueError as error:
-        raise UnreadableError(f"found {uri!r:.200}, expected file://localhost/…") from error
+        raise ReadingError(f"found {uri!r:.200}, expected file://localhost/…") from error
     if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
-        raise UnreadableError(
-            f"found {uri}, expected file://localhost/…: only local files are opened"
-        )
+        raise ReadingError(f"found {uri}, expected file://localhost/…: only local files are opened")
     return _permitted(Path(unquote(parts.path)), roots)
 
 
@@ -122,11 +120,11 @@ def _permitted(path: Path, roots: Sequence[str]) -> Path:
     try:
         real = Path(os.path.realpath(path))
     except ValueError as error:  # a null byte
-        raise UnreadableError(f"{str(path)!r:.200} is no path: {error}") from error
+        raise ReadingError(f"{str(path)!r:.200} is no path: {error}") from error
     if any(real.is_relative_to(os.path.realpath(root)) for root in roots):
         return real
     allowed = ", ".join(roots) or "none"
-    raise UnreadableError(
+    raise ReadingError(
         f"{path} lies outside the permitted folders ({allowed}): "
         "add its folder to instrument.readable_roots"
     )
@@ -145,31 +143,29 @@ def _read(
     node: Any, start: int, stop: int, shape: Sequence[int | None], roots: Sequence[str]
 ) -> np.ndarray:
     if not isinstance(node, h5py.Dataset):
-        raise UnreadableError(f"found {type(node).__name__} at {node.name}, expected a data set")
+        raise ReadingError(f"found {type(node).__name__} at {node.name}, expected a data set")
     _refuse_other_files(node, roots)
     per_reading = _rows_per_reading(node, shape)
     first, last = start * per_reading, stop * per_reading
     if last > node.shape[0]:
-        raise UnreadableError(
+        raise ReadingError(
             f"{node.file.filename} [{node.name}] holds {node.shape[0] // per_reading} readings, "
             f"expected {stop}: it may not be written yet"
         )
     if (last - first) * int(np.prod(node.shape[1:])) * node.dtype.itemsize > MAX_READ_BYTES:
-        raise UnreadableError(f"{stop - start} readings are more than {MAX_READ_BYTES} bytes")
+        raise ReadingError(f"{stop - start} readings are more than {MAX_READ_BYTES} bytes")
     frames = np.asarray(node[first:last])
     return frames.reshape(stop - start, -1, *frames.shape[1:]) if per_reading > 1 else frames
 
 
 def _rows_per_reading(node: h5py.Dataset, shape: Sequence[int | None]) -> int:
     if node.dtype.kind not in "iufb":
-        raise UnreadableError(f"found {node.dtype} in {node.name}, expected numbers")
+        raise ReadingError(f"found {node.dtype} in {node.name}, expected numbers")
     if node.ndim == len(shape) + 1 or not shape:
         return 1
     if node.ndim == len(shape):
         return int(shape[0] or 1)
-    raise UnreadableError(
-        f"{node.name} has shape {node.shape}, expected readings of {tuple(shape)}"
-    )
+    raise ReadingError(f"{node.name} has shape {node.shape}, expected readings of {tuple(shape)}")
 
 
 def _refuse_other_files(node: h5py.Dataset, roots: Sequence[str]) -> None:

@@ -7,13 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from nearedge.models import Technique
 
 
-class Section(BaseModel):
+class Settings(BaseModel):
     """A part of a profile: unknown keys are errors, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Roles(Section):
+class Roles(Settings):
     """Data keys of the instrument, by the role that they play."""
 
     energy: str | None = Field(
@@ -55,7 +55,7 @@ class Roles(Section):
     )
 
 
-class Finish(Section):
+class FinishSettings(Settings):
     """When a spectrum is finished."""
 
     when: Literal["stop", "event", "events", "stream"] = Field(
@@ -67,7 +67,7 @@ class Finish(Section):
     n: int = Field(1, ge=1, description="how many events make one spectrum (when: events)")
 
 
-class Recognise(Section):
+class RecogniseSettings(Settings):
     """Start-document entries that mark a run as no sample: any one that matches is enough."""
 
     dark: dict[str, str | bool | int] = Field(
@@ -82,7 +82,7 @@ class Recognise(Section):
     )
 
 
-class XanesNormalisation(Section):
+class XanesSettings(Settings):
     """Larch's pre_edge parameters; a null is Larch's own default."""
 
     technique: Literal["xanes"] = "xanes"
@@ -104,7 +104,7 @@ class XanesNormalisation(Section):
     )
 
 
-class EelsNormalisation(Section):
+class EelsSettings(Settings):
     """Background and deconvolution of a core-loss edge, in HyperSpy's terms."""
 
     technique: Literal["eels"] = "eels"
@@ -132,10 +132,10 @@ class EelsNormalisation(Section):
     energy_shift: float = Field(0.0, description="eV added to the energies")
 
 
-Normalisation = Annotated[XanesNormalisation | EelsNormalisation, Field(discriminator="technique")]
+Normalisation = Annotated[XanesSettings | EelsSettings, Field(discriminator="technique")]
 
 
-class Instrument(Section):
+class Instrument(Settings):
     """One instrument and technique."""
 
     technique: Technique = Field(Technique.XANES, description="xanes or eels")
@@ -150,7 +150,7 @@ class Instrument(Section):
         "eV", description="unit of the energies that the instrument reports"
     )
     streams: tuple[str, ...] = Field(("primary",), description="streams that hold spectra")
-    finish: Finish = Finish()
+    finish: FinishSettings = FinishSettings()
     roles: Roles = Roles()
     omit_elements: tuple[int, ...] = Field(
         (), description="fluorescence elements left out, counted from 0"
@@ -161,8 +161,8 @@ class Instrument(Section):
         description="reading at and above which the detector of the signal is saturated, in its "
         "own units; null: unknown",
     )
-    recognise: Recognise = Recognise()
-    normalise: Normalisation = XanesNormalisation()
+    recognise: RecogniseSettings = RecogniseSettings()
+    normalise: Normalisation = XanesSettings()
     partial_every_s: float = Field(
         1.0,
         ge=0,

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from nearedge.callbacks.instrument import EelsNormalisation, XanesNormalisation
+from nearedge.callbacks.instrument import EelsSettings, XanesSettings
 from nearedge.models import NormalisedSpectrum, Rejected, Spectrum, Technique
 from nearedge.models.normalise.eels import normalise_eels
 from nearedge.models.normalise.xanes import normalise_xanes
 
 
 def normalise(
-    spectrum: Spectrum, normalisation: XanesNormalisation | EelsNormalisation
+    spectrum: Spectrum, normalisation: XanesSettings | EelsSettings
 ) -> NormalisedSpectrum | Rejected:
     """Normalise with the parameters of one section of the profile.
 
@@ -17,11 +17,11 @@ def normalise(
     that technique's defaults.
     """
     if spectrum.technique is Technique.EELS:
-        eels = normalisation if isinstance(normalisation, EelsNormalisation) else None
-        return normalise_eels(spectrum, **_settings(eels or EelsNormalisation.model_validate({})))
-    xanes = normalisation if isinstance(normalisation, XanesNormalisation) else None
-    return normalise_xanes(spectrum, **_settings(xanes or XanesNormalisation.model_validate({})))
+        eels = normalisation if isinstance(normalisation, EelsSettings) else None
+        return normalise_eels(spectrum, **_settings(eels or EelsSettings.model_validate({})))
+    xanes = normalisation if isinstance(normalisation, XanesSettings) else None
+    return normalise_xanes(spectrum, **_settings(xanes or XanesSettings.model_validate({})))
 
 
-def _settings(section: XanesNormalisation | EelsNormalisation) -> dict[str, Any]:
+def _settings(section: XanesSettings | EelsSettings) -> dict[str, Any]:
     return section.model_dump(exclude={"technique"})

@@ -26,7 +26,7 @@ from nearedge.callbacks.documents import (
     StreamResource,
 )
 from nearedge.callbacks.external import dataset_of, dataset_of_resource
-from nearedge.callbacks.instrument import Finish, Instrument
+from nearedge.callbacks.instrument import FinishSettings, Instrument
 from nearedge.callbacks.measurement import Measurement, Run
 from nearedge.callbacks.readings import MAX_BLOCK, MAX_READINGS, Files, Readings
 from nearedge.callbacks.recognise import DARK_ROLES, Dark, Darks, Kind, recognise
@@ -77,7 +77,7 @@ class Part:
         return too_few or any(member in unlocated for member in members)
 
 
-def group_of(seq: int, finish: Finish) -> int:
+def group_of(seq: int, finish: FinishSettings) -> int:
     """Return the number of the spectrum that an event belongs to, which is also its name.
 
     The ``seq_num`` of the event that finishes it, or 0 where the end of the run does.

@@ -9,7 +9,7 @@ import numpy as np
 
 from nearedge.callbacks.columns import Point, Values, number
 from nearedge.callbacks.documents import Datum, Descriptor, Event, StreamDatum
-from nearedge.callbacks.external import DataSet, UnreadableError, read_frames
+from nearedge.callbacks.external import DataSet, ReadingError, read_frames
 
 MAX_READINGS = 200_000
 """As many readings of one stream are held; later ones are refused and the spectrum is flagged."""
@@ -21,7 +21,7 @@ MAX_BLOCK = 1024
 """As many readings are read from a file at once."""
 
 
-class Place(NamedTuple):
+class FilePlace(NamedTuple):
     """Where a file-backed reading lies."""
 
     resource: str
@@ -30,7 +30,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Row:
+class Reading:
     """One event, reduced to the keys that somebody reads."""
 
     time: float
@@ -112,8 +112,8 @@ class Readings:
         self._taken = Seen()
         self._descriptors: dict[str, Descriptor] = {}
         self._settings: dict[str, Values] = {}
-        self._rows: dict[int, Row] = {}
-        self._places: dict[str, dict[int, Place]] = {}
+        self._rows: dict[int, Reading] = {}
+        self._places: dict[str, dict[int, FilePlace]] = {}
         self._numbers = 0
 
     @property
@@ -182,7 +182,7 @@ class Readings:
             self.seen.add(first + offset)
             if data_key in self._wanted:
                 index = doc.indices.start + offset
-                places[first + offset] = Place(doc.stream_resource, index, doc.descriptor)
+                places[first + offset] = FilePlace(doc.stream_resource, index, doc.descriptor)
         self.truncated |= room < count
         refused = "too-many-readings" if room < count else "duplicate" if len(new) < room else None
         return [first + offset for offset in new], refused
@@ -225,7 +225,7 @@ class Readings:
             for block in _consecutive(placed):
                 try:
                     frames = self._frames(key, placed[block[0]], len(block), files)
-                except UnreadableError as error:
+                except ReadingError as error:
                     for seq in block:
                         problems[seq] += (f"{key}: {error}",)
                 else:
@@ -236,7 +236,7 @@ class Readings:
     def _is_full(self) -> bool:
         return len(self._rows) >= self._limit or self._numbers >= MAX_NUMBERS
 
-    def _row(self, doc: Event) -> Row:
+    def _row(self, doc: Event) -> Reading:
         keys = self._descriptors[doc.descriptor].data_keys
         external = self._external(doc.descriptor)
         read = {key: value for key, value in doc.data.items() if key in self._wanted}
@@ -246,13 +246,13 @@ class Readings:
             for key, value in read.items()
             if key not in datums
         }
-        return Row(time=doc.time, descriptor=doc.descriptor, values=values, datums=datums)
+        return Reading(time=doc.time, descriptor=doc.descriptor, values=values, datums=datums)
 
     def _external(self, descriptor: str) -> frozenset[str]:
         keys = self._descriptors[descriptor].data_keys
         return frozenset(key for key in self._wanted if "external" in keys.get(key, {}))
 
-    def _lacking(self, seq: int, row: Row, files: Files) -> list[str]:
+    def _lacking(self, seq: int, row: Reading, files: Files) -> list[str]:
         streamed = self._external(row.descriptor) - set(row.values) - set(row.datums)
         lost = [key for key in streamed if seq not in self._places.get(key, {})]
         lost += [key for key, uid in row.datums.items() if uid not in files.datums]
@@ -267,7 +267,7 @@ class Readings:
         values = {**self._settings[placed.descriptor], **filed}
         return Point(values=values, time=None, problems=problems)
 
-    def _places_of(self, seqs: Sequence[int], files: Files) -> dict[str, dict[int, Place]]:
+    def _places_of(self, seqs: Sequence[int], files: Files) -> dict[str, dict[int, FilePlace]]:
         found = {
             key: {seq: places[seq] for seq in seqs if seq in places}
             for key, places in sorted(self._places.items())
@@ -279,7 +279,7 @@ class Readings:
                     found.setdefault(key, {})[seq] = place
         return found
 
-    def _frames(self, key: str, first: Place, count: int, files: Files) -> np.ndarray:
+    def _frames(self, key: str, first: FilePlace, count: int, files: Files) -> np.ndarray:
         shape = self._descriptors[first.descriptor].data_keys.get(key, {}).get("shape")
         frames = read_frames(
             files.datasets[first.resource],
@@ -300,16 +300,16 @@ def _settings(doc: Descriptor, wanted: frozenset[str]) -> Values:
     return found
 
 
-def _size(row: Row) -> int:
+def _size(row: Reading) -> int:
     return sum(value.size for value in row.values.values())
 
 
-def _place(datum: Datum, *, seq: int, descriptor: str) -> Place:
+def _place(datum: Datum, *, seq: int, descriptor: str) -> FilePlace:
     index = datum.datum_kwargs.get("point_number", datum.datum_kwargs.get("frame"))
-    return Place(datum.resource, index if isinstance(index, int) else seq - 1, descriptor)
+    return FilePlace(datum.resource, index if isinstance(index, int) else seq - 1, descriptor)
 
 
-def _consecutive(placed: dict[int, Place]) -> Iterator[list[int]]:
+def _consecutive(placed: dict[int, FilePlace]) -> Iterator[list[int]]:
     """Yield runs of readings that lie one behind another in one file: each is read at once."""
     block: list[int] = []
     for seq in sorted(placed):
@@ -321,5 +321,5 @@ def _consecutive(placed: dict[int, Place]) -> Iterator[list[int]]:
         yield block
 
 
-def _next(place: Place) -> Place:
+def _next(place: FilePlace) -> FilePlace:
     return place._replace(at=place.at + 1)

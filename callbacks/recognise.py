@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nearedge.callbacks.instrument import Recognise
+from nearedge.callbacks.instrument import RecogniseSettings
 
 DARK_ROLES = ("i0", "it", "ir", "if_", "spectrum", "low_loss")
 """Roles that have a dark: the intensities."""
@@ -25,7 +25,7 @@ class Kind(StrEnum):
     CALIBRATION = "calibration"
 
 
-def recognise(start: Mapping[str, Any], entries: Recognise) -> Kind:
+def recognise(start: Mapping[str, Any], entries: RecogniseSettings) -> Kind:
     """Return what a run is for.
 
     Parameters

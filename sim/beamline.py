@@ -22,7 +22,7 @@ from nearedge.models.spectrum import Technique
 from nearedge.sim.plans import dark_run, eels_acquire, pressure_ramp, xanes_scan
 from nearedge.sim.silica import Specimen
 from nearedge.sim.station import Station, build_station
-from nearedge.streaming.settings.profile import Profile, Simulator
+from nearedge.streaming.settings.profile import Profile, SimulatorSettings
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def check_listener(address: str, *, timeout_s: float = 5.0) -> None:
 
 
 def connect_publisher(
-    settings: Simulator, *, sleep: Callable[[float], None] = time.sleep
+    settings: SimulatorSettings, *, sleep: Callable[[float], None] = time.sleep
 ) -> Publisher:
     """Return a stock publisher, connected to the proxy of the profile."""
     check_listener(settings.publish)

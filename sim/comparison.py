@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from nearedge.models import Estimates
-from nearedge.sim.silica import Truth, truth_of_metadata
+from nearedge.sim.silica import SilicaTruth, truth_of_metadata
 from nearedge.streaming.commands.table import cn_text, interval_text
 from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.row import Row
@@ -27,7 +27,7 @@ class Comparison:
     """
 
     row: Row
-    truth: Truth
+    truth: SilicaTruth
 
     @property
     def estimates(self) -> Estimates | None:

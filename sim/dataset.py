@@ -38,7 +38,7 @@ RESERVED = "reserved"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class SiteChoice:
     """Which sites of a structure become rows.
 
     Attributes
@@ -111,7 +111,7 @@ def read_reserved(path: Path | None) -> dict[str, str]:
     return reserved
 
 
-def tasks(structures: Sequence[Named], recipe: Recipe) -> Iterator[Task]:
+def tasks(structures: Sequence[Named], recipe: SiteChoice) -> Iterator[Task]:
     """Give every site and copy of the structures, each with a key that stays the same."""
     for named in structures:
         for absorber in recipe.absorbers:
@@ -133,7 +133,7 @@ def _plausible(found: Calculation) -> Calculation:
     return found
 
 
-def _row(task: Task, recipe: Recipe, run: Calculate) -> dict[str, Any]:
+def _row(task: Task, recipe: SiteChoice, run: Calculate) -> dict[str, Any]:
     """Calculate one row: the record that becomes a line."""
     rng = np.random.default_rng([recipe.seed, int(task.key, 16)])
     structure, site = task.named.structure, task.site
@@ -161,7 +161,7 @@ def _row(task: Task, recipe: Recipe, run: Calculate) -> dict[str, Any]:
     }
 
 
-def _attempt(task: Task, recipe: Recipe, run: Calculate) -> dict[str, Any]:
+def _attempt(task: Task, recipe: SiteChoice, run: Calculate) -> dict[str, Any]:
     """Calculate one row, or record why it could not be."""
     start = {"id": task.key}
     try:
@@ -183,7 +183,7 @@ def lines_of(path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _site(record: Mapping[str, Any], recipe: Recipe, reserved: Mapping[str, str]) -> Site:
+def _site(record: Mapping[str, Any], recipe: SiteChoice, reserved: Mapping[str, str]) -> Site:
     split = recipe.split or split_of(record["family"], reserved)
     arrays = {name: np.array(record[name]) for name in ("species", "energy", "mu", "mu0")}
     positions = np.array(record["positions"], dtype=np.float64).reshape(-1, 3)
@@ -238,7 +238,7 @@ def build(
     structures: Sequence[Path],
     out: Path,
     *,
-    recipe: Recipe,
+    recipe: SiteChoice,
     reserved: Path | None = None,
     workers: int = 1,
     run: Calculate = calculate,

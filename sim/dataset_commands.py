@@ -35,12 +35,12 @@ def build(
     seed: Annotated[int, typer.Option(help="Of displacements and strains.")] = 0,
 ) -> None:
     """Calculate the spectra of structures' sites with FEFF10; goes on where it was stopped."""
-    from nearedge.sim.dataset import Recipe
+    from nearedge.sim.dataset import SiteChoice
     from nearedge.sim.dataset import build as run
     from nearedge.streaming.workers.feff import require_feff
 
     require_feff()
-    recipe = Recipe(
+    recipe = SiteChoice(
         absorbers=tuple(absorber),
         edge=edge,
         rattles=tuple(rattle),

@@ -39,7 +39,7 @@ READY_S = 120.0  # on a machine that does much else
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class DemoReport:
     """How a demo ended.
 
     Attributes
@@ -66,7 +66,7 @@ class Report:
         return self.outcome is not None and self.outcome.good and complete == self.expected > 0
 
 
-class Results:
+class DemoResults:
     """Rows of measured specimens, as the service's threads bring them."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -88,7 +88,9 @@ class Results:
             return tuple(self._rows)
 
 
-def run_demo(profile: Profile, directory: Path, console: Console, *, stay: bool = False) -> Report:
+def run_demo(
+    profile: Profile, directory: Path, console: Console, *, stay: bool = False
+) -> DemoReport:
     """Run everything until each simulated spectrum has its result.
 
     Parameters
@@ -104,7 +106,7 @@ def run_demo(profile: Profile, directory: Path, console: Console, *, stay: bool 
         If the model's weights or card are missing.
     """
     read_card(profile.worker.model)  # a missing model is told before anything is started
-    results = Results()
+    results = DemoResults()
     with ExitStack() as stack:
         stopped = stack.enter_context(stop_signals())
         console.print("starting a 0MQ proxy, a Tiled server and the worker …")
@@ -119,7 +121,7 @@ def run_demo(profile: Profile, directory: Path, console: Console, *, stay: bool 
         if stay and not stopped.is_set():
             console.print("everything is measured; the page stays until Ctrl-C")
             stopped.wait()
-    return Report(
+    return DemoReport(
         profile=profile,
         rows=results.rows(),
         expected=expected_spectra(profile),
@@ -153,7 +155,7 @@ def placed(profile: Profile, directory: Path, proxy: ProxyAddress) -> Profile:
 
 @contextmanager
 def serving_demo(
-    profile: Profile, server: Server, console: Console, results: Results
+    profile: Profile, server: Server, console: Console, results: DemoResults
 ) -> Iterator[None]:
     """Run the service, as `nearedge run` does."""
     source, feed = ZmqSource(profile.source), Feed()
@@ -202,7 +204,7 @@ def expected_spectra(profile: Profile) -> int:
 
 
 def await_end(
-    beamline: BeamlineProcess, results: Results, profile: Profile, stopped: threading.Event
+    beamline: BeamlineProcess, results: DemoResults, profile: Profile, stopped: threading.Event
 ) -> Outcome | None:
     """Wait until the beamline has ended and its results are there, or nothing comes any more."""
     expected = expected_spectra(profile)
@@ -216,7 +218,7 @@ def await_end(
     return None if stopped.is_set() else outcome
 
 
-def print_report(report: Report, console: Console) -> None:
+def print_report(report: DemoReport, console: Console) -> None:
     """Print the comparison with the truth."""
     comparisons = compare(report.rows)
     console.print(summary_table(comparisons))
@@ -226,7 +228,7 @@ def print_report(report: Report, console: Console) -> None:
         console.print(f"[red]{line}")
 
 
-def troubles(report: Report) -> Iterator[str]:
+def troubles(report: DemoReport) -> Iterator[str]:
     """Yield what else went wrong."""
     if report.outcome is None:
         yield "interrupted before the end"
@@ -237,7 +239,7 @@ def troubles(report: Report) -> Iterator[str]:
         yield f"{report.outcome.not_stored} raw documents were not stored in Tiled"
 
 
-def keep_files(report: Report, directory: Path) -> None:
+def keep_files(report: DemoReport, directory: Path) -> None:
     """Write a profile that replays the demo, and its picture."""
     from nearedge.sim.figure import draw
     from nearedge.sim.silica import silica

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from nearedge.models import Estimates, NormalisedSpectrum
 from nearedge.sim.comparison import Comparison
-from nearedge.sim.silica import Specimen, Truth
+from nearedge.sim.silica import SilicaTruth, Specimen
 
 Answered = tuple[Comparison, Estimates]
 
@@ -70,7 +70,7 @@ def draw_spectrum(axes: Axes, comparison: Comparison, colour: str) -> None:
 
 
 def draw_rdf(
-    axes: Axes, estimates: Estimates, truth: Truth, specimen: Specimen, colour: str
+    axes: Axes, estimates: Estimates, truth: SilicaTruth, specimen: Specimen, colour: str
 ) -> None:
     """Draw all species' radial distribution, found (filled) and true (line)."""
     r = estimates.rdf_r

@@ -34,7 +34,7 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Truth:
+class SilicaTruth:
     """What is really there at one pressure: a distribution over sites.
 
     Attributes
@@ -124,13 +124,13 @@ class Specimen:
         )
         return np.interp(energy, fine, broaden(np.asarray(mixed), fwhm=fwhm, step=STEP))
 
-    def truth(self, pressure: float) -> Truth:
+    def truth(self, pressure: float) -> SilicaTruth:
         """Return what is really there at a pressure (GPa)."""
         shares = self.shares(pressure)
         cn_prob: dict[int, float] = {}
         for site, share in shares:
             cn_prob[site.cn] = cn_prob.get(site.cn, 0.0) + share
-        return Truth(
+        return SilicaTruth(
             pressure=pressure,
             cn_prob=dict(sorted(cn_prob.items())),
             cn_mean=sum(cn * share for cn, share in cn_prob.items()),
@@ -290,12 +290,12 @@ def single_site(site: Site) -> Specimen:
     )
 
 
-def truth_of_metadata(start: Mapping[str, Any]) -> Truth | None:
+def truth_of_metadata(start: Mapping[str, Any]) -> SilicaTruth | None:
     """Read the truth back from a start document; None for a run that was not simulated."""
     entry = start.get("simulation", {}).get("truth")
     if entry is None:
         return None
-    return Truth(
+    return SilicaTruth(
         pressure=entry["pressure_gpa"],
         cn_prob={int(cn): share for cn, share in entry["cn_prob"].items()},
         cn_mean=entry["cn_mean"],

@@ -19,7 +19,7 @@ from nearedge.sim.camera import EelsCamera, EelsFileCamera, Optics
 from nearedge.sim.devices import FluorescenceDetector, IonChambers, Mono, Press, Ring, Shutter
 from nearedge.sim.hutch import Hutch
 from nearedge.sim.silica import Specimen, silica
-from nearedge.streaming.settings.profile import Profile, Simulator
+from nearedge.streaming.settings.profile import Profile, SimulatorSettings
 
 PHOTONS, ELECTRONS = 1e8, 1e11  # per second
 
@@ -84,7 +84,7 @@ def build_station(
 
 def build_hutch(
     instrument: Instrument,
-    settings: Simulator,
+    settings: SimulatorSettings,
     *,
     specimen: Specimen | None,
     clock: Callable[[], float],
@@ -102,22 +102,22 @@ def build_hutch(
     )
 
 
-def _transmission(hutch: Hutch, settings: Simulator, directory: Path | None) -> Detectors:
+def _transmission(hutch: Hutch, settings: SimulatorSettings, directory: Path | None) -> Detectors:
     return (IonChambers(hutch, dwell_s=settings.dwell_s),)
 
 
-def _fluorescence(hutch: Hutch, settings: Simulator, directory: Path | None) -> Detectors:
+def _fluorescence(hutch: Hutch, settings: SimulatorSettings, directory: Path | None) -> Detectors:
     return (
         IonChambers(hutch, dwell_s=settings.dwell_s),
         FluorescenceDetector(hutch, dwell_s=settings.dwell_s),
     )
 
 
-def _eels(hutch: Hutch, settings: Simulator, directory: Path | None) -> Detectors:
+def _eels(hutch: Hutch, settings: SimulatorSettings, directory: Path | None) -> Detectors:
     return (EelsCamera(Optics(hutch, dwell_s=settings.dwell_s)),)
 
 
-def _eels_files(hutch: Hutch, settings: Simulator, directory: Path | None) -> Detectors:
+def _eels_files(hutch: Hutch, settings: SimulatorSettings, directory: Path | None) -> Detectors:
     if directory is None:
         raise ValueError(
             "mode eels-files writes HDF5 files and found no folder for them: "

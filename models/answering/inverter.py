@@ -21,7 +21,7 @@ from nearedge.models.clusters.descriptors import SHELL, Expectation
 from nearedge.models.inversion import Inversion, Quality, Samples
 from nearedge.models.parts import diffusion, outlier
 from nearedge.models.parts.condition import Condition, condition, grid_of
-from nearedge.models.parts.cuda_graph import Replayed
+from nearedge.models.parts.cuda_graph import RecordedGraph
 from nearedge.models.parts.device import choose_device
 from nearedge.models.parts.diffusion import Diffusion, Noise
 from nearedge.models.parts.encoder import EncoderSize, Ensemble, unsmoothed
@@ -126,7 +126,9 @@ class Inverter:
     def __init__(self, card: Card, parts: Parts, *, device: torch.device) -> None:
         self.card, self.device = card, device
         self._parts = parts
-        self._denoiser = Replayed(parts.diffusion) if device.type == "cuda" else parts.diffusion
+        self._denoiser = (
+            RecordedGraph(parts.diffusion) if device.type == "cuda" else parts.diffusion
+        )
         self._grid = grid_of(card.grid)
         self._calibration = Calibration.from_dict(card.calibration.get("estimates", {}))
         self._nearest = _nearest_table(card)

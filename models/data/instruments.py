@@ -42,7 +42,7 @@ class InputCondition(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Instrument:
+class SimulatedInstrument:
     """Ranges from which a measurement is drawn, evenly unless said otherwise.
 
     Attributes
@@ -76,7 +76,7 @@ class Instrument:
     spacing: Range = (0.15, 0.5)
 
 
-INSTRUMENT = Instrument()
+INSTRUMENT = SimulatedInstrument()
 
 
 def half_height(spectrum: Spectrum) -> float:
@@ -138,7 +138,7 @@ def _log_uniform(rng: np.random.Generator, between: Range) -> float:
 
 
 def measure(
-    spectrum: Spectrum, *, rng: np.random.Generator, instrument: Instrument = INSTRUMENT
+    spectrum: Spectrum, *, rng: np.random.Generator, instrument: SimulatedInstrument = INSTRUMENT
 ) -> Spectrum:
     """Measure a calculated spectrum as an instrument drawn from the ranges would.
 
@@ -204,7 +204,7 @@ def _noise(sites: Sequence[Site], condition: InputCondition, seed: int) -> np.ra
 
 
 def _apply(
-    sites: Sequence[Site], condition: InputCondition, seed: int, instrument: Instrument
+    sites: Sequence[Site], condition: InputCondition, seed: int, instrument: SimulatedInstrument
 ) -> Spectrum:
     calculated = average([site.spectrum for site in sites])
     if condition is InputCondition.MEASURED:
@@ -227,7 +227,7 @@ def cases(
     *,
     condition: InputCondition,
     seed: int = 0,
-    instrument: Instrument = INSTRUMENT,
+    instrument: SimulatedInstrument = INSTRUMENT,
     normalise: Normaliser = normalise_xanes,
 ) -> Iterator[Case]:
     """Put the sites under a condition, one at a time.

@@ -45,7 +45,7 @@ class Rattling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Cluster:
+class RattledCluster:
     """The nearest atoms of an absorber, nearest first: (n,) symbols and (n, 3) Å."""
 
     absorber: str
@@ -101,7 +101,7 @@ def displace(
 
 def draw_cluster(
     sites: Sequence[Site], weights: Array, rng: np.random.Generator, rattling: Rattling
-) -> Cluster:
+) -> RattledCluster:
     """Draw one random cluster around one of the sites.
 
     Parameters
@@ -120,7 +120,7 @@ def draw_cluster(
             site, rng, rattle=rattle, strain=rattling.strain if rattle else 0.0
         )
         if _kept(site.absorber, species, positions, rng, rattling):
-            return Cluster(
+            return RattledCluster(
                 absorber=site.absorber, edge=site.edge, species=species, positions=positions
             )
 

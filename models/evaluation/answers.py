@@ -12,7 +12,7 @@ from nearedge.models.spectrum import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Answer:
+class ScoredAnswer:
     """What any method, model or baseline, says of one spectrum.
 
     Attributes
@@ -44,10 +44,10 @@ class Answer:
     samples: Samples | None = None
 
 
-def answer_of(samples: Samples, estimates: Estimates, *, absorber: str) -> Answer:
+def answer_of(samples: Samples, estimates: Estimates, *, absorber: str) -> ScoredAnswer:
     """Put an inversion's samples and estimates into the form in which answers are scored."""
     cluster = (absorber, samples.species, samples.positions)
-    return Answer(
+    return ScoredAnswer(
         cn_mean=estimates.cn_mean,
         cn_map=estimates.cn_map,
         cn_set=estimates.cn_set,

@@ -14,7 +14,7 @@ from nearedge.models.answering.estimate import CN_CLASSES
 from nearedge.models.clusters import geometry
 from nearedge.models.data.dataset import Site
 from nearedge.models.data.instruments import Case
-from nearedge.models.evaluation.answers import Answer
+from nearedge.models.evaluation.answers import ScoredAnswer
 from nearedge.models.inversion import Interval, Samples
 from nearedge.models.parts.condition import Condition, condition
 from nearedge.models.spectrum import Array, NormalisedSpectrum
@@ -26,7 +26,7 @@ _LEVELS = (np.arange(15) + 0.5) / 15  # of the bond angles' distribution that th
 class Baseline(Protocol):
     """A fitted method."""
 
-    def answer(self, spectrum: NormalisedSpectrum) -> Answer:
+    def answer(self, spectrum: NormalisedSpectrum) -> ScoredAnswer:
         """Say what surrounds the absorber."""
         ...
 
@@ -49,12 +49,12 @@ def samples_of(sites: Sequence[Site]) -> Samples:
     )
 
 
-def _answer_with(sites: Sequence[Site]) -> Answer:
+def _answer_with(sites: Sequence[Site]) -> ScoredAnswer:
     absorber, samples = sites[0].absorber, samples_of(sites)
     cluster = (absorber, samples.species, samples.positions)
     cn = geometry.coordination(*cluster)
     vocabulary = sorted({str(s) for s in np.unique(samples.species) if s})
-    return Answer(
+    return ScoredAnswer(
         cn_mean=float(cn.mean()),
         cn_map=int(np.bincount(cn).argmax()),
         cn_set=(),
@@ -93,8 +93,8 @@ class Templates:
         squares = both * (self.values - question.values) ** 2
         return int((squares.sum(1) / np.maximum(both.sum(1), 1)).argmin())
 
-    def answer(self, spectrum: NormalisedSpectrum) -> Answer:
-        """Answer with the cluster of the nearest spectrum."""
+    def answer(self, spectrum: NormalisedSpectrum) -> ScoredAnswer:
+        """ScoredAnswer with the cluster of the nearest spectrum."""
         return _answer_with(self.sites[self.nearest(condition(spectrum))])
 
 
@@ -147,14 +147,14 @@ class Trees:
     rdf: Any
     species: tuple[str, ...]
 
-    def answer(self, spectrum: NormalisedSpectrum) -> Answer:
+    def answer(self, spectrum: NormalisedSpectrum) -> ScoredAnswer:
         """Predict every figure; there are no clusters."""
         x = _features(condition(spectrum))[None]
         prob = _class_probabilities(self.cn, x)
         cn = int(prob.argmax())
         pairs = cn * (cn - 1) // 2
         levels = (np.arange(pairs) + 0.5) / max(pairs, 1)
-        return Answer(
+        return ScoredAnswer(
             cn_mean=float(prob @ np.arange(CN_CLASSES)),
             cn_map=cn,
             cn_set=(),

@@ -7,11 +7,11 @@ from typing import Any, Protocol
 from zlib import crc32
 
 from nearedge.models.data.dataset import Site
-from nearedge.models.data.instruments import Case, InputCondition, Instrument, cases
+from nearedge.models.data.instruments import Case, InputCondition, SimulatedInstrument, cases
 from nearedge.models.evaluation.answers import answer_of, truth_of
 from nearedge.models.evaluation.baselines import Baseline, fit_templates, fit_trees
 from nearedge.models.evaluation.figures import score
-from nearedge.models.evaluation.report import MODEL, Foreign, NoiseLevel, Report, Row
+from nearedge.models.evaluation.report import MODEL, Foreign, NoiseLevel, Report, ReportRow
 from nearedge.models.inversion import Inversion, Quality
 from nearedge.models.spectrum import NormalisedSpectrum, Rejected
 
@@ -26,8 +26,8 @@ _CURVES = 24  # answers whose radial distributions are kept for the plots
 _BATCH = 8
 
 
-class Inverter(Protocol):
-    """What is evaluated, such as `nearedge.models.answering.inverter.Inverter`."""
+class Inverts(Protocol):
+    """What is evaluated, such as `nearedge.models.answering.inverter.Inverts`."""
 
     def invert(
         self,
@@ -76,7 +76,7 @@ class Plan:
 
 
 def evaluate(
-    inverter: Inverter | None,
+    inverter: Inverts | None,
     sites: Sequence[Site],
     *,
     plan: Plan | None = None,
@@ -150,14 +150,14 @@ class _Evaluation:
     def __init__(
         self,
         *,
-        inverter: Inverter | None,
+        inverter: Inverts | None,
         sites: Sequence[Site],
         plan: Plan,
         progress: Progress,
     ) -> None:
         self._inverter, self._sites = inverter, sites
         self._plan, self._progress = plan, progress
-        self._rows: list[Row] = []
+        self._rows: list[ReportRow] = []
         self._foreign: list[Foreign] = []
         self._noise: list[NoiseLevel] = []
         self._curves: list[dict[str, Any]] = []
@@ -184,7 +184,7 @@ class _Evaluation:
                 chosen,
                 condition=InputCondition.MEASURED,
                 seed=self._plan.seed,
-                instrument=Instrument(counts=(counts, counts)),
+                instrument=SimulatedInstrument(counts=(counts, counts)),
             )
             answers = self._answers(self._usable(asked), f"{counts:.0e} counts")
             rows = [self._row(case, found, spent).score for case, found, spent in answers]
@@ -256,11 +256,11 @@ class _Evaluation:
             self._progress(stage, start + len(batch), len(asked))
             yield from ((c, a, spent) for c, a in zip(batch, found, strict=True))
 
-    def _row(self, case: Case, found: Inversion, spent: float) -> Row:
+    def _row(self, case: Case, found: Inversion, spent: float) -> ReportRow:
         self._model = found.model
         first = case.sites[0]
         answer = answer_of(found.samples, found.estimates, absorber=first.absorber)
-        return Row(
+        return ReportRow(
             condition=case.condition.value,
             method=MODEL,
             split=first.split,
@@ -272,7 +272,9 @@ class _Evaluation:
             cpu_s=spent,
         )
 
-    def _baseline_rows(self, asked: Sequence[Case], condition: InputCondition) -> Iterator[Row]:
+    def _baseline_rows(
+        self, asked: Sequence[Case], condition: InputCondition
+    ) -> Iterator[ReportRow]:
         train = [site for site in self._sites if site.split == "train"]
         seed, trees = self._plan.seed, self._plan.trees
         for method, edge, fitted in _fit_baselines(train, condition, seed=seed, trees=trees):
@@ -280,7 +282,7 @@ class _Evaluation:
                 first, spectrum = case.sites[0], case.spectrum
                 if isinstance(spectrum, Rejected) or (first.absorber, first.edge) != edge:
                     continue
-                yield Row(
+                yield ReportRow(
                     condition=condition.value,
                     method=method,
                     split=first.split,

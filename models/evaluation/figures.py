@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from nearedge.models.evaluation.alignment import shell_rmsds
-from nearedge.models.evaluation.answers import Answer, Truth, answer_of, truth_of
+from nearedge.models.evaluation.answers import ScoredAnswer, Truth, answer_of, truth_of
 from nearedge.models.inversion import Interval
 from nearedge.models.spectrum import Array
 
 __all__ = [
-    "Answer",
     "Score",
+    "ScoredAnswer",
     "Truth",
     "answer_of",
     "ood_auc",
@@ -148,7 +148,7 @@ def rdf_overlap(a: Mapping[str, Array], b: Mapping[str, Array]) -> float:
     return 2 * shared / area if area else _NAN
 
 
-def _shell_rmsd(answer: Answer, truth: Truth) -> float:
+def _shell_rmsd(answer: ScoredAnswer, truth: Truth) -> float:
     if answer.samples is None or len(truth.sites) > 1:
         return _NAN
     each = shell_rmsds(answer.samples, truth.sites[0])
@@ -161,7 +161,7 @@ def _covered(interval: Interval | None, value: float) -> float:
     return float(interval.lo <= value <= interval.hi)
 
 
-def _cn_figures(answer: Answer, truth: Truth) -> dict[str, float]:
+def _cn_figures(answer: ScoredAnswer, truth: Truth) -> dict[str, float]:
     true = float(truth.cn.mean())
     same = bool((truth.cn == truth.cn[0]).all())  # an average over different CN has none of its own
     stated = bool(answer.cn_set)
@@ -176,7 +176,7 @@ def _cn_figures(answer: Answer, truth: Truth) -> dict[str, float]:
     }
 
 
-def _bond_figures(answer: Answer, truth: Truth) -> dict[str, float]:
+def _bond_figures(answer: ScoredAnswer, truth: Truth) -> dict[str, float]:
     means = np.array([bonds.mean() for bonds in truth.bonds if len(bonds)])
     true = float(means.mean()) if means.size else _NAN
     bond = answer.bond
@@ -190,7 +190,7 @@ def _bond_figures(answer: Answer, truth: Truth) -> dict[str, float]:
     }
 
 
-def _shape_figures(answer: Answer, truth: Truth) -> dict[str, float]:
+def _shape_figures(answer: ScoredAnswer, truth: Truth) -> dict[str, float]:
     right = np.isin(answer.sample_cn, truth.cn)
     bridge = answer.bridge.mean if answer.bridge else _NAN
     return {
@@ -202,7 +202,7 @@ def _shape_figures(answer: Answer, truth: Truth) -> dict[str, float]:
     }
 
 
-def score(answer: Answer, truth: Truth) -> Score:
+def score(answer: ScoredAnswer, truth: Truth) -> Score:
     """Compare one answer with its truth."""
     return Score(
         absorber=truth.absorber,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nearedge.models.evaluation.figures import summarise
-from nearedge.models.evaluation.report import MODEL, Report, Row
+from nearedge.models.evaluation.report import MODEL, Report, ReportRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -166,7 +166,7 @@ def _share(report: Report, axes: "Sequence[Axes]") -> bool:
     return drawn
 
 
-def _common(report: Report, condition: str, method: str) -> list[Row]:
+def _common(report: Report, condition: str, method: str) -> list[ReportRow]:
     """Return the rows of sites that have an answer at every share, so that the shares compare."""
     present = [c for c in _SHARES if report.choose(condition=c, method=MODEL)]
     each = [{row.id for row in report.choose(condition=c, method=MODEL)} for c in present]

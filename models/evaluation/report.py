@@ -15,7 +15,7 @@ MODEL = "model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class ReportRow:
     """One scored answer.
 
     Attributes
@@ -83,7 +83,7 @@ class Report:
     """
 
     settings: dict[str, Any]
-    rows: tuple[Row, ...]
+    rows: tuple[ReportRow, ...]
     rejected: dict[str, dict[str, dict[str, int]]]
     foreign: tuple[Foreign, ...]
     noise: tuple[NoiseLevel, ...]
@@ -91,7 +91,7 @@ class Report:
 
     def choose(
         self, *, condition: str | None = None, method: str = MODEL, split: str | None = None
-    ) -> list[Row]:
+    ) -> list[ReportRow]:
         """Return the rows of one method, under one condition and of one split where given."""
         return [
             row
@@ -169,13 +169,13 @@ class Report:
         return "\n\n".join([*parts, *compared, _confusions(figures), _alone(self)]) + "\n"
 
 
-def _by_absorber(rows: Sequence[Row]) -> Iterator[tuple[str, list[Score]]]:
+def _by_absorber(rows: Sequence[ReportRow]) -> Iterator[tuple[str, list[Score]]]:
     yield "all", [row.score for row in rows]
     for absorber in sorted({row.score.absorber for row in rows}):
         yield absorber, [row.score for row in rows if row.score.absorber == absorber]
 
 
-def _scores_of(rows: Sequence[Row] | Sequence[Foreign]) -> np.ndarray:
+def _scores_of(rows: Sequence[ReportRow] | Sequence[Foreign]) -> np.ndarray:
     return np.array([row.ood_score for row in rows])
 
 

@@ -34,7 +34,7 @@ class Recording:
         return self.clean.clone()
 
 
-class Replayed:
+class RecordedGraph:
     """A denoiser on a GPU that records itself for every shape that it is called with.
 
     Parameters

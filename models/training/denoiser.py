@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from nearedge.models.clusters import descriptors
 from nearedge.models.clusters.descriptors import Expectation
 from nearedge.models.data.dataset import Site
-from nearedge.models.data.rattle import Cluster, Rattling, draw_cluster, site_weights
+from nearedge.models.data.rattle import RattledCluster, Rattling, draw_cluster, site_weights
 from nearedge.models.parts import diffusion
 from nearedge.models.parts.diffusion import Diffusion
 from nearedge.models.training.encoders import Targets
@@ -35,7 +35,7 @@ class Clusters:
 
 
 def as_clusters(
-    sites: Sequence[Site | Cluster],
+    sites: Sequence[Site | RattledCluster],
     *,
     atoms: int,
     vocabulary: Sequence[str],
@@ -67,7 +67,7 @@ def as_clusters(
     )
 
 
-def _check(site: Site | Cluster, atoms: int, vocabulary: Sequence[str]) -> None:
+def _check(site: Site | RattledCluster, atoms: int, vocabulary: Sequence[str]) -> None:
     if len(site.species) < atoms:
         raise ValueError(
             f"a cluster around {site.absorber} has {len(site.species)} atoms, the model needs "
@@ -87,7 +87,7 @@ def draw_pool(
     rng: np.random.Generator,
     edges: Sequence[tuple[str, str]],
     rattling: Rattling,
-) -> list[Cluster]:
+) -> list[RattledCluster]:
     """Draw random clusters around sites whose edge the model knows."""
     known = [s for s in sites if (s.absorber, s.edge) in edges]
     weights = site_weights(known, rattling)
@@ -195,7 +195,7 @@ class Lesson:
 
 def make_lesson(
     sites: Sequence[Site],
-    pool: Sequence[Cluster],
+    pool: Sequence[RattledCluster],
     expected: list[Expectation],
     known: Targets,
     *,
@@ -217,7 +217,7 @@ def make_lesson(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Exam:
+class DenoiserExam:
     """Clusters of families that are not learned from, and what is expected of each.
 
     Attributes
@@ -241,7 +241,7 @@ class DenoiserTraining:
 
     model: Diffusion
     lesson: Lesson
-    exam: Exam
+    exam: DenoiserExam
     recipe: DenoiserRecipe
     seed: int
     device: torch.device
@@ -257,7 +257,7 @@ class DenoiserTraining:
         model: Diffusion,
         lesson: Lesson,
         *,
-        exam: Exam,
+        exam: DenoiserExam,
         recipe: DenoiserRecipe,
         seed: int,
         device: torch.device,

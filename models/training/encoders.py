@@ -62,7 +62,7 @@ def targets(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Exam:
+class EncoderExam:
     """Spectra of families that are not learned from, in several views, and their answers."""
 
     bank: Bank
@@ -209,7 +209,7 @@ def _wanted(ensemble: Ensemble, bank: Bank, known: Targets) -> Mixed:
 
 
 @torch.inference_mode()
-def _examine(ensemble: Ensemble, exam: Exam, *, trained: int) -> dict[str, float]:
+def _examine(ensemble: Ensemble, exam: EncoderExam, *, trained: int) -> dict[str, float]:
     """Loss of the newest member on held-out spectra, and how all so far answer the clean ones.
 
     That is the share of sites whose most likely CN is right, %, and the mean error of the mean
@@ -226,7 +226,7 @@ def _examine(ensemble: Ensemble, exam: Exam, *, trained: int) -> dict[str, float
     }
 
 
-def _held_out_loss(ensemble: Ensemble, exam: Exam, *, member: int) -> float:
+def _held_out_loss(ensemble: Ensemble, exam: EncoderExam, *, member: int) -> float:
     seen = (torch.from_numpy(part).flatten(0, 1) for part in (exam.bank.values, exam.bank.mask))
     edge = torch.from_numpy(exam.known.edge).repeat(len(exam.bank.values))
     wanted = _wanted(ensemble, exam.bank, exam.known)
@@ -268,7 +268,7 @@ def train_ensemble(
     edges: int,
     seed: int,
     device: torch.device = CPU,
-    exam: Exam | None = None,
+    exam: EncoderExam | None = None,
     progress: Progress = lambda member, figures: None,
 ) -> tuple[Ensemble, Array]:
     """Train all members.

@@ -6,13 +6,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class Section(BaseModel):
+class RecipeSection(BaseModel):
     """A part of a recipe: unknown keys are errors, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class MixtureRecipe(Section):
+class MixtureRecipe(RecipeSection):
     """Shares of the kinds of training spectra; what is left of 1 is clean."""
 
     measured: float = Field(default=0.45, ge=0, le=1, description="seen by a random instrument")
@@ -25,7 +25,7 @@ class MixtureRecipe(Section):
     jitter: float = Field(default=0.2, ge=0, description="extra error of e0, eV")
 
 
-class EncoderRecipe(Section):
+class EncoderRecipe(RecipeSection):
     """The ensemble that reads spectra."""
 
     width: int = Field(default=128, ge=8, description="of the hidden layers")
@@ -49,7 +49,7 @@ class EncoderRecipe(Section):
     )
 
 
-class DenoiserRecipe(Section):
+class DenoiserRecipe(RecipeSection):
     """The diffusion model."""
 
     channels: int = Field(default=32, ge=4, description="width")
@@ -81,7 +81,7 @@ class DenoiserRecipe(Section):
     )
 
 
-class Recipe(Section):
+class Recipe(RecipeSection):
     """How to train a model."""
 
     seed: int = Field(default=0, ge=0, description="of everything random")

@@ -35,7 +35,7 @@ from nearedge.models.training import calibrating
 from nearedge.models.training import denoiser as atoms_side
 from nearedge.models.training import encoders as spectrum_side
 from nearedge.models.training.denoiser import DenoiserTraining
-from nearedge.models.training.encoders import Exam, Targets
+from nearedge.models.training.encoders import EncoderExam, Targets
 from nearedge.models.training.log import TrainingLog
 from nearedge.models.training.recipe import Recipe
 
@@ -79,7 +79,7 @@ class Sites:
 
 
 def load_sites(data: Sequence[Path], *, span: Sequence[float]) -> Sites:
-    """Read training and held-out sites; no other split is ever read.
+    """SpectrumSide training and held-out sites; no other split is ever read.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def load_sites(data: Sequence[Path], *, span: Sequence[float]) -> Sites:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Read:
+class SpectrumSide:
     """What the spectrum side made of the data.
 
     Attributes
@@ -133,9 +133,9 @@ def _views(
     )
 
 
-def set_exam(sites: Sites, recipe: Recipe) -> Exam:
+def set_exam(sites: Sites, recipe: Recipe) -> EncoderExam:
     """Make views of the held-out spectra, to watch a training by."""
-    return Exam(
+    return EncoderExam(
         bank=_views(sites.held_out, recipe, views=min(VIEWS, recipe.views), cells=None),
         known=spectrum_side.targets(sites.held_out, vocabulary=recipe.species, edges=sites.edges),
     )
@@ -145,10 +145,10 @@ def read_spectra(
     sites: Sites,
     recipe: Recipe,
     *,
-    exam: Exam | None = None,
+    exam: EncoderExam | None = None,
     progress: Progress = _silent,
     device: torch.device = CPU,
-) -> Read:
+) -> SpectrumSide:
     """Train encoders and ridges, and let them answer blindly for their own training data."""
     # whoever never saw a site must not have seen it in an average either
     bank = _views(sites.train, recipe, views=recipe.views, cells=_cells(sites, recipe))
@@ -170,7 +170,7 @@ def read_spectra(
     views = recipe.encoder.ridge_views
     ridges, expected = reader.fit_ridges(bank, known, folds, expected, views=views, device=device)
     trained = Reader(ensemble=ensemble, ridges=ridges)
-    return Read(reader=trained, bank=bank, known=known, expected=expected)
+    return SpectrumSide(reader=trained, bank=bank, known=known, expected=expected)
 
 
 def _folds(sites: Sites, recipe: Recipe) -> NDArray[np.int64]:
@@ -189,7 +189,7 @@ def _partitions(sites: Sites, recipe: Recipe) -> NDArray[np.int64]:
     return spectrum_side.partition(sites.train, **size, seed=recipe.seed)
 
 
-def _expected_of(exam: Exam, reader: Reader) -> Expectation:
+def _expected_of(exam: EncoderExam, reader: Reader) -> Expectation:
     """Give what is expected of the held-out spectra, view by view."""
     parts = [
         reader(torch.from_numpy(values[None]), torch.from_numpy(mask[None]), int(edge))
@@ -200,7 +200,7 @@ def _expected_of(exam: Exam, reader: Reader) -> Expectation:
 
 
 def start_denoiser(
-    sites: Sites, read: Read, recipe: Recipe, *, exam: Exam, device: torch.device
+    sites: Sites, read: SpectrumSide, recipe: Recipe, *, exam: EncoderExam, device: torch.device
 ) -> DenoiserTraining:
     """Draw the clusters and begin the denoiser's training at step 0."""
     rng = np.random.default_rng([recipe.seed, 1])
@@ -236,7 +236,7 @@ def start_denoiser(
     return DenoiserTraining.start(
         model,
         lesson,
-        exam=atoms_side.Exam(
+        exam=atoms_side.DenoiserExam(
             atoms=held_out.atoms.repeat(len(exam.bank.values), 1, 1),
             expected=_expected_of(exam, read.reader),
         ),
@@ -276,7 +276,7 @@ class Forward:
     errors: list[SurrogateError]
 
 
-def learn_forward(sites: Sites, read: Read, recipe: Recipe) -> Forward:
+def learn_forward(sites: Sites, read: SpectrumSide, recipe: Recipe) -> Forward:
     """Fit the forward surrogates to the clean spectra of some sites."""
     folds = _folds(sites, recipe)
     surrogates, errors = [], []
@@ -294,7 +294,7 @@ def learn_forward(sites: Sites, read: Read, recipe: Recipe) -> Forward:
     return Forward(surrogates=surrogates, errors=errors)
 
 
-def collect(sites: Sites, read: Read, recipe: Recipe) -> Library:
+def collect(sites: Sites, read: SpectrumSide, recipe: Recipe) -> Library:
     """Put together the clusters that samples start from: all of ``train``, rattled ones too."""
     rattled = [site for site in sites.train if site.rattle]
     known = [site for site in sites.bare if (site.absorber, site.edge) in sites.edges]
@@ -312,7 +312,7 @@ def _fields(part: Ridge | Library) -> dict[str, Tensor]:
 
 
 def _tensors(
-    read: Read, model: Diffusion, forward: Forward, familiar: Familiar, known: Library
+    read: SpectrumSide, model: Diffusion, forward: Forward, familiar: Familiar, known: Library
 ) -> dict[str, Tensor]:
     parts = {
         "encoder.": {
@@ -356,7 +356,13 @@ def _surrogate_entry(sites: Sites, forward: Forward, *, sharpness: float) -> dic
 
 
 def release(
-    sites: Sites, read: Read, model: Diffusion, recipe: Recipe, *, path: Path, samples: int = 32
+    sites: Sites,
+    read: SpectrumSide,
+    model: Diffusion,
+    recipe: Recipe,
+    *,
+    path: Path,
+    samples: int = 32,
 ) -> Card:
     """Write weights and card, calibrated on the held-out families.
 

@@ -21,7 +21,7 @@ def connect(uri: str, *, api_key: str | None) -> Client:
     return from_uri(uri, api_key=api_key)
 
 
-def connect_profile(catalog: profile.Catalog) -> Client:
+def connect_profile(catalog: profile.CatalogSettings) -> Client:
     """Return a client of the server that a profile names.
 
     Raises

@@ -15,7 +15,7 @@ from tiled.utils import ensure_awaitable
 ARRAYS = ("spectrum", "positions", "species", "per_sample", "rdf")
 
 
-class Read:
+class ReadArray:
     """An array that has been read, with the one method of Tiled's client that is needed."""
 
     def __init__(self, array: np.ndarray) -> None:
@@ -26,10 +26,10 @@ class Read:
         return self._array
 
 
-class Node(dict[str, Read]):
+class Node(dict[str, ReadArray]):
     """The arrays of one result by name, as Tiled's client would show them."""
 
-    def __init__(self, key: str, metadata: Mapping[str, Any], arrays: dict[str, Read]) -> None:
+    def __init__(self, key: str, metadata: Mapping[str, Any], arrays: dict[str, ReadArray]) -> None:
         super().__init__(arrays)
         self.item, self.metadata = {"id": key}, metadata
 
@@ -46,7 +46,7 @@ def exporter(name: str) -> Callable[..., Awaitable[bytes]]:
         from nearedge.streaming.catalog.results import Result
 
         names = ARRAYS if metadata["misfit"] is None else (*ARRAYS, "fit")
-        arrays = {array: Read(await _read(adapter, array)) for array in names}
+        arrays = {array: ReadArray(await _read(adapter, array)) for array in names}
         node = Node(adapter.node.key, metadata, arrays)
         return EXPORTS[name].content(answer_of_result(Result(node)))
 

@@ -49,7 +49,7 @@ def invert(
     asked = [one for file in files for one in read_spectra(file, profile.instrument)]
     card = read_card(worker.model)
     inverter = load_inverter(worker)
-    effort = inverting.Effort(samples=worker.samples, quality=worker.quality, seed=seed)
+    effort = inverting.InvertOptions(samples=worker.samples, quality=worker.quality, seed=seed)
     with progress() as bar:
         answers = list(
             bar.track(

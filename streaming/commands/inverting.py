@@ -27,7 +27,7 @@ class OutputError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effort:
+class InvertOptions:
     """How much work each answer is worth, and the seed of the whole call."""
 
     samples: int
@@ -41,7 +41,7 @@ def invert(
     *,
     inverter: Inverts,
     supports: Supports,
-    effort: Effort,
+    effort: InvertOptions,
 ) -> Iterator[tuple[FileSpectrum, Answer]]:
     """Yield the answer to each spectrum, in order.
 
@@ -78,7 +78,7 @@ def _answers(
     outcomes: Sequence[NormalisedSpectrum | Rejected],
     *,
     inverter: Inverts,
-    effort: Effort,
+    effort: InvertOptions,
 ) -> list[Inversion]:
     """Return the answers to those that were not rejected."""
     good = [

@@ -22,8 +22,7 @@ from nearedge.streaming.service.recovery import Archive
 from nearedge.streaming.service.service import Listener, PartialListener, Service
 from nearedge.streaming.service.writing import Put
 from nearedge.streaming.settings.credential import api_key
-from nearedge.streaming.settings.profile import Profile
-from nearedge.streaming.settings.profile import Worker as WorkerSettings
+from nearedge.streaming.settings.profile import Profile, WorkerSettings
 from nearedge.streaming.sources.source import Source
 from nearedge.streaming.workers.crew import Crew
 from nearedge.streaming.workers.dask_worker import DaskWorker

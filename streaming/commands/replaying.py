@@ -54,7 +54,7 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Replayed:
+class ReplayOutcome:
     """How a replay ended.
 
     Attributes
@@ -96,7 +96,7 @@ def moment(text: str) -> float:
         ) from e
 
 
-def replay(profile: Profile, selection: Selection, *, console: Console) -> Replayed:
+def replay(profile: Profile, selection: Selection, *, console: Console) -> ReplayOutcome:
     """Invert what has no result yet, and write it.
 
     Parameters
@@ -128,10 +128,10 @@ def replay(profile: Profile, selection: Selection, *, console: Console) -> Repla
         ) as service:
             interrupted = not _drain(service)
             done["known before"] = service.known
-    return Replayed(counts=dict(done), interrupted=interrupted)
+    return ReplayOutcome(counts=dict(done), interrupted=interrupted)
 
 
-def verify(profile: Profile, selection: Selection, *, console: Console) -> Replayed:
+def verify(profile: Profile, selection: Selection, *, console: Console) -> ReplayOutcome:
     """Invert again what was inverted, and compare exactly; nothing is written.
 
     Parameters and errors as for `replay`.
@@ -150,7 +150,7 @@ def verify(profile: Profile, selection: Selection, *, console: Console) -> Repla
         ) as service:
             interrupted = not _drain(service)
     done.update(comparing.counts)
-    return Replayed(counts=dict(done), interrupted=interrupted)
+    return ReplayOutcome(counts=dict(done), interrupted=interrupted)
 
 
 @contextmanager

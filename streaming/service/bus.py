@@ -51,7 +51,7 @@ class Bus:
         If the address cannot be used, or must not be.
     """
 
-    def __init__(self, settings: profile.Bus) -> None:
+    def __init__(self, settings: profile.BusSettings) -> None:
         self.address: str | None = None
         self._prefix = settings.prefix.encode()
         self._lock = threading.Lock()  # a socket is for one thread at a time
@@ -65,7 +65,7 @@ class Bus:
                 self.close()
                 raise
 
-    def _open(self, settings: profile.Bus, address: str) -> None:
+    def _open(self, settings: profile.BusSettings, address: str) -> None:
         if problem := bus_exposure(settings):
             raise BusError(problem)
         self._socket = self._context.socket(zmq.PUB)
@@ -81,7 +81,7 @@ class Bus:
             ) from e
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT).removeprefix("tcp://")
 
-    def _lock_door(self, socket: zmq.Socket[bytes], curve: profile.BusKeys) -> None:
+    def _lock_door(self, socket: zmq.Socket[bytes], curve: profile.BusKeySettings) -> None:
         secret, clients = server_secret(curve), Path(curve.clients).expanduser()
         if not any(clients.glob("*.key")):
             raise BusError(
@@ -145,7 +145,7 @@ def vitals(service: Service) -> dict[str, str | bool | float]:
 
 
 @contextmanager
-def opened_bus(settings: profile.Bus) -> Iterator[Bus]:
+def opened_bus(settings: profile.BusSettings) -> Iterator[Bus]:
     """Yield a bus that is closed at the end of the block; errors as for `Bus`."""
     bus = Bus(settings)
     try:

@@ -26,7 +26,7 @@ FEWEST_SAMPLES = 4
 DEGRADED = "degraded"
 
 
-class Worker(Protocol):
+class InvertingWorker(Protocol):
     """What dispatching needs of the worker."""
 
     def invert(
@@ -60,8 +60,8 @@ class Dispatch:
         self,
         *,
         ledger: Ledger,
-        worker: Worker,
-        settings: profile.Worker,
+        worker: InvertingWorker,
+        settings: profile.WorkerSettings,
         metrics: Metrics,
         on_answer: Callable[[], None],
         on_failed: Callable[[Job, str], None],

@@ -43,7 +43,7 @@ class Archive:
     finished: Callable[[], Iterable[tuple[str, State]]]
 
 
-class UnreadableError(RuntimeError):
+class UnreadableRunError(RuntimeError):
     """A run that the catalog has and cannot give."""
 
 
@@ -91,7 +91,7 @@ class Recovery:
     def __init__(
         self,
         *,
-        settings: profile.Service,
+        settings: profile.ServiceSettings,
         live: Intake,
         make_intake: MakeIntake,
         ledger: Ledger,
@@ -159,7 +159,7 @@ class Recovery:
     def _filled(self, raw: Client, uid: str) -> bool:
         try:
             return is_finished(raw, uid) and self._take(raw, uid, priority=Priority.LIVE)
-        except UnreadableError:  # at the next look, until its time is over
+        except UnreadableRunError:  # at the next look, until its time is over
             return False
 
     def _give_up_overdue(self) -> None:
@@ -207,7 +207,7 @@ class Recovery:
             if self._take(raw, uid, priority=Priority.CAUGHT_UP):
                 self._metrics.caught_up.inc()
                 self._unreadable.pop(uid, None)
-        except UnreadableError as e:
+        except UnreadableRunError as e:
             self._postpone(uid, str(e))
 
     def _not_yet(self) -> set[str]:
@@ -247,7 +247,7 @@ class Recovery:
             logger.warning(
                 "run %s cannot be read from the catalog: %s", uid, text, extra={"run_uid": uid}
             )
-            raise UnreadableError(text) from e
+            raise UnreadableRunError(text) from e
         self._live.drop(uid)
         intake.end()
         self._ledger.settle(uid)

@@ -23,8 +23,7 @@ from nearedge.streaming.service.loop import Loop
 from nearedge.streaming.service.metrics import Metrics
 from nearedge.streaming.service.recovery import Archive, Recovery
 from nearedge.streaming.service.writing import Put, Writing, row_of
-from nearedge.streaming.settings.profile import Profile
-from nearedge.streaming.settings.profile import Worker as WorkerSettings
+from nearedge.streaming.settings.profile import Profile, WorkerSettings
 from nearedge.streaming.sources.source import Source
 from nearedge.streaming.workers.crew import Crew
 from nearedge.streaming.workers.dask_worker import DaskWorker

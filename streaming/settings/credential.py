@@ -53,7 +53,7 @@ def _refuse_shared(status: os.stat_result, path: Path) -> None:
         raise CredentialError(f"{path} belongs to user {status.st_uid}: whoever that is knows it")
 
 
-def api_key(catalog: profile.Catalog, *, environ: Mapping[str, str]) -> str | None:
+def api_key(catalog: profile.CatalogSettings, *, environ: Mapping[str, str]) -> str | None:
     """Return the key of a profile's Tiled server; None when there is none to use.
 
     Parameters

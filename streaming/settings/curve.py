@@ -42,7 +42,9 @@ class ClientKeys:
         socket.curve_secretkey = self.secret
 
 
-def client_keys(curve: profile.Curve, *, environ: Mapping[str, str] | None = None) -> ClientKeys:
+def client_keys(
+    curve: profile.CurveSettings, *, environ: Mapping[str, str] | None = None
+) -> ClientKeys:
     """Return the keys that a profile names.
 
     Parameters
@@ -65,12 +67,12 @@ def client_keys(curve: profile.Curve, *, environ: Mapping[str, str] | None = Non
     return ClientKeys(server=_public(curve.server_key), public=public, secret=secret)
 
 
-def server_secret(keys: profile.BusKeys) -> bytes:
+def server_secret(keys: profile.BusKeySettings) -> bytes:
     """Return our own secret key, as text in Z85; errors as for `client_keys`."""
     return _certificate(keys.secret_key, read_secret(keys.secret_key), "secret-key")
 
 
-def _secret(curve: profile.Curve, environ: Mapping[str, str]) -> bytes:
+def _secret(curve: profile.CurveSettings, environ: Mapping[str, str]) -> bytes:
     if curve.secret_key is not None:
         return _certificate(curve.secret_key, read_secret(curve.secret_key), "secret-key")
     if SECRET_VARIABLE not in environ:
@@ -97,7 +99,7 @@ def _certificate(path: str, text: str, name: str) -> bytes:
     raise CredentialError(f"found no {name} in {path}, expected a certificate of 0MQ")
 
 
-def exposure(source: profile.ZmqSource) -> str | None:
+def exposure(source: profile.ZmqSourceSettings) -> str | None:
     """Return what is wrong with reading documents from an address; None when nothing is.
 
     From another machine only with CURVE, or when the profile says that its network is trusted.
@@ -113,7 +115,7 @@ def exposure(source: profile.ZmqSource) -> str | None:
     )
 
 
-def bus_exposure(bus: profile.Bus) -> str | None:
+def bus_exposure(bus: profile.BusSettings) -> str | None:
     """Return what is wrong with publishing at an address; None when nothing is."""
     if bus.address is None or bus.curve is not None or is_loopback(bus.address):
         return None

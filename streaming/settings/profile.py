@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from nearedge.callbacks.instrument import Instrument, Section
+from nearedge.callbacks.instrument import Instrument, Settings
 from nearedge.models import Quality
 
 
-class Curve(Section):
+class CurveSettings(Settings):
     """Keys of an encrypted 0MQ connection (CURVE), as zmq.auth.create_certificates writes them."""
 
     server_key: str = Field(description="file with the public key of the proxy's out side (.key)")
@@ -21,7 +21,7 @@ class Curve(Section):
     )
 
 
-class ZmqSource(Section):
+class ZmqSourceSettings(Settings):
     """Live documents from a Bluesky 0MQ proxy."""
 
     kind: Literal["zmq"] = "zmq"
@@ -42,7 +42,7 @@ class ZmqSource(Section):
         gt=0,
         description="bytes that may wait in memory, MB; past it runs are marked for back-fill",
     )
-    curve: Curve | None = Field(
+    curve: CurveSettings | None = Field(
         None, description="keys of an encrypted connection; null: not encrypted"
     )
     trust_network: bool = Field(
@@ -52,7 +52,7 @@ class ZmqSource(Section):
     )
 
 
-class Catalog(Section):
+class CatalogSettings(Settings):
     """The Tiled server that holds raw runs and results."""
 
     uri: str | None = Field(
@@ -77,7 +77,7 @@ class Catalog(Section):
     )
 
 
-class Worker(Section):
+class WorkerSettings(Settings):
     """The process that owns the device and the model, or the Dask workers that do."""
 
     backend: Literal["process", "dask"] = Field(
@@ -122,7 +122,7 @@ class Worker(Section):
         return tuple(device.strip() for device in self.device.split(","))
 
 
-class Service(Section):
+class ServiceSettings(Settings):
     """The service's own files, and its live page."""
 
     ledger: str | None = Field(
@@ -163,7 +163,7 @@ class Service(Section):
     )
 
 
-class BusKeys(Section):
+class BusKeySettings(Settings):
     """Keys of an encrypted bus (CURVE), as zmq.auth.create_certificates writes them."""
 
     secret_key: str = Field(description="file with our own secret key (.key_secret), mode 0600")
@@ -172,7 +172,7 @@ class BusKeys(Section):
     )
 
 
-class Bus(Section):
+class BusSettings(Settings):
     """Answers and heartbeats as Bluesky documents, for plans and agents to listen to."""
 
     address: str | None = Field(
@@ -182,10 +182,12 @@ class Bus(Section):
     )
     prefix: str = Field("nearedge", pattern=r"^[^\s]*$", description="prefix of the messages")
     heartbeat_s: float = Field(2.0, gt=0, description="time between two heartbeats, s")
-    curve: BusKeys | None = Field(None, description="keys of an encrypted bus; null: not encrypted")
+    curve: BusKeySettings | None = Field(
+        None, description="keys of an encrypted bus; null: not encrypted"
+    )
 
 
-class Simulator(Section):
+class SimulatorSettings(Settings):
     """The simulated beamline (nearedge simulate, nearedge demo)."""
 
     mode: Literal["transmission", "fluorescence", "eels", "eels-files"] = Field(
@@ -213,17 +215,17 @@ class Simulator(Section):
     )
 
 
-class Profile(Section):
+class Profile(Settings):
     """Everything that a nearedge command needs to know of an instrument and its surroundings."""
 
     title: str = Field("", description="what this profile is for")
     instrument: Instrument = Instrument()
-    source: ZmqSource = ZmqSource()
-    catalog: Catalog = Catalog()
-    worker: Worker = Worker()
-    service: Service = Service()
-    bus: Bus = Bus()
-    simulator: Simulator = Simulator()
+    source: ZmqSourceSettings = ZmqSourceSettings()
+    catalog: CatalogSettings = CatalogSettings()
+    worker: WorkerSettings = WorkerSettings()
+    service: ServiceSettings = ServiceSettings()
+    bus: BusSettings = BusSettings()
+    simulator: SimulatorSettings = SimulatorSettings()
 
     def digest(self) -> str:
         """Hash of the settings that change an answer: the instrument and the sampling."""

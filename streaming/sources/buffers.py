@@ -26,7 +26,7 @@ class UnsafeError(WireError):
     """A message that asks for more than plain data and numpy arrays."""
 
 
-class MalformedError(WireError):
+class MessageError(WireError):
     """A message that is damaged, or is no document at all."""
 
 
@@ -99,7 +99,7 @@ def array_from(
     ------
     UnsafeError
         If the type holds Python objects.
-    MalformedError
+    MessageError
         If shape and length don't agree.
     TooLargeError
         If the shape alone is beyond the limits, as (10**18, 0) is.
@@ -108,12 +108,12 @@ def array_from(
     if dtype.hasobject:
         raise UnsafeError(f"array of Python objects: {_ADMITTED}")
     if not all(type(n) is int and n >= 0 for n in shape):
-        raise MalformedError(f"array shape {shape!r:.80}: expected whole numbers from 0")
+        raise MessageError(f"array shape {shape!r:.80}: expected whole numbers from 0")
     if math.prod(max(n, 1) for n in shape) > limits.max_bytes:
         raise TooLargeError(f"array shape {shape!r:.80} is beyond {limits.max_bytes} elements")
     given, needed = memoryview(data).nbytes, math.prod(shape) * dtype.itemsize
     if given != needed or not dtype.itemsize:
-        raise MalformedError(f"array of {dtype} {shape} needs {needed} bytes and has {given}")
+        raise MessageError(f"array of {dtype} {shape} needs {needed} bytes and has {given}")
     return np.ndarray(shape, dtype, data if needed else None, order=order)
 
 

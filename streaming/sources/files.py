@@ -11,7 +11,7 @@ from nearedge.callbacks.instrument import Instrument
 from nearedge.models import Array, Reason, Rejected, Spectrum
 from nearedge.streaming.sources.spectrum_text import (
     Table,
-    UnreadableError,
+    UnreadableFileError,
     read_columns,
     read_msa,
     read_xdi,
@@ -63,7 +63,7 @@ def read_spectra(path: Path, instrument: Instrument) -> list[FileSpectrum]:
             return list(_parquet(path, instrument))
         table = _table(path)
         spectrum = _spectrum(table, instrument)
-    except (UnreadableError, OSError) as error:
+    except (UnreadableFileError, OSError) as error:
         return [FileSpectrum(id=path.name, spectrum=_unreadable(path, error))]
     return [FileSpectrum(id=path.name, spectrum=spectrum, metadata=dict(table.header))]
 
@@ -78,10 +78,10 @@ def _unreadable(path: Path, error: Exception) -> Rejected:
 
 def _table(path: Path) -> Table:
     if path.stat().st_size > MAX_TEXT_MB * 1e6:
-        raise UnreadableError(f"larger than {MAX_TEXT_MB} MB, which no text of one spectrum is")
+        raise UnreadableFileError(f"larger than {MAX_TEXT_MB} MB, which no text of one spectrum is")
     text = path.read_bytes().decode(errors="replace").removeprefix("\ufeff")
     if "\0" in text:
-        raise UnreadableError("a binary file of unknown form")
+        raise UnreadableFileError("a binary file of unknown form")
     first = text.lstrip().partition("\n")[0].replace(" ", "").upper()
     if first.startswith("#XDI/"):
         return read_xdi(text)
@@ -107,15 +107,15 @@ def _energy(table: Table, default: str) -> Array:
     unit = table.units.get("energy", "") or default
     if "energy" in table.columns:
         if unit.lower() not in _EV:
-            raise UnreadableError(f"energies are in {unit!r}; expected eV or keV")
+            raise UnreadableFileError(f"energies are in {unit!r}; expected eV or keV")
         return table.columns["energy"] * _EV[unit.lower()]
     if "angle" not in table.columns:
         names = ", ".join(table.columns)
-        raise UnreadableError(f"columns {names}; expected one named energy or angle")
+        raise UnreadableFileError(f"columns {names}; expected one named energy or angle")
     try:
         spacing = float(table.header.get("mono.d_spacing", ""))
     except ValueError:
-        raise UnreadableError("angles without a numeric Mono.d_spacing in the header") from None
+        raise UnreadableFileError("angles without a numeric Mono.d_spacing in the header") from None
     radians = table.units.get("angle", "degrees").lower().startswith("rad")
     angle = table.columns["angle"] if radians else np.radians(table.columns["angle"])
     with np.errstate(divide="ignore"):
@@ -127,7 +127,7 @@ def _signal(columns: dict[str, Array], wanted: str) -> Array:
     found = _channels(columns)
     if not found:
         names = ", ".join(columns)
-        raise UnreadableError(f"columns {names}; expected mu, or i0 with itrans or ifluor")
+        raise UnreadableFileError(f"columns {names}; expected mu, or i0 with itrans or ifluor")
     return found.get(wanted, next(iter(found.values())))
 
 
@@ -169,13 +169,13 @@ def _parquet(path: Path, instrument: Instrument) -> Iterator[FileSpectrum]:
         names = set(file.schema_arrow.names)
         if missing := {"id", "energy", "mu"} - names:
             found = f"columns {sorted(names)} without {sorted(missing)}"
-            raise UnreadableError(found)
+            raise UnreadableFileError(found)
         wanted = [n for n in ("id", "energy", "mu", "absorber", "edge") if n in names]
         for batch in file.iter_batches(batch_size=1024, columns=wanted):
             for row in batch.to_pylist():
                 yield FileSpectrum(id=str(row["id"]), spectrum=_row(row, instrument))
     except ArrowException as error:
-        raise UnreadableError(f"Parquet cannot be read: {error}") from error
+        raise UnreadableFileError(f"Parquet cannot be read: {error}") from error
 
 
 def _row(row: dict[str, Any], instrument: Instrument) -> Spectrum | Rejected:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from nearedge.streaming.sources.buffers import Limits, MalformedError, WireError
+from nearedge.streaming.sources.buffers import Limits, MessageError, WireError
 from nearedge.streaming.sources.wire import NAMES, decode_json
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def _document(line: bytes, limits: Limits) -> tuple[str, dict[str, Any]]:
     match record:
         case [str(name), dict(doc)] if name in NAMES:
             return name, doc
-    raise MalformedError(f"expected [name, document], found {line[:60]!r}")
+    raise MessageError(f"expected [name, document], found {line[:60]!r}")
 
 
 def _log_bad(error: WireError) -> None:

@@ -9,7 +9,7 @@ from nearedge.models import Array, Technique
 _COMMENT = ("#", "%", ";", "!", "//")
 
 
-class UnreadableError(ValueError):
+class UnreadableFileError(ValueError):
     """A file is not in the form that it claims or that can be read."""
 
 
@@ -43,14 +43,14 @@ def read_xdi(text: str) -> Table:
 
     Raises
     ------
-    UnreadableError
+    UnreadableFileError
         Columns are not named, or a row is no row of numbers.
     """
     header = dict(_fields(text, "#"))
     labels = {int(k[7:]): v for k, v in header.items() if k[:7] == "column." and k[7:].isdigit()}
     rows = _numbers(text)
     if set(labels) != set(range(1, rows.shape[1] + 1)):
-        raise UnreadableError(
+        raise UnreadableFileError(
             f"{rows.shape[1]} columns of numbers but the header names columns {sorted(labels)}; "
             "expected one '# Column.N: name units' for each"
         )
@@ -69,7 +69,7 @@ def read_msa(text: str) -> Table:
 
     Raises
     ------
-    UnreadableError
+    UnreadableFileError
         The header lacks what gives the energies, or a row is no row of numbers.
     """
     head, _, body = text.partition("#SPECTRUM")
@@ -77,7 +77,7 @@ def read_msa(text: str) -> Table:
     rows = _numbers(body.partition("\n")[2].partition("#ENDOFDATA")[0])
     if header.get("datatype", "Y").upper() == "XY":
         if rows.shape[1] != 2:
-            raise UnreadableError(f"DATATYPE is XY but rows have {rows.shape[1]} numbers")
+            raise UnreadableFileError(f"DATATYPE is XY but rows have {rows.shape[1]} numbers")
         energy, counts = rows.T
     else:
         counts = rows.ravel()
@@ -99,7 +99,7 @@ def read_columns(text: str) -> Table:
 
     Raises
     ------
-    UnreadableError
+    UnreadableFileError
         There are no rows of numbers, or more than two columns without names.
     """
     rows = _numbers(text, heading=True)
@@ -107,7 +107,7 @@ def read_columns(text: str) -> Table:
     if len(names) == rows.shape[1] and "energy" in names:
         return Table(columns=dict(zip(names, rows.T, strict=True)))
     if rows.shape[1] != 2:
-        raise UnreadableError(
+        raise UnreadableFileError(
             f"{rows.shape[1]} columns; expected two, energy and mu, or a line above them that "
             "names them: energy, i0, itrans …"
         )
@@ -129,7 +129,9 @@ def _number(header: dict[str, str], key: str, default: float | None = None) -> f
         return float(value or "")
     except ValueError:
         found = "no" if value is None else repr(value) + " as"
-        raise UnreadableError(f"{found} {key.upper()} in the header; expected a number") from None
+        raise UnreadableFileError(
+            f"{found} {key.upper()} in the header; expected a number"
+        ) from None
 
 
 def _split(line: str) -> list[str]:
@@ -153,13 +155,13 @@ def _numbers(text: str, *, heading: bool = False) -> Array:
         if row is None and heading and not rows:
             continue
         if row is None or (rows and len(row) != len(rows[0])):
-            raise UnreadableError(
+            raise UnreadableFileError(
                 f"line {number} is {line.strip()[:60]!r}; expected "
                 f"{len(rows[0]) if rows else 'some'} numbers"
             )
         rows.append(row)
     if not rows:
-        raise UnreadableError("no rows of numbers")
+        raise UnreadableFileError("no rows of numbers")
     return np.array(rows)
 
 

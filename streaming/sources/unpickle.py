@@ -16,7 +16,7 @@ import numpy as np
 
 from nearedge.streaming.sources.buffers import (
     Limits,
-    MalformedError,
+    MessageError,
     TooLargeError,
     UnsafeError,
     WireError,
@@ -36,7 +36,7 @@ def loads(data: bytes, *, limits: Limits) -> Any:
         If it asks for anything but builtin data types and numpy arrays, scalars and dtypes.
     TooLargeError
         If it is, or would unfold to, more than the limits allow.
-    MalformedError
+    MessageError
         If it is damaged.
     """
     try:
@@ -49,7 +49,7 @@ def loads(data: bytes, *, limits: Limits) -> Any:
             f"pickle of {len(data)} bytes asks for more memory than there is"
         ) from e
     except Exception as e:  # a damaged pickle raises whatever its operations raise
-        raise MalformedError(f"damaged pickle: {type(e).__name__}: {e}") from e
+        raise MessageError(f"damaged pickle: {type(e).__name__}: {e}") from e
 
 
 # ---- the scanner: one pass over the operations, none of them executed ----
@@ -89,11 +89,11 @@ def scan(data: bytes, *, limits: Limits) -> None:
             if operations > limits.max_items:
                 raise TooLargeError(f"pickle of more than {limits.max_items} values")
     except IndexError:
-        raise MalformedError(f"pickle of {len(data)} bytes has no end") from None
+        raise MessageError(f"pickle of {len(data)} bytes has no end") from None
     if tuples > _MAX_TUPLES:
         raise TooLargeError(f"pickle of {tuples} tuples, {_MAX_TUPLES} are allowed")
     if at + 1 != len(data):
-        raise MalformedError(f"{len(data) - at - 1} bytes after the end of the pickle")
+        raise MessageError(f"{len(data) - at - 1} bytes after the end of the pickle")
 
 
 def _argument(data: bytes, at: int, op: int, operations: int) -> int:
@@ -119,7 +119,7 @@ def _prefixed(data: bytes, at: int, op: int) -> int:
     prefix = _PREFIXED[op]
     length = int.from_bytes(data[at + 1 : at + 1 + prefix], "little")
     if at + 1 + prefix + length > len(data):
-        raise MalformedError(f"pickle of {len(data)} bytes announces {length} more at byte {at}")
+        raise MessageError(f"pickle of {len(data)} bytes announces {length} more at byte {at}")
     if op == _LONG4 and length > _MAX_DIGITS:
         raise TooLargeError(f"whole number of {length} bytes in a pickle")
     return prefix + length
@@ -130,7 +130,7 @@ def _lines(data: bytes, at: int, op: int) -> int:
     for _ in range(_LINES.get(op, 1)):
         end = data.find(b"\n", end + 1)
         if end < 0:
-            raise MalformedError(f"pickle of {len(data)} bytes ends within a line")
+            raise MessageError(f"pickle of {len(data)} bytes ends within a line")
     if op in _NUMBERS and end - at > _MAX_DIGITS:
         raise TooLargeError(f"whole number of {end - at} digits in a pickle")
     return end - at

@@ -12,7 +12,7 @@ from event_model import DocumentNames
 from nearedge.streaming.sources import unpickle
 from nearedge.streaming.sources.buffers import (
     Limits,
-    MalformedError,
+    MessageError,
     TooLargeError,
     UnsafeError,
     WireError,
@@ -24,7 +24,7 @@ from nearedge.streaming.sources.buffers import (
 
 __all__ = [
     "Limits",
-    "MalformedError",
+    "MessageError",
     "Serializer",
     "TooLargeError",
     "UnsafeError",
@@ -59,7 +59,7 @@ def decode(
 
     Raises
     ------
-    TooLargeError, UnsafeError, MalformedError
+    TooLargeError, UnsafeError, MessageError
         All of them `WireError`, hence `ValueError`.
     """
     limits = limits or Limits()
@@ -72,21 +72,19 @@ def decode(
     except WireError as e:
         raise type(e)(f"{name} document ({kind}): {e}") from e
     if type(doc) is not dict or not all(type(key) is str for key in doc):
-        raise MalformedError(
-            f"{name} document ({kind}): expected a map of names, found {_show(doc)}"
-        )
+        raise MessageError(f"{name} document ({kind}): expected a map of names, found {_show(doc)}")
     return name, doc
 
 
 def _split(frame: bytes, prefix: bytes) -> tuple[str, bytes]:
     head = prefix + b" "
     if not frame.startswith(head):
-        raise MalformedError(f"message {frame[:40]!r} does not begin with the prefix {prefix!r}")
+        raise MessageError(f"message {frame[:40]!r} does not begin with the prefix {prefix!r}")
     name, space, payload = frame[len(head) :].partition(b" ")
     if not space:
-        raise MalformedError(f"message {frame[:40]!r} is not of the form: prefix name document")
+        raise MessageError(f"message {frame[:40]!r} is not of the form: prefix name document")
     if name.decode("ascii", "replace") not in NAMES:
-        raise MalformedError(f"unknown document name {name[:40]!r}: expected start, event, stop …")
+        raise MessageError(f"unknown document name {name[:40]!r}: expected start, event, stop …")
     return name.decode(), payload
 
 
@@ -100,7 +98,7 @@ def _recognise(payload: bytes) -> str:
         return "json"
     if payload and (0x80 <= payload[0] <= 0x8F or payload[0] in (0xDE, 0xDF)):
         return "msgpack"
-    raise MalformedError(f"payload beginning {payload[:16]!r} is no map in msgpack, JSON or pickle")
+    raise MessageError(f"payload beginning {payload[:16]!r} is no map in msgpack, JSON or pickle")
 
 
 def decode_json(payload: bytes, *, limits: Limits) -> Any:
@@ -108,7 +106,7 @@ def decode_json(payload: bytes, *, limits: Limits) -> Any:
 
     Raises
     ------
-    TooLargeError, MalformedError
+    TooLargeError, MessageError
         If it is beyond the limits, or no JSON.
     """
     if len(payload) > limits.max_bytes:
@@ -124,11 +122,11 @@ def decode_json(payload: bytes, *, limits: Limits) -> Any:
 def _load_lax_json(payload: bytes, error: Exception) -> Any:
     # Python's own json writes NaN and Infinity, which orjson refuses
     if b"NaN" not in payload and b"Infinity" not in payload:
-        raise MalformedError(f"not JSON: {error}") from error
+        raise MessageError(f"not JSON: {error}") from error
     try:
         return json.loads(payload)
     except (ValueError, RecursionError) as e:
-        raise MalformedError(f"not JSON: {e}") from e
+        raise MessageError(f"not JSON: {e}") from e
 
 
 def decode_msgpack(payload: bytes, *, limits: Limits) -> Any:
@@ -136,7 +134,7 @@ def decode_msgpack(payload: bytes, *, limits: Limits) -> Any:
 
     Raises
     ------
-    TooLargeError, UnsafeError, MalformedError
+    TooLargeError, UnsafeError, MessageError
         If it is beyond the limits, holds Python objects, or is damaged.
     """
 
@@ -154,7 +152,7 @@ def decode_msgpack(payload: bytes, *, limits: Limits) -> Any:
     except WireError:
         raise
     except Exception as e:  # damaged bytes fail in msgpack, in numpy or in hashing a key
-        raise MalformedError(f"not msgpack: {type(e).__name__}: {e}") from e
+        raise MessageError(f"not msgpack: {type(e).__name__}: {e}") from e
     _check(tree, limits)
     return tree
 

@@ -62,7 +62,7 @@ class ZmqSource:
 
     def __init__(
         self,
-        config: profile.ZmqSource,
+        config: profile.ZmqSourceSettings,
         *,
         on_bad: Callable[[WireError], None] | None = None,
         on_gap: Callable[[Interruption], None] | None = None,

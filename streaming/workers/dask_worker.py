@@ -63,7 +63,7 @@ class DaskWorker:
 
     def __init__(
         self,
-        settings: profile.Worker,
+        settings: profile.WorkerSettings,
         *,
         load: Load = load_inverter,
         model: str | None = None,
@@ -243,7 +243,9 @@ class DaskWorker:
             ) from e
 
 
-def task_key(key: str | None, *, settings: profile.Worker, usual: profile.Worker) -> str:
+def task_key(
+    key: str | None, *, settings: profile.WorkerSettings, usual: profile.WorkerSettings
+) -> str:
     """Return the key of a task: that of the result, unless it makes another answer."""
     if key is None:
         return f"nearedge-{uuid4().hex}"
@@ -252,7 +254,7 @@ def task_key(key: str | None, *, settings: profile.Worker, usual: profile.Worker
     return f"{key}-{settings.quality}-{settings.samples}"
 
 
-def exposure(settings: profile.Worker) -> str | None:
+def exposure(settings: profile.WorkerSettings) -> str | None:
     """Return what is wrong with trusting a scheduler; None when nothing is.
 
     Dask sends pickles: whoever reaches a scheduler may run code on its workers and clients.
@@ -288,7 +290,7 @@ _loading = threading.Lock()
 _loaded: dict[tuple[str, str, int, Callable[..., Any]], Inverts] = {}
 
 
-def answer(question: bytes, settings: profile.Worker, load: Load) -> bytes:
+def answer(question: bytes, settings: profile.WorkerSettings, load: Load) -> bytes:
     """Invert one spectrum with the model of this process, loaded when it is first needed."""
     asked = unpack(question)
     try:
@@ -304,7 +306,7 @@ def answer(question: bytes, settings: profile.Worker, load: Load) -> bytes:
     return pack({"inversion": inversion})
 
 
-def _inverter(settings: profile.Worker, load: Load) -> Inverts:
+def _inverter(settings: profile.WorkerSettings, load: Load) -> Inverts:
     which = (settings.model, settings.device, settings.threads, load)
     with _loading:  # a worker may have several threads
         if which not in _loaded:

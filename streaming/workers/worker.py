@@ -52,10 +52,10 @@ class Inverts(Protocol):
         """Return one inversion per spectrum."""
 
 
-Load = Callable[[profile.Worker], Inverts]
+Load = Callable[[profile.WorkerSettings], Inverts]
 
 
-def load_inverter(settings: profile.Worker) -> Inverts:
+def load_inverter(settings: profile.WorkerSettings) -> Inverts:
     """Load the model on its device; this imports torch."""
     # threads that wait by spinning cost ten times the work itself when other processes want the
     # cores; OpenMP reads this once, when torch brings it in
@@ -90,7 +90,7 @@ class Worker:
 
     def __init__(
         self,
-        settings: profile.Worker,
+        settings: profile.WorkerSettings,
         *,
         load: Load = load_inverter,
         start_timeout_s: float = START_TIMEOUT_S,
@@ -290,7 +290,7 @@ def _how_it_ended(code: int) -> str:
 # -- inside the worker process ------------------------------------------------------------------
 
 
-def serve(pipe: Connection, beat: Any, settings: profile.Worker, load: Load) -> None:
+def serve(pipe: Connection, beat: Any, settings: profile.WorkerSettings, load: Load) -> None:
     """Load the model and answer batches until the service closes the pipe or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which closes us
     threading.Thread(target=_beat_until_orphaned, args=(beat,), daemon=True).start()

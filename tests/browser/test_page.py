@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nearedge.callbacks.instrument import XanesNormalisation
+from nearedge.callbacks.instrument import XanesSettings
 from nearedge.callbacks.measurement import Measurement, Run
 from nearedge.callbacks.normalise import normalise
 from nearedge.callbacks.scalars import MAX_NAME, MAX_SCALARS
@@ -77,7 +77,7 @@ def answered(number: int, pressure: float, specimen: Specimen) -> Row:
         absorber="Si",
         edge="K",
     )
-    outcome = normalise(spectrum, XanesNormalisation.model_validate({}))
+    outcome = normalise(spectrum, XanesSettings.model_validate({}))
     samples = drawn(pressure, specimen, np.random.default_rng(number))
     inversion = Inversion(
         absorber="Si",

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from nearedge.callbacks.external import (
-    UnreadableError,
+    ReadingError,
     dataset_of,
     dataset_of_resource,
     local_path,
@@ -67,20 +67,20 @@ def test_several_rows_make_one_reading(frames_file):
     ],
 )
 def test_what_cannot_be_read_says_why(frames_file, name, shape, stop, says):
-    with pytest.raises(UnreadableError, match=says):
+    with pytest.raises(ReadingError, match=says):
         read(frames_file, name, shape=shape, stop=stop)
 
 
 def test_a_file_that_is_no_hdf5_or_not_there(tmp_path):
     (tmp_path / "text.h5").write_text("no HDF5")
     for name, says in (("text.h5", "text.h5"), ("missing.h5", "found no file")):
-        with pytest.raises(UnreadableError, match=says):
+        with pytest.raises(ReadingError, match=says):
             read(tmp_path / name, "spectrum")
 
 
 def test_other_formats_are_refused(frames_file):
     dataset = dataset_of(uri=f"file://{frames_file}", mimetype="image/tiff", parameters={})
-    with pytest.raises(UnreadableError, match="expected HDF5"):
+    with pytest.raises(ReadingError, match="expected HDF5"):
         read_frames(dataset, start=0, stop=1, shape=(), roots=(str(frames_file.parent),))
 
 
@@ -89,7 +89,7 @@ def test_other_formats_are_refused(frames_file):
     ["http://localhost/x.h5", "file://elsewhere/x.h5", "/data/x.h5", "s3://b/x.h5", "", "file:x"],
 )
 def test_only_local_files_are_opened(uri, tmp_path):
-    with pytest.raises(UnreadableError):
+    with pytest.raises(ReadingError):
         local_path(uri, roots=(str(tmp_path),))
 
 
@@ -106,9 +106,9 @@ def test_files_outside_the_folders_are_refused(frames_file, tmp_path):
         f"{frames_file.parent}/%2e%2e/secret.h5",
         f"{frames_file.parent}x/../secret.h5",
     ):
-        with pytest.raises(UnreadableError, match="outside the permitted folders"):
+        with pytest.raises(ReadingError, match="outside the permitted folders"):
             local_path(f"file://localhost{path}", roots=roots)
-    with pytest.raises(UnreadableError, match="readable_roots"):
+    with pytest.raises(ReadingError, match="readable_roots"):
         read(frames_file, "spectrum", roots=())
 
 
@@ -129,7 +129,7 @@ def test_hdf5_links_do_not_lead_out(frames_file, tmp_path):
         raw = [(str(tmp_path / "secret.bin"), 0, FRAMES.nbytes)]
         file.create_dataset("raw", shape=(3, 8), dtype=float, external=raw)
     for name in ("external", "virtual", "raw"):
-        with pytest.raises(UnreadableError, match="outside the permitted folders"):
+        with pytest.raises(ReadingError, match="outside the permitted folders"):
             read(frames_file, name)
 
 
@@ -152,7 +152,7 @@ def test_a_file_that_is_still_written_is_read(tmp_path):
         file["spectrum"][1] = FRAMES[1]
         file["spectrum"].flush()
         assert np.array_equal(read(path, "spectrum", stop=2), FRAMES[:2])
-        with pytest.raises(UnreadableError, match="may not be written yet"):
+        with pytest.raises(ReadingError, match="may not be written yet"):
             read(path, "spectrum", stop=3)
 
 
@@ -184,11 +184,11 @@ def test_the_older_form_names_its_file_in_parts():
 )
 def test_hostile_paths_are_refused_with_a_reason(uri, tmp_path):
     dataset = dataset_of(uri=uri, mimetype="application/x-hdf5", parameters={"dataset": "a"})
-    with pytest.raises(UnreadableError):
+    with pytest.raises(ReadingError):
         read_frames(dataset, start=0, stop=1, shape=(), roots=(str(tmp_path),))
 
 
 def test_a_pipe_below_the_folders_does_not_hang(tmp_path):
     os.mkfifo(tmp_path / "pipe.h5")
-    with pytest.raises(UnreadableError, match="found no file"):
+    with pytest.raises(ReadingError, match="found no file"):
         read(tmp_path / "pipe.h5", "a", roots=(str(tmp_path),))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nearedge.callbacks.instrument import EelsNormalisation, XanesNormalisation
+from nearedge.callbacks.instrument import EelsSettings, XanesSettings
 from nearedge.callbacks.normalise import normalise
 from nearedge.models import Spectrum, Technique
 from nearedge.models.normalise.eels import normalise_eels
@@ -16,15 +16,13 @@ def spectrum(technique):
 
 
 def test_the_settings_of_the_profile_are_used():
-    settings = XanesNormalisation(e0=1840.0, norm1=30.0, norm2=60.0, nnorm=1, energy_shift=0.5)
+    settings = XanesSettings(e0=1840.0, norm1=30.0, norm2=60.0, nnorm=1, energy_shift=0.5)
     ours = normalise(spectrum(Technique.XANES), settings)
     assert (ours.e0, ours.energy_shift) == (1840.0, 0.5)
     assert (ours.parameters["norm1"], ours.parameters["norm2"]) == (30.0, 60.0)
 
 
-@pytest.mark.parametrize(
-    "section", [XanesNormalisation(), EelsNormalisation()], ids=["xanes", "eels"]
-)
+@pytest.mark.parametrize("section", [XanesSettings(), EelsSettings()], ids=["xanes", "eels"])
 @pytest.mark.parametrize(
     ("technique", "alone"),
     [(Technique.XANES, normalise_xanes), (Technique.EELS, normalise_eels)],

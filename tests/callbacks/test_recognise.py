@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nearedge.callbacks.instrument import Instrument, Recognise
+from nearedge.callbacks.instrument import Instrument, RecogniseSettings
 from nearedge.callbacks.recognise import MAX_DARKS, Dark, Darks, Kind, recognise
 from nearedge.callbacks.reduce import reduce
 from nearedge.models import Reason
@@ -22,11 +22,11 @@ from nearedge.models import Reason
     ],
 )
 def test_runs_are_told_apart_by_their_metadata(start, kind):
-    assert recognise(start, Recognise()) is kind
+    assert recognise(start, RecogniseSettings()) is kind
 
 
 def test_entries_may_be_nested():
-    entries = Recognise(dark={"plan_args.kind": "dark"})
+    entries = RecogniseSettings(dark={"plan_args.kind": "dark"})
     assert recognise({"plan_args": {"kind": "dark"}}, entries) is Kind.DARK
     assert recognise({"plan_args": "dark"}, entries) is Kind.SAMPLE
 

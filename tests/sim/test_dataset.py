@@ -6,7 +6,7 @@ from pymatgen.core import Lattice, Structure
 from typer.testing import CliRunner
 
 from nearedge.models.data.dataset import read_dataset
-from nearedge.sim.dataset import Recipe, build, read_reserved, split_of
+from nearedge.sim.dataset import SiteChoice, build, read_reserved, split_of
 from nearedge.sim.dataset_commands import dataset
 from nearedge.streaming.workers.feff import Calculation, FeffError
 
@@ -51,7 +51,7 @@ class Feff:
         )
 
 
-OXYGEN = Recipe(absorbers=("O",), rattles=(0.0, 0.1))
+OXYGEN = SiteChoice(absorbers=("O",), rattles=(0.0, 0.1))
 
 
 def test_every_site_and_copy_becomes_a_row(folder, tmp_path):
@@ -128,12 +128,12 @@ def test_splits_follow_the_family(folder, tmp_path):
     shares = [split_of(f"family {k}", {}) for k in range(2000)]
     assert shares.count("val") == pytest.approx(200, abs=60)
     assert shares.count("test") == pytest.approx(200, abs=60)
-    fixed = build([folder], out, recipe=Recipe(absorbers=("O",), split="glass"), run=Feff())
+    fixed = build([folder], out, recipe=SiteChoice(absorbers=("O",), split="glass"), run=Feff())
     assert {s.split for s in read_dataset(fixed.dataset)} == {"glass"}
 
 
 def test_parallel_builds_give_the_same_rows(folder, tmp_path):
-    recipe = Recipe(absorbers=("O", "Si"), rattles=(0.0, 0.05, 0.1))
+    recipe = SiteChoice(absorbers=("O", "Si"), rattles=(0.0, 0.05, 0.1))
     build([folder], tmp_path / "1.parquet", recipe=recipe, run=Feff())
     build([folder], tmp_path / "4.parquet", recipe=recipe, run=Feff(), workers=4)
     one, four = (read_dataset(tmp_path / f"{k}.parquet") for k in (1, 4))
@@ -144,7 +144,7 @@ def test_parallel_builds_give_the_same_rows(folder, tmp_path):
 
 def test_no_absorber_is_an_error(folder, tmp_path):
     with pytest.raises(ValueError, match="no Fe in 2 structures"):
-        build([folder], tmp_path / "x.parquet", recipe=Recipe(absorbers=("Fe",)), run=Feff())
+        build([folder], tmp_path / "x.parquet", recipe=SiteChoice(absorbers=("Fe",)), run=Feff())
 
 
 def test_commands(folder, tmp_path, monkeypatch):

@@ -15,8 +15,8 @@ from nearedge.callbacks.measurement import Measurement
 from nearedge.sim.beamline_process import Outcome
 from nearedge.sim.commands import simulated
 from nearedge.sim.demo import (
-    Report,
-    Results,
+    DemoReport,
+    DemoResults,
     await_end,
     expected_spectra,
     keep_files,
@@ -26,7 +26,7 @@ from nearedge.sim.demo import (
 )
 from nearedge.sim.proxy import ProxyAddress
 from nearedge.streaming.catalog.connection import connect
-from nearedge.streaming.catalog.results import Results as Catalogued
+from nearedge.streaming.catalog.results import Results
 from nearedge.streaming.commands.opening import connected
 from nearedge.streaming.ledger.job import State
 from nearedge.streaming.settings.configuration import load_profile
@@ -76,8 +76,8 @@ class Ended:
         return self._outcome
 
 
-def report(rows: tuple, *, expected: int, outcome: Outcome | None) -> Report:
-    return Report(profile=simulated(None), rows=rows, expected=expected, outcome=outcome)
+def report(rows: tuple, *, expected: int, outcome: Outcome | None) -> DemoReport:
+    return DemoReport(profile=simulated(None), rows=rows, expected=expected, outcome=outcome)
 
 
 def test_demo_is_good_only_when_all_is_there(result: Callable) -> None:
@@ -102,7 +102,7 @@ def test_every_trouble_is_told() -> None:
 
 
 def test_waiting_ends_when_the_results_are_there(result: Callable) -> None:
-    results = Results()
+    results = DemoResults()
     results.add(result(0.0, simulated=False))  # as a dark: does not count
     results.add(result(0.0))
     outcome = Outcome(uids=("run-0.0",))
@@ -114,13 +114,13 @@ def test_waiting_ends_when_the_results_are_there(result: Callable) -> None:
 def test_waiting_ends_at_once_when_the_beamline_broke() -> None:
     outcome = Outcome(error="no proxy")
     profile = simulated(None, scans=1)
-    assert await_end(Ended(outcome), Results(), profile, threading.Event()) is outcome
+    assert await_end(Ended(outcome), DemoResults(), profile, threading.Event()) is outcome
 
 
 def test_waiting_ends_on_a_signal() -> None:
     stopped = threading.Event()
     stopped.set()
-    assert await_end(Ended(None), Results(), simulated(None), stopped) is None
+    assert await_end(Ended(None), DemoResults(), simulated(None), stopped) is None
 
 
 def test_report_is_printed_and_kept(result: Callable, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_demo_from_scan_to_catalog(tmp_path: Path) -> None:
     with connected(profile) as server, ExitStack() as stack:
         client = connect(server.uri, api_key=server.api_key)
         stack.enter_context(client.context)
-        found = list(Catalogued(client[profile.catalog.results]).search())
+        found = list(Results(client[profile.catalog.results]).search())
         assert len(found) == 2
         for entry in found:
             assert entry.status == "complete"

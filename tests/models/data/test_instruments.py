@@ -67,7 +67,9 @@ def test_noise_depends_on_seed_and_site_only():
 
 def test_more_counts_mean_less_noise():
     def noise(counts):
-        instrument = instruments.Instrument(counts=(counts, counts), step=(1, 1), slope=(0, 0))
+        instrument = instruments.SimulatedInstrument(
+            counts=(counts, counts), step=(1, 1), slope=(0, 0)
+        )
         rng = np.random.default_rng(0)
         seen = instruments.measure(site().spectrum, rng=rng, instrument=instrument)
         before = seen.mu[seen.energy < 1830]

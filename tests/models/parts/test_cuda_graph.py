@@ -3,7 +3,7 @@ import torch
 
 from nearedge.models.clusters.descriptors import Expectation, count
 from nearedge.models.parts import diffusion
-from nearedge.models.parts.cuda_graph import MOST, Replayed
+from nearedge.models.parts.cuda_graph import MOST, RecordedGraph
 
 
 class Denoiser:
@@ -33,13 +33,13 @@ def recorded(monkeypatch):
         shapes.append(told[0].shape)
         return self._run
 
-    monkeypatch.setattr(Replayed, "_record", record)
+    monkeypatch.setattr(RecordedGraph, "_record", record)
     return shapes
 
 
 def test_a_shape_is_recorded_once_and_answers_for_other_values(recorded):
     model = Denoiser()
-    replayed = Replayed(model)
+    replayed = RecordedGraph(model)
     for value in (1.0, 2.0):
         told = asked(2, value)
         assert torch.equal(replayed(*told), Denoiser()(*told))
@@ -47,7 +47,7 @@ def test_a_shape_is_recorded_once_and_answers_for_other_values(recorded):
 
 
 def test_shapes_beyond_the_first_few_run_without_a_recording(recorded):
-    replayed = Replayed(Denoiser())
+    replayed = RecordedGraph(Denoiser())
     for samples in range(1, MOST + 3):
         told = asked(samples)
         assert torch.equal(replayed(*told), Denoiser()(*told))
@@ -61,7 +61,7 @@ def test_a_graph_answers_as_the_network_does():
         species=2, edges=1, atoms=4, channels=8, layers=1, noise=diffusion.Noise()
     )
     model = model.cuda().eval()
-    replayed, source = Replayed(model), torch.Generator().manual_seed(0)
+    replayed, source = RecordedGraph(model), torch.Generator().manual_seed(0)
     with torch.inference_mode():
         for _ in range(3):
             atoms = torch.randn(6, 4, 5, generator=source).cuda()

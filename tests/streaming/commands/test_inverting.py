@@ -20,7 +20,7 @@ from nearedge.models import (
 )
 from nearedge.streaming.commands.inverting import (
     COLUMNS,
-    Effort,
+    InvertOptions,
     OutputError,
     invert,
     seed_for,
@@ -93,7 +93,7 @@ def spectrum(name: str = "good", *, absorber: str = "Si", edge: bool = True) -> 
 
 def ask(asked, **kwargs):
     inverter = Tetrahedra()
-    effort = Effort(samples=3, quality=Quality.FAST, **kwargs)
+    effort = InvertOptions(samples=3, quality=Quality.FAST, **kwargs)
     known = {("Si", "K"), ("O", "K")}
     supports = lambda absorber, edge: (absorber, edge) in known  # noqa: E731
     answers = invert(asked, Instrument(), inverter=inverter, supports=supports, effort=effort)

@@ -30,7 +30,7 @@ from nearedge.streaming.settings.words import inconsistencies, sentences
 
 @pytest.fixture
 def bus() -> Iterator[Bus]:
-    with opened_bus(profile.Bus(address="127.0.0.1:0")) as bus:
+    with opened_bus(profile.BusSettings(address="127.0.0.1:0")) as bus:
         yield bus
 
 
@@ -135,7 +135,7 @@ def test_heartbeats_go_on_while_the_ledger_cannot_be_read(bus, service):
 
 
 def test_without_an_address_nothing_is_published(row):
-    with opened_bus(profile.Bus(address=None)) as bus:
+    with opened_bus(profile.BusSettings(address=None)) as bus:
         assert bus.address is None
         bus.row(row)
 
@@ -150,22 +150,25 @@ def test_what_grows_is_published_only_with_an_answer(bus, measurement, spectrum,
 
 def test_a_port_that_is_taken_is_told(bus):
     with pytest.raises(BusError, match=r"bus\.address.*in use.*another nearedge"):
-        Bus(profile.Bus(address=bus.address))
+        Bus(profile.BusSettings(address=bus.address))
 
 
 def test_beyond_the_loopback_keys_are_needed():
     with pytest.raises(BusError, match=r"bus\.curve"):
-        Bus(profile.Bus(address="0.0.0.0:0"))
-    everywhere = Profile(bus=profile.Bus(address="0.0.0.0:5579"))
+        Bus(profile.BusSettings(address="0.0.0.0:0"))
+    everywhere = Profile(bus=profile.BusSettings(address="0.0.0.0:5579"))
     assert any("bus.curve" in sentence for sentence in inconsistencies(everywhere))
 
 
 def test_a_profile_says_who_may_listen():
-    keys = profile.BusKeys(secret_key="s", clients="c")
+    keys = profile.BusKeySettings(secret_key="s", clients="c")
     for bus, says in (
-        (profile.Bus(), "at 127.0.0.1:5579, prefix 'nearedge', for whoever is on this machine"),
-        (profile.Bus(address="0.0.0.0:5579", curve=keys), "for those with a key"),
-        (profile.Bus(address=None), "publishes no answers"),
+        (
+            profile.BusSettings(),
+            "at 127.0.0.1:5579, prefix 'nearedge', for whoever is on this machine",
+        ),
+        (profile.BusSettings(address="0.0.0.0:5579", curve=keys), "for those with a key"),
+        (profile.BusSettings(address=None), "publishes no answers"),
     ):
         assert any(says in sentence for sentence in sentences(Profile(bus=bus)))
 
@@ -186,8 +189,10 @@ def listening(address: str, keys, who: str) -> tuple[zmq.Context, zmq.Socket]:
 
 def test_only_those_with_a_known_key_hear_anything(keys, row, caplog):
     caplog.set_level(logging.CRITICAL, "zmq.auth")
-    curve = profile.BusKeys(secret_key=str(keys / "server.key_secret"), clients=str(keys / "known"))
-    with opened_bus(profile.Bus(address="127.0.0.1:0", curve=curve)) as bus:
+    curve = profile.BusKeySettings(
+        secret_key=str(keys / "server.key_secret"), clients=str(keys / "known")
+    )
+    with opened_bus(profile.BusSettings(address="127.0.0.1:0", curve=curve)) as bus:
         ends = [listening(bus.address, keys, who) for who in ("client", "stranger")]
         (_, client), (_, stranger) = ends
         until(lambda: client.poll(10), lambda: bus.row(row))
@@ -201,14 +206,14 @@ def test_only_those_with_a_known_key_hear_anything(keys, row, caplog):
 
 def test_keys_that_cannot_be_used_say_why(keys, tmp_path):
     known = str(keys / "known")
-    absent = profile.BusKeys(secret_key=str(tmp_path / "no"), clients=known)
+    absent = profile.BusKeySettings(secret_key=str(tmp_path / "no"), clients=known)
     with pytest.raises(CredentialError, match="cannot read"):
-        Bus(profile.Bus(address="127.0.0.1:0", curve=absent))
-    nobody = profile.BusKeys(
+        Bus(profile.BusSettings(address="127.0.0.1:0", curve=absent))
+    nobody = profile.BusKeySettings(
         secret_key=str(keys / "server.key_secret"), clients=str(tmp_path / "nobody")
     )
     with pytest.raises(BusError, match=r"bus\.curve\.clients"):
-        Bus(profile.Bus(address="127.0.0.1:0", curve=nobody))
+        Bus(profile.BusSettings(address="127.0.0.1:0", curve=nobody))
 
 
 # -- the plan that stops early --------------------------------------------------------------------

@@ -12,7 +12,7 @@ from nearedge.streaming.service.dispatch import DEGRADED, FEWEST_SAMPLES, Dispat
 from nearedge.streaming.service.metrics import Metrics
 from nearedge.streaming.settings import profile
 
-SETTINGS = profile.Worker(batch=4, samples=32, degrade_after_s=60)
+SETTINGS = profile.WorkerSettings(batch=4, samples=32, degrade_after_s=60)
 
 
 class Worker:

@@ -2,13 +2,13 @@ from prometheus_client import generate_latest
 
 from nearedge.streaming.service.metrics import Metrics
 from nearedge.streaming.settings import profile
-from nearedge.streaming.settings.profile import Worker as Settings
+from nearedge.streaming.settings.profile import WorkerSettings
 from nearedge.streaming.sources.zmq_source import ZmqSource
 from nearedge.streaming.workers.worker import Worker
 
 
 def test_what_a_source_loses_and_what_a_worker_restarts_are_counted():
-    source, worker = ZmqSource(profile.ZmqSource()), Worker(Settings())
+    source, worker = ZmqSource(profile.ZmqSourceSettings()), Worker(WorkerSettings())
     metrics = Metrics()
     metrics.watch_live(source, worker)
     source.bad, source.disconnects, worker.restarts = 3, 2, 1
@@ -26,5 +26,5 @@ def test_what_a_source_loses_and_what_a_worker_restarts_are_counted():
 
 def test_a_worker_that_never_started_was_never_replaced():
     metrics = Metrics()
-    metrics.watch_live(ZmqSource(profile.ZmqSource()), Worker(Settings()))
+    metrics.watch_live(ZmqSource(profile.ZmqSourceSettings()), Worker(WorkerSettings()))
     assert metrics.registry.get_sample_value("nearedge_worker_restarts_total") == 0

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nearedge.callbacks.instrument import EelsNormalisation, XanesNormalisation
+from nearedge.callbacks.instrument import EelsSettings, XanesSettings
 from nearedge.models import Technique
 from nearedge.streaming.settings.configuration import (
     ConfigError,
@@ -86,11 +86,9 @@ def test_the_environment_comes_last_and_is_read_as_yaml(written):
 def test_normalise_follows_the_technique(written):
     eels = written("instrument: {technique: eels, normalise: {background: [-40, -5]}}")
     normalise = load_profile([eels], environ={}).instrument.normalise
-    assert isinstance(normalise, EelsNormalisation) and normalise.background == (-40, -5)
+    assert isinstance(normalise, EelsSettings) and normalise.background == (-40, -5)
     other = written("instrument: {technique: xanes, normalise: {technique: xanes}}", "other.yaml")
-    assert isinstance(
-        load_profile(["eels", other], environ={}).instrument.normalise, XanesNormalisation
-    )
+    assert isinstance(load_profile(["eels", other], environ={}).instrument.normalise, XanesSettings)
 
 
 @pytest.mark.parametrize(

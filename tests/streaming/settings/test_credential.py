@@ -26,10 +26,10 @@ def key_file(tmp_path):
 
 def test_the_file_wins_over_the_environment(key_file):
     environ = {"TILED_API_KEY": "other", "MINE": "mine"}
-    assert api_key(profile.Catalog(api_key_file=str(key_file)), environ=environ) == SECRET
-    assert api_key(profile.Catalog(), environ=environ) == "other"
-    assert api_key(profile.Catalog(api_key_env="MINE"), environ=environ) == "mine"
-    assert api_key(profile.Catalog(), environ={}) is None
+    assert api_key(profile.CatalogSettings(api_key_file=str(key_file)), environ=environ) == SECRET
+    assert api_key(profile.CatalogSettings(), environ=environ) == "other"
+    assert api_key(profile.CatalogSettings(api_key_env="MINE"), environ=environ) == "mine"
+    assert api_key(profile.CatalogSettings(), environ={}) is None
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o610, 0o666, 0o777])
@@ -71,7 +71,7 @@ def test_what_is_no_secret(tmp_path):
 )
 def test_an_address_with_a_secret_in_it_is_refused_and_not_repeated(uri):
     with pytest.raises(CredentialError, match="put it into the environment") as caught:
-        api_key(profile.Catalog(uri=uri), environ={})
+        api_key(profile.CatalogSettings(uri=uri), environ={})
     with pytest.raises(ConfigError) as checked:
         describe(Profile.model_validate({"instrument": INSTRUMENT, "catalog": {"uri": uri}}))
     assert SECRET not in str(caught.value) + str(checked.value)
@@ -79,9 +79,12 @@ def test_an_address_with_a_secret_in_it_is_refused_and_not_repeated(uri):
 
 def test_a_key_in_clear_over_the_network_is_warned_of(caplog):
     for uri in ("http://127.0.0.1:1/api/v1", "https://tiled.example/api/v1"):
-        api_key(profile.Catalog(uri=uri), environ={"TILED_API_KEY": SECRET})
+        api_key(profile.CatalogSettings(uri=uri), environ={"TILED_API_KEY": SECRET})
     assert not caplog.records
-    api_key(profile.Catalog(uri="http://tiled.example/api/v1"), environ={"TILED_API_KEY": SECRET})
+    api_key(
+        profile.CatalogSettings(uri="http://tiled.example/api/v1"),
+        environ={"TILED_API_KEY": SECRET},
+    )
     assert "use https" in caplog.text
     assert SECRET not in caplog.text
 
@@ -89,7 +92,7 @@ def test_a_key_in_clear_over_the_network_is_warned_of(caplog):
 def test_no_log_record_and_no_error_holds_the_key(key_file, caplog, monkeypatch):
     monkeypatch.setenv("TILED_RETRY_ATTEMPTS", "1")
     caplog.set_level(logging.DEBUG)
-    catalog = profile.Catalog(uri="http://127.0.0.1:1/api/v1", api_key_file=str(key_file))
+    catalog = profile.CatalogSettings(uri="http://127.0.0.1:1/api/v1", api_key_file=str(key_file))
     settings = Profile.model_validate({"instrument": INSTRUMENT, "catalog": catalog.model_dump()})
     told = [describe(settings), repr(settings), settings.model_dump_json()]
     with pytest.raises(Exception) as caught:

@@ -14,8 +14,8 @@ from nearedge.streaming.settings.profile import Profile
 from nearedge.streaming.sources.zmq_source import ZmqSource
 
 
-def curve(keys, *, server="server", client="client") -> profile.Curve:
-    return profile.Curve(
+def curve(keys, *, server="server", client="client") -> profile.CurveSettings:
+    return profile.CurveSettings(
         server_key=str(keys / f"{server}.key"), secret_key=str(keys / f"{client}.key_secret")
     )
 
@@ -27,7 +27,7 @@ def test_keys_come_from_files_or_the_environment(keys, monkeypatch):
         keys / "client.key_secret"
     )
     monkeypatch.setenv(SECRET_VARIABLE, secret.decode())
-    assert client_keys(profile.Curve(server_key=str(keys / "server.key"))) == from_files
+    assert client_keys(profile.CurveSettings(server_key=str(keys / "server.key"))) == from_files
     assert secret.decode() not in repr(from_files)
 
 
@@ -37,10 +37,14 @@ def test_keys_that_cannot_be_used_say_why(keys, tmp_path):
     shared.chmod(0o644)
     server = str(keys / "server.key")
     for settings, environ, says in (
-        (profile.Curve(server_key=server, secret_key=str(shared)), {}, "chmod 600"),
-        (profile.Curve(server_key=server, secret_key=str(tmp_path / "no")), {}, "cannot read"),
-        (profile.Curve(server_key=server), {}, SECRET_VARIABLE),
-        (profile.Curve(server_key=server), {SECRET_VARIABLE: "short"}, "no CURVE key"),
+        (profile.CurveSettings(server_key=server, secret_key=str(shared)), {}, "chmod 600"),
+        (
+            profile.CurveSettings(server_key=server, secret_key=str(tmp_path / "no")),
+            {},
+            "cannot read",
+        ),
+        (profile.CurveSettings(server_key=server), {}, SECRET_VARIABLE),
+        (profile.CurveSettings(server_key=server), {SECRET_VARIABLE: "short"}, "no CURVE key"),
         (curve(keys, server="no"), {}, "public key"),
         (curve(keys).model_copy(update={"server_key": str(shared)}), {}, None),
     ):
@@ -60,12 +64,12 @@ def test_a_server_file_without_a_key_is_refused(keys, tmp_path):
 
 def test_another_machine_needs_keys_or_trust(keys):
     far = "proxy.example:5578"
-    assert exposure(profile.ZmqSource()) is None
-    assert exposure(profile.ZmqSource(address=far, curve=curve(keys))) is None
-    assert exposure(profile.ZmqSource(address=far, trust_network=True)) is None
-    assert "source.curve" in str(exposure(profile.ZmqSource(address=far)))
+    assert exposure(profile.ZmqSourceSettings()) is None
+    assert exposure(profile.ZmqSourceSettings(address=far, curve=curve(keys))) is None
+    assert exposure(profile.ZmqSourceSettings(address=far, trust_network=True)) is None
+    assert "source.curve" in str(exposure(profile.ZmqSourceSettings(address=far)))
     with pytest.raises(ValueError, match=r"proxy\.example:5578 is on another machine"):
-        ZmqSource(profile.ZmqSource(address=far)).start()
+        ZmqSource(profile.ZmqSourceSettings(address=far)).start()
     instrument = {"signal": "mu", "roles": {"energy": "mono", "mu": "mu"}}
     settings = Profile.model_validate({"instrument": instrument, "source": {"address": far}})
     with pytest.raises(ConfigError, match=r"source\.trust_network"):
@@ -103,7 +107,7 @@ def test_documents_cross_an_encrypted_proxy_and_strangers_get_none(keys, encrypt
     inward, outward = encrypted_proxy
     publisher, heard = Publisher(inward, serializer=msgpack.dumps), threading.Event()
     sources = {
-        who: ZmqSource(profile.ZmqSource(address=outward, curve=settings))
+        who: ZmqSource(profile.ZmqSourceSettings(address=outward, curve=settings))
         for who, settings in {
             "known": curve(keys),
             "stranger": curve(keys, client="stranger"),
@@ -139,7 +143,7 @@ def test_a_publisher_with_keys_reaches_an_encrypted_inner_side(keys):
     inward, outward = (
         int(str(port).rpartition(":")[2]) for port in (proxy.in_port, proxy.out_port)
     )
-    source = ZmqSource(profile.ZmqSource(address=f"127.0.0.1:{outward}"))
+    source = ZmqSource(profile.ZmqSourceSettings(address=f"127.0.0.1:{outward}"))
     source.start()
     assert source.ready.wait(20)
     ours = ClientCurve(keys / "client.key_secret", keys / "server.key")

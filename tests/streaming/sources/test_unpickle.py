@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from nearedge.streaming.sources.buffers import (
     Limits,
-    MalformedError,
+    MessageError,
     TooLargeError,
     UnsafeError,
     WireError,
@@ -218,7 +218,7 @@ def test_hostile_pickles_are_a_wire_error(
     message: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises((UnsafeError, TooLargeError, MalformedError)) as caught:
+    with pytest.raises((UnsafeError, TooLargeError, MessageError)) as caught:
         loads(message, limits=LIMITS)
     assert str(caught.value)
     assert list(tmp_path.iterdir()) == []

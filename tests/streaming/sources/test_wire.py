@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from nearedge.streaming.sources.wire import (
     Limits,
-    MalformedError,
+    MessageError,
     TooLargeError,
     UnsafeError,
     WireError,
@@ -199,21 +199,21 @@ LIMITS = Limits(max_bytes=1_000_000, max_items=10_000, max_depth=20, max_keys=50
 
 @pytest.mark.parametrize("frame", BAD.values(), ids=BAD)
 def test_bad_messages_are_a_wire_error_that_says_what_was_found(frame: bytes) -> None:
-    with pytest.raises((MalformedError, TooLargeError, UnsafeError)) as caught:
+    with pytest.raises((MessageError, TooLargeError, UnsafeError)) as caught:
         decode(frame, prefix=b"xas", limits=LIMITS)
     assert isinstance(caught.value, WireError | ValueError)
     assert 10 < len(str(caught.value)) < 400
 
 
 def test_the_error_names_the_document_and_the_serialiser() -> None:
-    with pytest.raises(MalformedError, match=r"^start document \(json\): not JSON"):
+    with pytest.raises(MessageError, match=r"^start document \(json\): not JSON"):
         decode(BAD["broken json"], prefix=b"xas")
 
 
 def test_a_serialiser_that_was_set_is_the_only_one() -> None:
     pickled = b"xas start " + pickle.dumps({"uid": "a"})
     for serializer in ("msgpack", "json"):
-        with pytest.raises(MalformedError):
+        with pytest.raises(MessageError):
             decode(pickled, prefix=b"xas", serializer=serializer)
 
 

@@ -46,8 +46,8 @@ def hub() -> Iterator[Hub]:
         hub.socket.close()
 
 
-def config(address: str, **settings: object) -> profile.ZmqSource:
-    return profile.ZmqSource(address=address, prefix="xas", **settings)
+def config(address: str, **settings: object) -> profile.ZmqSourceSettings:
+    return profile.ZmqSourceSettings(address=address, prefix="xas", **settings)
 
 
 def test_documents_come_in_order_with_their_names(hub: Hub) -> None:
@@ -77,7 +77,7 @@ def test_other_prefixes_are_not_even_sent(hub: Hub) -> None:
 
 
 def test_without_a_prefix_only_messages_without_one_are_taken(hub: Hub) -> None:
-    source = ZmqSource(profile.ZmqSource(address=hub.address))
+    source = ZmqSource(profile.ZmqSourceSettings(address=hub.address))
     source.start()
     assert hub.wait_for_subscriber() == b"\x01 "
     hub.send("start", {"uid": "other"})
@@ -168,7 +168,7 @@ def test_a_source_that_was_stopped_before_it_began_has_nothing(hub: Hub) -> None
 
 def test_an_address_that_is_none_is_named() -> None:
     with pytest.raises(ValueError, match=r"'nowhere'.*expected host:port"):
-        ZmqSource(profile.ZmqSource(address="nowhere")).start()
+        ZmqSource(profile.ZmqSourceSettings(address="nowhere")).start()
 
 
 def test_too_many_waiting_documents_are_told_as_an_overflow(hub: Hub) -> None:

@@ -19,10 +19,10 @@ class Member:
 
 def test_each_device_has_a_worker_of_its_own():
     card = read_card("siox")
-    crew = worker_of(profile.Worker(device="cuda:0, cuda:1"), card=card)
+    crew = worker_of(profile.WorkerSettings(device="cuda:0, cuda:1"), card=card)
     assert isinstance(crew, Crew)
     assert [member._settings.device for member in crew.members] == ["cuda:0", "cuda:1"]
-    assert isinstance(worker_of(profile.Worker(device="cpu"), card=card), Worker)
+    assert isinstance(worker_of(profile.WorkerSettings(device="cpu"), card=card), Worker)
 
 
 def test_it_is_seen_as_one():

@@ -139,7 +139,7 @@ def cluster(tmp_path) -> Iterator[Cluster]:
 
 @pytest.fixture
 def worker(cluster, models) -> Iterator[DaskWorker]:
-    settings = profile.Worker(backend="dask", scheduler=cluster.address, samples=3)
+    settings = profile.WorkerSettings(backend="dask", scheduler=cluster.address, samples=3)
     worker = DaskWorker(settings, load=models.load, model="weights", connect_s=30.0)
     yield worker
     worker.close()
@@ -226,7 +226,7 @@ def test_a_scheduler_that_dies_is_nobodys_fault_and_is_connected_again(cluster, 
 
 
 def test_without_scheduler_or_workers_nobody_is_to_blame(cluster, models):
-    settings = profile.Worker(backend="dask", scheduler="tcp://127.0.0.1:9")
+    settings = profile.WorkerSettings(backend="dask", scheduler="tcp://127.0.0.1:9")
     alone = DaskWorker(settings, load=models.load, connect_s=0.5)
     with pytest.raises(WorkerUnavailable, match="cannot be used"):
         alone.invert([spectrum()], seeds=[1])
@@ -243,7 +243,7 @@ def test_without_scheduler_or_workers_nobody_is_to_blame(cluster, models):
 
 def test_workers_with_other_weights_are_refused(cluster, models):
     cluster.add_worker()
-    settings = profile.Worker(backend="dask", scheduler=cluster.address)
+    settings = profile.WorkerSettings(backend="dask", scheduler=cluster.address)
     other = DaskWorker(settings, load=models.load, model="other", connect_s=30.0)
     until(lambda: _refusal(other).startswith("a worker of"))
     other.close()
@@ -289,7 +289,7 @@ class ThreadResult:
         self._thread.join(60)
 
 
-USUAL = profile.Worker(samples=16)
+USUAL = profile.WorkerSettings(samples=16)
 
 
 def test_a_task_has_the_key_of_its_result_unless_its_answer_is_another():
@@ -312,7 +312,7 @@ def test_a_task_has_the_key_of_its_result_unless_its_answer_is_another():
     ],
 )
 def test_a_scheduler_elsewhere_needs_encryption_or_trust(settings, wrong):
-    settings = profile.Worker(backend="dask", **settings)
+    settings = profile.WorkerSettings(backend="dask", **settings)
     problem = exposure(settings)
     assert problem is None if wrong is None else wrong in problem
     if wrong:

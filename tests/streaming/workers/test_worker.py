@@ -72,7 +72,7 @@ def bad_models(tmp_path, monkeypatch):
 
 @pytest.fixture
 def worker(bad_models):
-    worker = Worker(profile.Worker(samples=3), load=bad_models.load, beat_lost_s=2.0)
+    worker = Worker(profile.WorkerSettings(samples=3), load=bad_models.load, beat_lost_s=2.0)
     yield worker
     worker.close()
 
@@ -161,7 +161,7 @@ def test_a_process_that_cannot_work_is_a_problem(worker, monkeypatch):
 
 @pytest.mark.parametrize("load", ["load_nothing", "load_and_die"])
 def test_a_model_that_does_not_load_is_nobodys_fault(bad_models, load):
-    worker = Worker(profile.Worker(model="here"), load=getattr(bad_models, load))
+    worker = Worker(profile.WorkerSettings(model="here"), load=getattr(bad_models, load))
     with pytest.raises(WorkerUnavailable, match=r"no such weights|did not start"):
         worker.invert([spectrum()], seeds=[1])
     worker.close()
@@ -189,7 +189,7 @@ def test_a_process_that_is_let_go_while_it_loads_ends_quietly(monkeypatch):
     ours, theirs = multiprocessing.Pipe()
     ours.close()
     loaded = []
-    serve(theirs, SimpleNamespace(value=0.0), profile.Worker(), loaded.append)
+    serve(theirs, SimpleNamespace(value=0.0), profile.WorkerSettings(), loaded.append)
     assert len(loaded) == 1
     theirs.close()
 
@@ -202,7 +202,7 @@ def test_the_process_ends_with_its_service(bad_models, tmp_path):
         from nearedge.streaming import profile
         from nearedge.streaming.workers.worker import Worker
         if __name__ == "__main__":
-            worker = Worker(profile.Worker(), load=bad_models.load)
+            worker = Worker(profile.WorkerSettings(), load=bad_models.load)
             worker.start(); worker._make_ready()
             print(worker.pid, flush=True)
             os.kill(os.getpid(), 9)
