@@ -26,8 +26,8 @@ _CURVES = 24  # answers whose radial distributions are kept for the plots
 _BATCH = 8
 
 
-class Inverts(Protocol):
-    """What is evaluated, such as `nearedge.models.answering.inverter.Inverts`."""
+class Evaluated(Protocol):
+    """What is evaluated, such as `nearedge.models.answering.inverter.Evaluated`."""
 
     def invert(
         self,
@@ -76,7 +76,7 @@ class Plan:
 
 
 def evaluate(
-    inverter: Inverts | None,
+    inverter: Evaluated | None,
     sites: Sequence[Site],
     *,
     plan: Plan | None = None,
@@ -150,7 +150,7 @@ class _Evaluation:
     def __init__(
         self,
         *,
-        inverter: Inverts | None,
+        inverter: Evaluated | None,
         sites: Sequence[Site],
         plan: Plan,
         progress: Progress,
