@@ -1,24 +1,19 @@
 """From sampled clusters to figures with calibrated uncertainty.
 
-The calibration is a handful of numbers fitted on held-out families (`fit_calibration`): how far to
-trust the samples' coordination numbers, and how wide an interval must be to hold the truth nine
-times in ten.
+The calibration is a handful of numbers fitted on held-out families
+(`nearedge.models.training.uncertainty`): how far to trust the samples' coordination numbers, and
+how wide an interval must be to hold the truth nine times in ten.
 """
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import product
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from nearedge.models.clusters import geometry
-from nearedge.models.data.dataset import Site
 from nearedge.models.inversion import Estimates, Interval, Samples
 from nearedge.models.spectrum import Array
-
-Figure: TypeAlias = Callable[[str, np.ndarray, np.ndarray], Array]
 
 #: Coordination numbers 0 … 12; what lies above counts as 12.
 CN_CLASSES = 13
@@ -219,7 +214,8 @@ def prediction_set(prob: Array, *, threshold: float) -> tuple[int, ...]:
     return tuple(int(k) for k in np.flatnonzero(chosen))
 
 
-def _mean_and_spread(values: Array, weights: Array) -> tuple[float, float] | None:
+def mean_and_spread(values: Array, weights: Array) -> tuple[float, float] | None:
+    """Weighted mean and standard deviation of what is defined; None where nothing is."""
     known = ~np.isnan(values) & (weights > 0)
     if not known.any():
         return None
@@ -242,206 +238,9 @@ def interval(
     told
         Spread to take instead of the samples' own.
     """
-    found = _mean_and_spread(values, weights)
+    found = mean_and_spread(values, weights)
     if found is None:
         return None
     mean, spread = found
     half = float(widening.half(spread if told is None else told))
     return Interval(mean=mean, lo=mean - half, hi=mean + half)
-
-
-def conformal_quantile(scores: Array, *, level: float, weights: Array | None = None) -> float:
-    """Quantile of held-out scores that a new score stays below with the stated probability.
-
-    The ceil((n + 1) level)-th smallest (Vovk et al. 2005), or its counterpart for weighted scores
-    (Tibshirani et al., NeurIPS 2019); the largest where there are too few.
-
-    Parameters
-    ----------
-    scores
-        (n,) of held-out answers.
-    level
-        Share of new scores that should stay below.
-    weights
-        (n,) what each counts; the new one counts their mean. Equal where None.
-    """
-    weights = np.ones(len(scores)) if weights is None else weights / weights.mean()
-    order = np.argsort(scores, kind="stable")
-    reached = np.cumsum(weights[order]) >= (len(scores) + 1) * level - 1e-9
-    return float(scores[order[int(reached.argmax()) if reached.any() else -1]])
-
-
-def even_weights(sites: Sequence[Site]) -> Array:
-    """Weights (sites,) that make groups of structures count alike, however many sites each has."""
-    counts = Counter(site.group for site in sites)
-    return np.array([1 / counts[site.group] for site in sites])
-
-
-_SPILLS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
-_TEMPERATURES = (0.6, 0.8, 1.0, 1.25, 1.6, 2.0)
-_DOUBTS = (0.0, 0.5, 1.0, 1.5)
-_HEAD_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
-_FLOORS = (0.02, 0.1, 0.25, 0.5, 1.0)  # in units of the median spread
-_POWERS = (1.0, 1.5, 2.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Counted:
-    """One answer's coordination numbers beside the true one."""
-
-    cn: np.ndarray
-    weights: Array
-    head: Head | None
-    truth: int
-    weight: float
-
-    def prob(self, calibration: Calibration) -> Array:
-        return cn_distribution(self.cn, self.weights, calibration=calibration, head=self.head)
-
-
-def _count(
-    samples: Sequence[Samples], sites: Sequence[Site], heads: Sequence[Head | None]
-) -> list[_Counted]:
-    return [
-        _Counted(
-            cn=geometry.coordination(site.absorber, answer.species, answer.positions),
-            weights=answer.weights,
-            head=head,
-            truth=min(site.cn, CN_CLASSES - 1),
-            weight=weight,
-        )
-        for answer, site, head, weight in zip(
-            samples, sites, heads, even_weights(sites), strict=True
-        )
-        if site.cn > 0
-    ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Trial:
-    """How a blend does on answers whose truth is known: log-likelihood and error of the mean CN."""
-
-    blend: Calibration
-    loss: float
-    uncertainty: float
-    error: float
-
-
-def _try(counted: Sequence[_Counted], blend: Calibration) -> _Trial:
-    prob = np.array([one.prob(blend) for one in counted])
-    truth = np.array([one.truth for one in counted])
-    weights = np.array([one.weight for one in counted])
-    weights = weights / weights.sum()
-    losses = -np.log(np.maximum(prob[np.arange(len(prob)), truth], 1e-9))
-    loss = float(weights @ losses)
-    return _Trial(
-        blend=blend,
-        loss=loss,
-        uncertainty=float(np.sqrt((weights**2) @ (losses - loss) ** 2)),
-        error=float(weights @ np.abs(prob @ np.arange(CN_CLASSES) / truth - 1)),
-    )
-
-
-def _fit_blend(counted: Sequence[_Counted], start: Calibration) -> Calibration:
-    """Return the CN blend whose mean errs least among those as likely as the likeliest.
-
-    That is within one standard error of its likelihood (Breiman et al. 1984).
-    """
-    heads = [one.head for one in counted if one.head is not None]
-    if heads:
-        start = replace(start, usual=float(np.median([head.bond for head in heads])))
-    shares, doubts = (_HEAD_WEIGHTS, _DOUBTS) if heads else ((0.0,), (0.0,))
-    trials = [
-        _try(counted, replace(start, head_weight=w, spill=s, temperature=t, doubt=d))
-        for w, s, t, d in product(shares, _SPILLS, _TEMPERATURES, doubts)
-    ]
-    best = min(trials, key=lambda trial: trial.loss)
-    alike = [trial for trial in trials if trial.loss <= best.loss + best.uncertainty]
-    return min(alike, key=lambda trial: trial.error).blend
-
-
-def _fit_threshold(counted: Sequence[_Counted], blend: Calibration) -> float:
-    """Return the threshold at which sets, which always hold the likeliest class, cover."""
-    scores = []
-    for one in counted:
-        prob = one.prob(blend)
-        scores.append(0.0 if one.truth == prob.argmax() else cumulated(prob)[one.truth])
-    weights = np.array([one.weight for one in counted])
-    return conformal_quantile(np.array(scores), level=blend.level, weights=weights)
-
-
-def _fit_widening(
-    figure: Figure,
-    samples: Sequence[Samples],
-    sites: Sequence[Site],
-    told: Sequence[float | None],
-    start: Widening,
-    level: float,
-) -> Widening:
-    """Return the widening that covers at the level, groups alike, with the narrowest intervals.
-
-    Narrowest in the mean logarithm: a few hopeless spectra must not decide on how wide the
-    intervals of the others are.
-    """
-    found = []
-    for answer, site, spread, weight in zip(samples, sites, told, even_weights(sites), strict=True):
-        truth = float(figure(site.absorber, site.species, site.positions))
-        values = figure(site.absorber, answer.species, answer.positions)
-        drawn = _mean_and_spread(values, answer.weights)
-        if drawn is not None and np.isfinite(truth):
-            found.append((abs(drawn[0] - truth), drawn[1] if spread is None else spread, weight))
-    if not found:
-        return start
-    error, spreads, weights = np.array(found).T
-    unit = max(float(np.median(spreads)), start.floor)
-    trials = []
-    for floor, power in product(_FLOORS, _POWERS):
-        shape = Widening(scale=1.0, floor=floor * unit, power=power)
-        scale = conformal_quantile(error / shape.half(spreads), level=level, weights=weights)
-        trials.append(replace(shape, scale=scale))
-    return min(trials, key=lambda w: float(np.log(np.maximum(w.half(spreads), 1e-9)).mean()))
-
-
-def fit_calibration(
-    samples: Sequence[Samples],
-    sites: Sequence[Site],
-    *,
-    heads: Sequence[Head | None] | None = None,
-    level: float = 0.9,
-) -> Calibration:
-    """Fit the calibration on answers whose truth is known.
-
-    Parameters
-    ----------
-    samples, sites
-        The answers and their true sites, of held-out families and of every input condition that
-        the stated uncertainty should hold for.
-    heads
-        For each answer what the descriptor head says.
-    level
-        Share of truths that sets and intervals should hold.
-
-    Raises
-    ------
-    ValueError
-        If there is no answer, or answers and sites differ in number.
-    """
-    if not samples or len(samples) != len(sites):
-        raise ValueError(
-            f"found {len(samples)} answers for {len(sites)} sites; a calibration needs one each"
-        )
-    start = Calibration(level=level)
-    said = list(heads or [None] * len(samples))
-    counted = _count(samples, sites, said)
-    blend = _fit_blend(counted, start) if counted else start
-
-    def widening(figure: Figure, told: Sequence[float | None], first: Widening) -> Widening:
-        return _fit_widening(figure, samples, sites, told, first, level)
-
-    return replace(
-        blend,
-        cn_threshold=_fit_threshold(counted, blend) if counted else start.cn_threshold,
-        bond=widening(geometry.mean_bond, [head and head.bond for head in said], start.bond),
-        angle=widening(geometry.mean_angle, [head and head.angle for head in said], start.angle),
-        bridge=widening(geometry.bridge, [None] * len(said), start.bridge),
-    )

@@ -88,7 +88,7 @@ def load_parts(card: Card, device: torch.device) -> Parts:
             covariance=tensors["outlier.covariance"].numpy().astype(np.float64),
         ),
         surrogates=tuple(
-            Surrogate.restore(_below(tensors, f"surrogate.{k}.")) for k in range(len(card.edges))
+            Surrogate.solve(_below(tensors, f"surrogate.{k}.")) for k in range(len(card.edges))
         ),
     )
 

@@ -5,25 +5,15 @@ point by point of the grid. Beside each spectrum it gives how far that may be tr
 cluster unlike those of training.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from nearedge.models.clusters.descriptors import numbers
 from nearedge.models.clusters.invariants import invariants
-from nearedge.models.data.dataset import Site
 from nearedge.models.parts.matern import matern
 
-#: Weight of the triples beside the pairs.
-TRIPLES = 0.5
-#: Inverse square length of the kernel, in units of the median square distance of training clusters.
-SHARPNESS = 0.2
-#: Most clusters that are learned from: more cost more bytes and seconds than they teach.
-MOST = 1000
 #: Variance of the noise in units of the process's own.
 NUGGET = 1e-3
 
@@ -60,9 +50,17 @@ class Surrogate:
     spread: Tensor
 
     @classmethod
-    def restore(cls, state: Mapping[str, Tensor]) -> "Surrogate":
-        """Read back what `state` gave."""
-        return _solved({name: value.double() for name, value in state.items()})
+    def solve(cls, stored: Mapping[str, Tensor]) -> "Surrogate":
+        """Find what the training clusters weigh, from the tensors that `state` gives."""
+        stored = {name: value.double() for name, value in stored.items()}
+        values = stored["values"]
+        mean = values.mean(0)
+        inverse = torch.linalg.inv(_covariance(stored["support"], stored["sharpness"]))
+        factor = inverse @ (values - mean)
+        # the likeliest variance of the process, over all points of the grid
+        spread = ((values - mean) * factor).mean().clamp(min=1e-12).sqrt()
+        derived = {"inverse": inverse, "mean": mean, "factor": factor, "spread": spread}
+        return cls(**{name: part.float() for name, part in {**stored, **derived}.items()})
 
     def state(self) -> dict[str, Tensor]:
         """Tensors to store: those from which the others follow."""
@@ -79,13 +77,14 @@ class Surrogate:
         species
             How many species there are.
         """
-        x = (_stack(positions, kinds, species=species) - self.centre) / self.scale
+        x = (features(positions, kinds, species=species) - self.centre) / self.scale
         k = kernel(x, self.support, self.sharpness)
         left = (1 + NUGGET - ((k @ self.inverse) * k).sum(1)).clamp(min=NUGGET)
         return self.mean + k @ self.factor, self.spread * left.sqrt()
 
 
-def _stack(positions: Tensor, kinds: Tensor, *, species: int) -> Tensor:
+def features(positions: Tensor, kinds: Tensor, *, species: int) -> Tensor:
+    """Give the invariants of pairs and of triples side by side, (n, f)."""
     return torch.cat(invariants(positions, kinds, species=species), 1)
 
 
@@ -96,114 +95,3 @@ def kernel(a: Tensor, b: Tensor, sharpness: Tensor) -> Tensor:
 
 def _covariance(x: Tensor, sharpness: Tensor) -> Tensor:
     return kernel(x, x, sharpness) + NUGGET * torch.eye(len(x), dtype=x.dtype)
-
-
-def as_tensors(
-    sites: Sequence[Site], *, atoms: int, vocabulary: Sequence[str]
-) -> tuple[Tensor, Tensor]:
-    """Nearest atoms of sites: positions (n, atoms, 3) and species numbers (n, atoms)."""
-    kinds = numbers(np.stack([site.species[:atoms] for site in sites]), vocabulary)
-    positions = np.stack([site.positions[:atoms] for site in sites])
-    return torch.tensor(positions, dtype=torch.float64), torch.from_numpy(kinds)
-
-
-def _scale(positions: Tensor, kinds: Tensor, *, species: int) -> tuple[Tensor, Tensor]:
-    """Centre, and one scale for all pair numbers and one for all triple numbers."""
-    pairs, triples = invariants(positions, kinds, species=species)
-    parts = []
-    for values, weight in ((pairs, 1.0), (triples, TRIPLES)):
-        spread = (values - values.mean(0)).square().mean().sqrt().clamp(min=1e-9)
-        parts.append((spread * values.shape[1] ** 0.5 / weight).expand(values.shape[1]))
-    return torch.cat([pairs, triples], 1).mean(0), torch.cat(parts)
-
-
-def fit(
-    positions: Tensor, kinds: Tensor, values: NDArray[np.floating], *, species: int
-) -> Surrogate:
-    """Learn the spectra of clusters.
-
-    Parameters
-    ----------
-    positions, kinds
-        (n, atoms, 3) Å, double precision, and (n, atoms) species numbers.
-    values
-        (n, g) their spectra on the model's grid.
-    species
-        How many species there are.
-    """
-    centre, scale = _scale(positions, kinds, species=species)
-    x = ((_stack(positions, kinds, species=species) - centre) / scale).half().double()
-    y = torch.as_tensor(np.asarray(values, np.float64)).half().double()
-    square = torch.cdist(x, x) ** 2
-    sharpness = SHARPNESS / square[square > 0].median() if (square > 0).any() else torch.ones(())
-    stored = {"centre": centre, "scale": scale, "support": x, "values": y, "sharpness": sharpness}
-    return _solved(stored)
-
-
-def _solved(stored: Mapping[str, Tensor]) -> Surrogate:
-    """Solve for what the training clusters weigh."""
-    values = stored["values"]
-    mean = values.mean(0)
-    inverse = torch.linalg.inv(_covariance(stored["support"], stored["sharpness"]))
-    factor = inverse @ (values - mean)
-    # the likeliest variance of the process, over all points of the grid
-    spread = ((values - mean) * factor).mean().clamp(min=1e-12).sqrt()
-    derived = {"inverse": inverse, "mean": mean, "factor": factor, "spread": spread}
-    return Surrogate(**{name: part.float() for name, part in {**stored, **derived}.items()})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SurrogateError:
-    """Error on families that were left out, root-mean-square over the grid, median over sites.
-
-    Attributes
-    ----------
-    error
-        Of the surrogate, edge steps.
-    scatter
-        Of the mean spectrum of training instead: what not knowing the cluster costs.
-    calibration
-        Root-mean-square ratio of the error to its stated standard deviation; 1 is honest.
-    """
-
-    error: float
-    scatter: float
-    calibration: float
-
-
-def cross_validate(
-    sites: Sequence[Site],
-    values: NDArray[np.floating],
-    folds: NDArray[np.int64],
-    *,
-    atoms: int,
-    vocabulary: Sequence[str],
-) -> SurrogateError:
-    """Predict each fold's spectra from the other folds.
-
-    Parameters
-    ----------
-    sites
-        Of one (absorber, edge) pair.
-    values
-        (sites, g) their spectra on the model's grid.
-    folds
-        (sites,) fold of each site's family.
-    """
-    positions, kinds = as_tensors(sites, atoms=atoms, vocabulary=vocabulary)
-    error, scatter, ratio = (np.full(len(sites), np.nan) for _ in range(3))
-    for fold in np.unique(folds):
-        own, rest = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-        if not len(rest):
-            continue
-        found = fit(positions[rest], kinds[rest], values[rest], species=len(vocabulary))
-        answer, spread = found(positions[own].float(), kinds[own], species=len(vocabulary))
-        truth = values[own]
-        error[own] = np.sqrt(((answer.numpy() - truth) ** 2).mean(1))
-        scatter[own] = np.sqrt(((values[rest].mean(0) - truth) ** 2).mean(1))
-        ratio[own] = error[own] / spread.numpy()
-    return SurrogateError(
-        error=float(np.nanmedian(error)),
-        scatter=float(np.nanmedian(scatter)),
-        calibration=float(np.sqrt(np.nanmean(ratio**2))),
-    )

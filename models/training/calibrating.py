@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nearedge.models.answering.estimate import fit_calibration
 from nearedge.models.answering.inverter import Inverter, head_of, reweighted
 from nearedge.models.clusters import geometry
 from nearedge.models.clusters.descriptors import Expectation, join
@@ -21,6 +20,7 @@ from nearedge.models.inversion import Inversion
 from nearedge.models.parts import outlier
 from nearedge.models.parts.diffusion import KIND_SCALE
 from nearedge.models.spectrum import NormalisedSpectrum, Rejected
+from nearedge.models.training.uncertainty import fit_calibration
 
 #: What uncertainty is calibrated on.
 CONDITIONS = (InputCondition.CLEAN, InputCondition.MEASURED)

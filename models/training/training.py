@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nearedge.models.answering import reader
 from nearedge.models.answering.card import Card, write_card
 from nearedge.models.answering.estimate import Calibration
 from nearedge.models.answering.inverter import Inverter
@@ -23,21 +22,23 @@ from nearedge.models.data.dataset import Site, describe, read_dataset
 from nearedge.models.data.instruments import InputCondition
 from nearedge.models.data.rattle import Rattling
 from nearedge.models.data.views import Bank, Mixture, make_bank, usable
-from nearedge.models.parts import diffusion, library, surrogate
+from nearedge.models.parts import diffusion
 from nearedge.models.parts.device import CPU, choose_device
 from nearedge.models.parts.diffusion import Diffusion, Noise
 from nearedge.models.parts.library import Library
 from nearedge.models.parts.outlier import Familiar, familiarise
 from nearedge.models.parts.ridge import Ridge
-from nearedge.models.parts.surrogate import Surrogate, SurrogateError
+from nearedge.models.parts.surrogate import Surrogate
 from nearedge.models.spectrum import Array
-from nearedge.models.training import calibrating
+from nearedge.models.training import calibrating, library, surrogates
 from nearedge.models.training import denoiser as atoms_side
 from nearedge.models.training import encoders as spectrum_side
 from nearedge.models.training.denoiser import DenoiserTraining
 from nearedge.models.training.encoders import EncoderExam, Targets
 from nearedge.models.training.log import TrainingLog
 from nearedge.models.training.recipe import Recipe
+from nearedge.models.training.ridges import fit_ridges
+from nearedge.models.training.surrogates import SurrogateError
 
 #: Called with what is being done, how much is done, how much there is, and the newest figures.
 Progress = Callable[[str, int, int, dict[str, float]], None]
@@ -168,7 +169,7 @@ def read_spectra(
     expected = spectrum_side.expect(ensemble, bank, known.edge, weights=blind)
     folds = _folds(sites, recipe)
     views = recipe.encoder.ridge_views
-    ridges, expected = reader.fit_ridges(bank, known, folds, expected, views=views, device=device)
+    ridges, expected = fit_ridges(bank, known, folds, expected, views=views, device=device)
     trained = Reader(ensemble=ensemble, ridges=ridges)
     return SpectrumSide(reader=trained, bank=bank, known=known, expected=expected)
 
@@ -279,19 +280,19 @@ class Forward:
 def learn_forward(sites: Sites, read: SpectrumSide, recipe: Recipe) -> Forward:
     """Fit the forward surrogates to the clean spectra of some sites."""
     folds = _folds(sites, recipe)
-    surrogates, errors = [], []
+    fitted, errors = [], []
     for k in range(len(sites.edges)):
         rows = np.random.default_rng(recipe.seed).permutation(np.flatnonzero(read.known.edge == k))
-        rows = rows[: surrogate.MOST]
+        rows = rows[: surrogates.MOST]
         own, values = [sites.train[i] for i in rows], read.bank.values[0, rows]
-        atoms = surrogate.as_tensors(own, atoms=recipe.atoms, vocabulary=recipe.species)
-        surrogates.append(surrogate.fit(*atoms, values, species=len(recipe.species)))
+        atoms = surrogates.as_tensors(own, atoms=recipe.atoms, vocabulary=recipe.species)
+        fitted.append(surrogates.fit(*atoms, values, species=len(recipe.species)))
         errors.append(
-            surrogate.cross_validate(
+            surrogates.cross_validate(
                 own, values, folds[rows], atoms=recipe.atoms, vocabulary=recipe.species
             )
         )
-    return Forward(surrogates=surrogates, errors=errors)
+    return Forward(surrogates=fitted, errors=errors)
 
 
 def collect(sites: Sites, read: SpectrumSide, recipe: Recipe) -> Library:

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from nearedge.models.data.dataset import Site
+from nearedge.models.inversion import Samples
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -65,3 +66,49 @@ def ringing_sites():
     rng = np.random.default_rng(0)
     shells = [TETRAHEDRON if k % 2 else OCTAHEDRON for k in range(40)]
     return [_ringing(str(k), shell, rng.uniform(1.55, 1.85)) for k, shell in enumerate(shells)]
+
+
+def _corner(bond=1.62, cn=4):
+    positions = np.vstack([TETRAHEDRON[:cn] * bond, [[0, 0, 3.05]]])
+    return _site(species=["O"] * cn + ["Si"], positions=positions)
+
+
+@pytest.fixture(scope="session")
+def corner():
+    """A function that makes a Site: a tetrahedron, or what is left of it, and a next silicon."""
+    return _corner
+
+
+def _scattered(rng, *, bond=1.62, spread=0.02, count=16, lost=0):
+    positions = TETRAHEDRON * rng.normal(bond, spread, (count, 1, 1))
+    positions[:lost, 3] *= 3
+    outer = np.tile([[[0, 0, 3.05]]], (count, 1, 1))
+    return Samples(
+        species=np.tile(["O"] * 4 + ["Si"], (count, 1)),
+        positions=np.concatenate([positions, outer], 1).astype(np.float32),
+        weights=np.full(count, 1 / count),
+    )
+
+
+@pytest.fixture(scope="session")
+def scattered():
+    """A function that makes Samples of a corner; the first ``lost`` have one atom too few."""
+    return _scattered
+
+
+def _wiggling(count, *, grid, seed=0):
+    rng = np.random.default_rng(seed)
+    r = rng.uniform(1.55, 1.75, count)
+    positions = torch.tensor(r[:, None, None] * TETRAHEDRON)
+    k = np.sqrt(np.maximum(grid, 0) * 0.2625)
+    values = (grid > 0) * (1 + 0.3 * np.sin(2 * k * r[:, None]) / r[:, None] ** 2)
+    return positions, torch.zeros(count, 4, dtype=torch.long), values
+
+
+@pytest.fixture(scope="session")
+def wiggling():
+    """A function that makes tetrahedra and the wiggle that a single scattering of each bond gives.
+
+    Positions (n, 4, 3), species numbers (n, 4) and spectra (n, grid).
+    """
+    return _wiggling

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from nearedge.models.answering import reader
 from nearedge.models.answering.reader import Reader
 from nearedge.models.clusters.descriptors import CN_CLASSES, Expectation
 from nearedge.models.data.views import Bank
 from nearedge.models.parts.encoder import EncoderSize, Ensemble
 from nearedge.models.training.encoders import Targets
+from nearedge.models.training.ridges import fit_ridges
 
 SITES, GRID, NUMBERS = 40, 30, 4
 
@@ -45,39 +45,11 @@ def told(known):
 FOLDS = np.arange(SITES) // 2 % 4
 
 
-def test_blended_expectations_err_less(bank, known, told):
-    _, blended = reader.fit_ridges(bank, known, FOLDS, told, views=2)
-    before, after = (np.abs(e[0].mean.numpy() - known.described).mean() for e in (told, blended))
-    assert after < 0.6 * before
-
-
-def said(ridges, blended, edge):
-    """What the ridges said, given that the ensemble said nothing: NaN where their share is 0."""
-    share = torch.stack([one.share[2] for one in ridges])[edge]
-    return torch.where(share > 0, blended.mean / share, torch.nan)
-
-
-def test_no_expectation_has_seen_its_own_family(bank, known, told):
-    """Where the truths of a part change, what is said of that part must not; elsewhere it must."""
-    changed = known.described.copy()
-    changed[FOLDS == 1] += 3
-    answers = []
-    for one in (known, replace(known, described=changed)):
-        ridges, blended = reader.fit_ridges(bank, one, FOLDS, told, views=2)
-        answers.append(said(ridges, blended[0], told[0].edge))
-    first, second = answers
-    both = ~(first.isnan() | second.isnan()) & torch.from_numpy(FOLDS == 1)[:, None]
-    other = ~(first.isnan() | second.isnan()) & torch.from_numpy(FOLDS != 1)[:, None]
-    assert both.sum() > 10
-    assert torch.allclose(first[both], second[both], atol=1e-3)
-    assert ((first[other] - second[other]).abs() > 0.01).float().mean() > 0.9
-
-
 def test_reader_blends_by_the_share(bank, known, told):
     torch.manual_seed(0)
     size = EncoderSize(grid=GRID, edges=2, descriptors=NUMBERS, width=8)
     ensemble = Ensemble(size, members=2).eval()
-    ridges, _ = reader.fit_ridges(bank, known, FOLDS, told, views=2)
+    ridges, _ = fit_ridges(bank, known, FOLDS, told, views=2)
     values, mask = torch.from_numpy(bank.values[0]), torch.from_numpy(bank.mask[0])
     alone = ensemble(values, mask, torch.ones(SITES, dtype=torch.long))
     for part in (0.0, 0.5, 1.0):

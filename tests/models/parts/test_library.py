@@ -5,8 +5,8 @@ import torch
 
 from nearedge.models.clusters import descriptors
 from nearedge.models.clusters.descriptors import CN_CLASSES, Expectation
-from nearedge.models.parts import library
 from nearedge.models.parts.diffusion import KIND_SCALE, encode_kinds
+from nearedge.models.training import library
 from nearedge.models.training.denoiser import Clusters
 
 KNOWN, ATOMS = 50, 4
@@ -123,9 +123,3 @@ def test_atoms_beyond_come_as_far_as_all_have_them(known, clusters, row, more):
     assert far.shape == (6, more, 5)
     assert torch.allclose(near[..., :3], clusters.atoms[row, :ATOMS, :3], atol=2e-3)
     assert torch.allclose(far[:, :2, :3], clusters.atoms[row, ATOMS:, :3], atol=2e-3)
-
-
-def test_surroundings_end_with_the_cluster(make_site):
-    positions, kinds = library.surroundings([make_site()], vocabulary=["Si", "O"])
-    assert positions.isfinite().all(-1).sum() == 4
-    assert kinds[0, :4].tolist() == [1, 1, 1, 1]
