@@ -60,7 +60,7 @@ def test_every_reason_of_a_rejection_is_described() -> None:
 
 
 def test_the_page_and_the_documents_know_the_same_flags_and_reasons() -> None:
-    script = (ROOT / "streaming" / "static" / "flags.js").read_text("utf-8")
+    script = (ROOT / "streaming" / "page" / "static" / "flags.js").read_text("utf-8")
     flags = set(re.findall(r'^  "([a-z-]+)":', script.split("HARMLESS")[0], re.MULTILINE))
     reasons = set(re.findall(r'^  "([a-z-]+)":', script.split("REASONS")[1], re.MULTILINE))
     assert flags == rows("flags.md", "Flags")
