@@ -109,6 +109,49 @@ def test_a_rate_that_was_lost_is_a_rejection():
     assert "found data keys e, f1; expected o1, o2 as ocr" in rejected.detail
 
 
+def test_a_dead_element_is_left_out_and_named():
+    true, columns = elements()
+    columns = {k: v.copy() for k, v in columns.items()}
+    for role in ("if_", "icr", "ocr"):
+        columns[role][:, 1] = 0.0
+    spectrum = reduce(measured(columns), FLUORESCENCE)
+    assert np.allclose(spectrum.mu, true[:, 0] / 1e6, rtol=1e-12)
+    assert spectrum.flags == ("dead-element: 2",)
+
+
+def test_an_element_without_rates_is_left_out():
+    true, columns = elements()
+    columns = columns | {"ocr": columns["ocr"] * [0.0, 1.0]}
+    spectrum = reduce(measured(columns), FLUORESCENCE)
+    assert np.allclose(spectrum.mu, true[:, 1] / 1e6, rtol=1e-12)
+    assert spectrum.flags == ("dead-element: 1",)
+
+
+def test_an_element_that_dies_within_the_scan_is_left_out():
+    """Its counts would end as a step that looks like an edge."""
+    true = np.outer(np.linspace(1e3, 2e3, 60), [1.0, 1.0, 0.5])
+    columns = {"energy": ENERGY, "i0": np.full(60, 1e6), "if_": true.copy()}
+    columns["if_"][40:, 1] = 0.0
+    plain = instrument(signal="fluorescence", roles={"energy": "e", "i0": "a", "if_": ("f",)})
+    spectrum = reduce(measured(columns), plain)
+    assert np.allclose(spectrum.mu, true[:, [0, 2]].sum(axis=1) / 1e6, rtol=1e-12)
+    assert spectrum.flags == ("dead-element: 2",)
+
+
+def test_few_counts_are_no_dead_element():
+    counts = np.random.default_rng(5).poisson(np.outer(np.linspace(0.5, 60, 60), [1.0, 1.0, 0.05]))
+    columns = {"energy": ENERGY, "i0": np.full(60, 1e6), "if_": counts.astype(float)}
+    plain = instrument(signal="fluorescence", roles={"energy": "e", "i0": "a", "if_": ("f",)})
+    assert (counts == 0).any(axis=0).all()
+    assert reduce(measured(columns), plain).flags == ()
+
+
+def test_all_elements_dead_is_a_rejection():
+    _, columns = elements()
+    columns = columns | {role: columns[role] * 0 for role in ("if_", "icr", "ocr")}
+    assert reduce(measured(columns), FLUORESCENCE).reason is Reason.NOT_FINITE
+
+
 EELS = instrument(
     technique="eels",
     signal="spectrum",
@@ -167,6 +210,46 @@ def test_points_without_light_are_nan_and_flagged():
     spectrum = reduce(measured(chambers(it=it)), TRANSMISSION)
     assert np.flatnonzero(np.isnan(spectrum.mu)).tolist() == [3, 4, 5]
     assert spectrum.flags == ("bad-points",)
+
+
+def test_of_negative_currents_the_ratio_counts():
+    currents = {role: chambers()[role] * -1e-11 for role in ("i0", "it", "ir")}
+    spectrum = reduce(measured(chambers(**currents)), TRANSMISSION)
+    expected = reduce(measured(chambers()), TRANSMISSION)
+    assert np.allclose(spectrum.mu, expected.mu, atol=1e-12)
+    assert np.allclose(spectrum.reference, expected.reference, atol=1e-12)
+    assert spectrum.flags == ()
+
+
+def test_one_negative_chamber_is_a_rejection():
+    rejected = reduce(measured(chambers(i0=-chambers()["i0"])), TRANSMISSION)
+    assert rejected.reason is Reason.NOT_FINITE and "transmission" in rejected.detail
+
+
+def test_a_point_of_positive_currents_where_both_are_negative_is_bad():
+    columns = {role: chambers()[role].copy() for role in ("i0", "it")}
+    columns["i0"][3] = columns["it"][3] = -1.0
+    spectrum = reduce(measured(chambers(**columns)), TRANSMISSION)
+    assert np.flatnonzero(np.isnan(spectrum.mu)).tolist() == [3]
+
+
+def test_negative_currents_in_fluorescence():
+    diode = instrument(signal="fluorescence", roles={"energy": "e", "i0": "a", "if_": ("f",)})
+    current = np.linspace(-1e-9, -2e-9, 60)
+    columns = {"energy": ENERGY, "i0": np.full(60, -1e-6), "if_": current[:, None]}
+    spectrum = reduce(measured(columns), diode)
+    assert np.allclose(spectrum.mu, current / -1e-6)
+
+
+def test_no_other_signal_takes_the_place_of_the_one_asked_for():
+    """Fluorescence was asked for; there is all that transmission needs, and a reference foil."""
+    rejected = reduce(measured(chambers(), keys=("e", "a", "b", "c")), FLUORESCENCE)
+    assert rejected.reason is Reason.MISSING_SIGNAL
+    assert "found data keys e, a, b, c; expected f1, f2 as if_" in rejected.detail
+    foil = {role: column for role, column in chambers().items() if role != "i0"}
+    rejected = reduce(measured(foil, keys=("e", "b", "c")), TRANSMISSION)
+    assert rejected.reason is Reason.MISSING_SIGNAL
+    assert "found data keys e, b, c; expected a as i0" in rejected.detail
 
 
 def test_a_scan_in_the_dark_is_a_rejection():

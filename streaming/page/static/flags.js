@@ -4,6 +4,7 @@ const FLAGS = {
   "aborted": "the scan was aborted",
   "bad-points": "some points had no light",
   "constant-background": "no decaying background before the edge",
+  "dead-element": "a dead fluorescence element is left out",
   "dark-subtracted": "dark subtracted",
   "degraded": "quick answer of few samples; the full one follows",
   "dropped-rows": "points that were no numbers left out",
@@ -41,6 +42,8 @@ const REASONS = {
   "wrong-units": "wrong units",
 };
 
-export const flagText = (flag) => FLAGS[flag] ?? flag.replaceAll("-", " ");
+// a flag may say which: "dead-element: 3"
+const words = (flag) => FLAGS[flag] ?? flag.replaceAll("-", " ");
+export const flagText = (flag) => flag.split(": ").map(words).join(": ");
 export const flagKind = (flag) => (HARMLESS.has(flag) ? "" : "warn");
 export const reasonText = (reason) => REASONS[reason] ?? reason.replaceAll("-", " ");
