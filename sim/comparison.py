@@ -9,7 +9,8 @@ from rich.table import Table
 
 from nearedge.models import Estimates
 from nearedge.sim.silica import SilicaTruth, truth_of_metadata
-from nearedge.streaming.commands.table import cn_text, interval_text
+from nearedge.streaming.answers.figures import DASH
+from nearedge.streaming.commands.table import figures_text
 from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.row import Row
 
@@ -76,18 +77,17 @@ def summary_table(comparisons: Sequence[Comparison]) -> Table:
 
 def cells(comparison: Comparison) -> tuple[str, ...]:
     """Return the texts of one comparison, as many as there are headings."""
-    truth, estimates = comparison.truth, comparison.estimates
-    if estimates is None:
-        status = str(comparison.row.status)
-        found, in_set, bond, inside = (status, "–"), "–", "–", "–"
-    else:
-        found, bond = cn_text(estimates), interval_text(estimates.bond)
-        in_set = f"{comparison.share_in_set:.0%}"
-        inside = {True: "yes", False: "no", None: "–"}[comparison.bond_inside]
+    truth, row = comparison.truth, comparison.row
+    cn, cn_set, bond = figures_text(row.inversion)
+    if row.inversion is None:
+        cn = str(row.status)
+    share = comparison.share_in_set
+    in_set = DASH if share is None else f"{share:.0%}"
+    inside = {True: "yes", False: "no", None: DASH}[comparison.bond_inside]
     return (
         f"{truth.pressure:.1f}",
         f"{truth.cn_mean:.2f}",
-        *found,
+        *(cn, cn_set),
         in_set,
         f"{truth.bond_mean:.3f}",
         bond,

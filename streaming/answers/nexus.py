@@ -14,6 +14,15 @@ import numpy as np
 
 from nearedge.models import Technique
 from nearedge.streaming.answers.answer import Answer
+from nearedge.streaming.answers.figures import as_columns, figures_of, plain_figures
+
+#: Columns that NeXus readers see under a longer name.
+SPELLED = {
+    "cn_mean": "coordination_number_mean",
+    "cn_map": "coordination_number_map",
+    "ood_score": "out_of_distribution_score",
+    "ood_flag": "out_of_distribution",
+}
 
 
 def nexus(answer: Answer) -> bytes:
@@ -105,12 +114,11 @@ def _fill_inversion(process: h5py.Group, answer: Answer) -> None:
     _write_scalars(
         figures,
         {
-            "coordination_number_mean": estimates.cn_mean,
-            "misfit": answer.misfit,
-            "out_of_distribution_score": answer.ood_score,
-            "out_of_distribution": answer.ood_flag,
+            **{SPELLED.get(k, k): v for k, v in as_columns(plain_figures(answer)).items()},
             "flags": ", ".join(answer.flags),
-            **_intervals(answer),
+        },
+        units={
+            column: one.unit_word for one in figures_of(answer.absorber) for column in one.columns
         },
     )
     clusters = _group(process, "clusters", "NXcollection")
@@ -132,16 +140,6 @@ def _fill_rdf(data: h5py.Group, answer: Answer) -> None:
     for species, values in answer.estimates.rdf.items():
         data[species] = values
     data.attrs["auxiliary_signals"] = list(answer.estimates.rdf)
-
-
-def _intervals(answer: Answer) -> dict[str, float]:
-    found = {name: getattr(answer.estimates, name) for name in ("bond", "angle", "bridge")}
-    return {
-        f"{name}_{part}": getattr(interval, part)
-        for name, interval in found.items()
-        if interval is not None
-        for part in ("mean", "lo", "hi")
-    }
 
 
 def _group(parent: h5py.Group, name: str, kind: str) -> h5py.Group:

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nearedge.streaming.answers.answer import Answer, answer_of_result
+from nearedge.streaming.answers.figures import CN, FIGURES
 from nearedge.streaming.answers.trend import trend
 
 if TYPE_CHECKING:
@@ -24,14 +25,6 @@ if TYPE_CHECKING:
 
 # distinguishable with every kind of colour vision (Okabe & Ito 2008)
 MEASURED, IMPLIED, THIRD, FAINT = "#0072B2", "#D55E00", "#009E73", "#8B97A6"
-LABELS = {
-    "cn": "coordination number",
-    "bond": "mean bond / Å",
-    "angle": "mean bond angle / °",
-    "bridge": "bridge",
-    "misfit": "misfit",
-    "ood_score": "out-of-distribution score",
-}
 
 
 def plot(one: "One") -> Figure:
@@ -85,7 +78,7 @@ def plot_cn(one: "One", *, axes: Axes | None = None) -> Axes:
     axes.bar(numbers, estimates.cn_prob, color=list(colours))
     likely = numbers[(estimates.cn_prob > 0.005) | inside]
     axes.set(
-        xlabel="coordination number",
+        xlabel=CN.label,
         ylabel="probability",
         xlim=(likely.min() - 1.5, likely.max() + 1.5),
         xticks=np.arange(likely.min() - 1, likely.max() + 2),
@@ -127,8 +120,14 @@ def plot_trend(
     y = frame[figure].to_numpy(float)
     axes.errorbar(frame[against], y, yerr=_errors(frame, figure), fmt="o", ms=4, color=MEASURED)
     unit = frame.attrs.get("units", {}).get(against)
-    axes.set(xlabel=f"{against} / {unit}" if unit else against, ylabel=LABELS.get(figure, figure))
+    axes.set(xlabel=f"{against} / {unit}" if unit else against, ylabel=_label(figure))
     return axes
+
+
+def _label(column: str) -> str:
+    """Return what stands on the axis of a column of the data frame."""
+    heads = {one.columns[0].removesuffix("_mean"): one.label for one in FIGURES}
+    return heads.get(column, column)
 
 
 def _frame_of(results: "Iterable[Result] | pd.DataFrame") -> "pd.DataFrame":

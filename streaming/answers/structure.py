@@ -2,24 +2,18 @@
 
 from nearedge.streaming.answers import clusters
 from nearedge.streaming.answers.answer import Answer
+from nearedge.streaming.answers.figures import per_sample
 from nearedge.streaming.answers.overlay import typical_sample
 
 
 def extended_xyz(answer: Answer) -> str:
     """Return all samples as extended XYZ, a frame each."""
-    estimates = answer.estimates
     info = {"key": answer.key, "raw_uid": answer.run_uid, "edge": answer.edge}
-    per_sample = {
-        "weight": answer.samples.weights,
-        "cn": estimates.sample_cn,
-        "bond": estimates.sample_bond,
-        "angle": estimates.sample_angle,
-    }
     return clusters.extended_xyz(
         answer.samples,
         absorber=answer.absorber,
         info=info | {"model": answer.model},
-        per_sample=per_sample,
+        per_sample=per_sample(answer.samples.weights, answer.estimates),
     )
 
 

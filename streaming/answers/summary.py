@@ -6,12 +6,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from nearedge.models import Interval, Inversion, Rejected
+from nearedge.models import Rejected
+from nearedge.streaming.answers.figures import plain_figures, stored_figures
 from nearedge.streaming.ledger.row import Row
 
 Json: TypeAlias = dict[str, Any]
-
-FIGURES = ("cn", "bond", "angle", "bridge", "misfit", "ood", "model")
 
 
 def summary(row: Row) -> Json:
@@ -37,7 +36,8 @@ def summary(row: Row) -> Json:
         "units": dict(measurement.units),
         "latency": row.latency_s,
         "stages": row.stages,
-        **figures(row.inversion),
+        **plain_figures(row.inversion),
+        "model": None if row.inversion is None else row.inversion.model,
     }
 
 
@@ -63,40 +63,9 @@ def stored_summary(key: str, metadata: Mapping[str, Any]) -> Json:
         "units": dict(metadata.get("units", {})),
         "latency": sum(timings.values()) if timings else None,
         "stages": dict(timings),
-        **_stored_figures(metadata),
+        **stored_figures(metadata),
+        "model": metadata.get("model"),
     }
-
-
-def _stored_figures(metadata: Mapping[str, Any]) -> Json:
-    found = {name: metadata.get(name) for name in FIGURES}
-    if found["cn"] is not None:
-        found["cn"] = {name: found["cn"][name] for name in ("mean", "map", "set")}
-    return found
-
-
-def figures(inversion: Inversion | None) -> Json:
-    """Return the numbers of an answer; None each where there is no answer."""
-    if inversion is None:
-        return dict.fromkeys(FIGURES)
-    estimates = inversion.estimates
-    return {
-        "cn": {
-            "mean": estimates.cn_mean,
-            "map": estimates.cn_map,
-            "set": list(estimates.cn_set),
-        },
-        "bond": interval(estimates.bond),
-        "angle": interval(estimates.angle),
-        "bridge": interval(estimates.bridge),
-        "misfit": inversion.misfit,
-        "ood": {"score": inversion.ood_score, "flag": inversion.ood_flag},
-        "model": inversion.model,
-    }
-
-
-def interval(value: Interval | None) -> Json | None:
-    """Return an interval as plain data."""
-    return None if value is None else {"mean": value.mean, "lo": value.lo, "hi": value.hi}
 
 
 def scalars(context: Mapping[str, Any]) -> Json:

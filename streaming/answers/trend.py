@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nearedge.streaming.answers.figures import FIGURES, as_columns
 from nearedge.streaming.answers.summary import Json, stored_summary
 
 if TYPE_CHECKING:
@@ -12,36 +13,25 @@ if TYPE_CHECKING:
 
     from nearedge.streaming.catalog.results import Result
 
+#: Columns of figures; one that is a mean has the figure's own name: ``bond``, ``bond_lo`` …
+OF_FIGURES = tuple(name.removesuffix("_mean") for one in FIGURES for name in one.columns)
 COLUMNS = (
     *("key", "run", "scan", "sample", "stream", "spectrum", "time", "edge", "status", "reason"),
-    *("cn", "cn_map", "cn_set", "bond", "bond_lo", "bond_hi", "angle", "angle_lo", "angle_hi"),
-    *("bridge", "bridge_lo", "bridge_hi", "misfit", "ood_score", "ood_flag", "flags", "model"),
-    "latency",
+    *OF_FIGURES,
+    *("flags", "model", "latency"),
 )
 
 #: Those that are numbers, NaN where there is none.
-NUMBERS = (
-    *("cn", "bond", "bond_lo", "bond_hi", "angle", "angle_lo", "angle_hi"),
-    *("bridge", "bridge_lo", "bridge_hi", "misfit", "ood_score", "latency"),
-)
+NUMBERS = tuple({*OF_FIGURES, "latency"} - {"cn_map", "cn_set", "ood_flag"})
 
 
 def record(told: Json) -> dict[str, Any]:
     """Return a summary as one flat record; the scalars measured along follow the columns."""
-    cn, ood = told["cn"] or {}, told["ood"] or {}
-    intervals = {
-        name + suffix: (told[name] or {}).get(part)
-        for name in ("bond", "angle", "bridge")
-        for suffix, part in (("", "mean"), ("_lo", "lo"), ("_hi", "hi"))
-    }
+    figures = {name.removesuffix("_mean"): v for name, v in as_columns(told).items()}
     return {
         **{name: told.get(name) for name in COLUMNS},
-        "cn": cn.get("mean"),
-        "cn_map": cn.get("map"),
-        "cn_set": " ".join(map(str, cn.get("set", ()))),
-        **intervals,
-        "ood_score": ood.get("score"),
-        "ood_flag": ood.get("flag"),
+        **figures,
+        "cn_set": " ".join(map(str, figures["cn_set"] or ())),
         "flags": " ".join(told["flags"]),
         **_as_columns(told["context"]),
     }

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from nearedge.callbacks.measurement import Measurement
-from nearedge.models import Interval, Inversion, NormalisedSpectrum, Rejected
+from nearedge.models import Inversion, NormalisedSpectrum, Rejected
+from nearedge.streaming.answers.figures import FIGURES, per_sample, plain_figures
 from nearedge.streaming.catalog.elements import numbers_of
 
 VERSION = "1.0"
@@ -20,9 +21,8 @@ ENSEMBLE = "ClusterEnsemble"
 REJECTED = "RejectedSpectrum"
 
 SPECTRUM_ROWS = ("energy", "mu", "norm", "flat")
-PER_SAMPLE_ROWS = ("weight", "cn", "bond", "angle")
+PER_SAMPLE_ROWS = ("weight", *(one.name for one in FIGURES if one.per_sample))
 FIT_ROWS = ("energy", "measured", "implied")
-INTERVALS = ("bond", "angle", "bridge")
 
 _EXACT = 2**53  # whole numbers beyond are clipped on their way through JSON
 
@@ -56,29 +56,22 @@ def ensemble_metadata(
     provenance: Provenance,
 ) -> dict[str, Any]:
     """Return the searchable part of an answer."""
-    estimates = inversion.estimates
+    figures = plain_figures(inversion)
     return plain(
         {
             **_common(measurement, provenance),
             "technique": spectrum.technique,
             "absorber": inversion.absorber,
             "edge": inversion.edge,
-            "cn": {
-                "mean": estimates.cn_mean,
-                "map": estimates.cn_map,
-                "set": estimates.cn_set,
-                "prob": estimates.cn_prob,
-            },
-            **{name: _interval(getattr(estimates, name)) for name in INTERVALS},
-            "ood": {"score": inversion.ood_score, "flag": inversion.ood_flag},
-            "misfit": inversion.misfit,
+            **figures,
+            "cn": {**figures["cn"], "prob": inversion.estimates.cn_prob},
             "flags": all_flags(measurement.flags, spectrum.flags, inversion.flags),
             "normalisation": normalisation(spectrum),
             "model": inversion.model,
             "seed": inversion.seed,
             "quality": inversion.quality,
             "samples": len(inversion.samples.weights),
-            "rdf_species": list(estimates.rdf),
+            "rdf_species": list(inversion.estimates.rdf),
         }
     )
 
@@ -118,10 +111,6 @@ def _common(measurement: Measurement, provenance: Provenance) -> dict[str, Any]:
     }
 
 
-def _interval(interval: Interval | None) -> dict[str, float] | None:
-    return None if interval is None else asdict(interval)
-
-
 def normalisation(spectrum: NormalisedSpectrum) -> dict[str, Any]:
     """Return the numbers that made a normalised spectrum."""
     return {
@@ -144,15 +133,12 @@ def ensemble_arrays(
 ) -> dict[str, np.ndarray]:
     """Return the arrays of an answer by name: few, since each costs two requests."""
     samples, estimates = inversion.samples, inversion.estimates
-    per_sample = [
-        samples.weights,
-        *(getattr(estimates, f"sample_{n}") for n in PER_SAMPLE_ROWS[1:]),
-    ]
+    rows = per_sample(samples.weights, estimates)
     return {
         "spectrum": np.stack([getattr(spectrum, row) for row in SPECTRUM_ROWS]),
         "positions": np.asarray(samples.positions, np.float32),
         "species": numbers_of(samples.species),
-        "per_sample": np.stack([np.asarray(row, np.float64) for row in per_sample]),
+        "per_sample": np.stack([np.asarray(rows[name], np.float64) for name in PER_SAMPLE_ROWS]),
         "rdf": np.stack([estimates.rdf_r, *estimates.rdf.values()]),
         **_fit(inversion),
         **{name: array for name, (array, _) in raw_arrays(measurement).items()},

@@ -22,6 +22,7 @@ from nearedge.models import (
     Technique,
 )
 from nearedge.streaming.answers import clusters
+from nearedge.streaming.answers.figures import INTERVALS
 from nearedge.streaming.catalog import layout
 from nearedge.streaming.catalog.connection import Client, connect
 from nearedge.streaming.catalog.elements import symbols_of
@@ -126,7 +127,7 @@ class Result(Entry):
             cn_mean=cn["mean"],
             cn_map=cn["map"],
             cn_set=tuple(cn["set"]),
-            **{name: self._interval(name) for name in layout.INTERVALS},
+            **{name: self._interval(name) for name in INTERVALS},
             sample_cn=per_sample["cn"].astype(np.int64),
             sample_bond=per_sample["bond"],
             sample_angle=per_sample["angle"],

@@ -13,6 +13,7 @@ from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.prepare import Supports, prepare
 from nearedge.models import Inversion, NormalisedSpectrum, Quality, Rejected
 from nearedge.streaming.answers.clusters import extended_xyz
+from nearedge.streaming.answers.figures import as_columns, plain_figures
 from nearedge.streaming.ledger.key import seed_of
 from nearedge.streaming.sources.files import FileSpectrum
 from nearedge.streaming.workers.worker import Inverts
@@ -111,31 +112,23 @@ def seed_for(name: str, *, seed: int) -> int:
 
 
 def row_of(one: FileSpectrum, answer: Answer) -> dict[str, Any]:
-    """Return the output row of one spectrum: the columns of `schema`."""
+    """Return the output row of one spectrum: the columns of `COLUMNS`."""
     if isinstance(answer, Rejected):
         empty = dict.fromkeys(COLUMNS)
         reason = f"{answer.reason}: {answer.detail}"
         return empty | {"id": one.id, "status": "rejected", "reason": reason}
-    estimates = answer.estimates
-    bond = estimates.bond
-    return {
+    told = {
+        **as_columns(plain_figures(answer)),
         "id": one.id,
         "status": "complete",
         "reason": None,
-        "cn_mean": estimates.cn_mean,
-        "cn_map": estimates.cn_map,
-        "cn_prob": estimates.cn_prob.tolist(),
-        "cn_set": list(estimates.cn_set),
-        "bond_mean": bond and bond.mean,
-        "bond_lo": bond and bond.lo,
-        "bond_hi": bond and bond.hi,
+        "cn_prob": answer.estimates.cn_prob.tolist(),
         "species": answer.samples.species.tolist(),
         "positions": answer.samples.positions.tolist(),
-        "ood_score": answer.ood_score,
-        "ood_flag": answer.ood_flag,
         "model": answer.model,
         "seconds": answer.seconds,
     }
+    return {name: told[name] for name in COLUMNS}
 
 
 COLUMNS = {

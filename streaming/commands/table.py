@@ -10,12 +10,16 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from nearedge.models import Estimates, Interval, Rejected
+from nearedge.models import Rejected
+from nearedge.streaming.answers.figures import BOND, CN, DASH, Answered
 from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.row import Row
 
-HEADINGS = ("scan", "run", "edge", "CN", "CN 90 %", "bond, Å", "flags", "latency, s")
-RIGHT = ("scan", "CN", "latency, s")
+HEADINGS = (
+    *("scan", "run", "edge", CN.heading, f"{CN.symbol} 90 %", BOND.heading),
+    *("flags", "latency, s"),
+)
+RIGHT = ("scan", CN.heading, "latency, s")
 SHOWN = 30
 
 Show = Callable[[Row], None]
@@ -74,13 +78,17 @@ def cells(row: Row) -> tuple[str, ...]:
     run = row.measurement.run
     name = run.uid[:8] + ("" if row.measurement.spectrum == "0" else f"#{row.measurement.spectrum}")
     scan = "" if run.scan_id is None else str(run.scan_id)
-    return (scan, name, edge(row), *_figures(row), words(row), f"{row.latency_s:.2f}")
+    return (scan, name, edge(row), *figures_text(row.inversion), words(row), f"{row.latency_s:.2f}")
 
 
 def line(row: Row) -> str:
     """Return one row as a line of text."""
     scan, name, which, cn, cn_set, bond, text, latency = cells(row)
-    figures = f"CN {cn} {cn_set}  bond {bond} Å" if row.inversion else str(row.status)
+    figures = (
+        f"{CN.symbol} {cn} {cn_set}  {BOND.symbol} {bond} {BOND.unit}"
+        if row.inversion
+        else str(row.status)
+    )
     return f"scan {scan or '-'}  {name}  {which}  {figures}  {latency} s  {text}".rstrip()
 
 
@@ -98,23 +106,12 @@ def words(row: Row) -> str:
     return ", ".join(row.flags)
 
 
-def cn_text(estimates: Estimates) -> tuple[str, str]:
-    """Return the mean coordination number and its 90 % set."""
-    return f"{estimates.cn_mean:.2f}", "{" + ", ".join(map(str, estimates.cn_set)) + "}"
-
-
-def interval_text(interval: Interval | None) -> str:
-    """Return a mean with its interval."""
-    if interval is None:
-        return "–"
-    return f"{interval.mean:.3f} [{interval.lo:.3f}, {interval.hi:.3f}]"
-
-
-def _figures(row: Row) -> tuple[str, str, str]:
-    if row.inversion is None:
-        return "–", "–", "–"
-    estimates = row.inversion.estimates
-    return (*cn_text(estimates), interval_text(estimates.bond))
+def figures_text(answer: Answered | None) -> tuple[str, str, str]:
+    """Return the mean coordination number, its 90 % set, and the mean bond with its interval."""
+    if answer is None:
+        return DASH, DASH, DASH
+    cn, bond = CN.read(answer), BOND.read(answer)
+    return CN.text(cn), CN.bounds_text(cn), f"{BOND.text(bond)} {BOND.bounds_text(bond)}".rstrip()
 
 
 def _style(row: Row) -> str:

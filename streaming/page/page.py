@@ -19,6 +19,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from nearedge.streaming.answers import figures
 from nearedge.streaming.answers.forms import EXPORTS, FormatError, export_of
 from nearedge.streaming.answers.trend import trend_csv
 from nearedge.streaming.catalog.history import History
@@ -91,7 +92,7 @@ class Page:
         """Return what does not change while the service runs."""
         exports = [{"name": form.name, "title": form.title} for form in EXPORTS.values()]
         told = {"title": self._title, "context": list(self._context), "exports": exports}
-        return as_json(told)
+        return as_json(told | figures.described())
 
     async def results(self, request: Request) -> Response:
         """Return all summaries, oldest first, and the scans that run."""

@@ -8,8 +8,9 @@ import numpy as np
 from nearedge.models import Estimates, NormalisedSpectrum, Samples
 from nearedge.models.clusters.geometry import first_shell
 from nearedge.streaming.answers.answer import Answer
+from nearedge.streaming.answers.figures import plain_figures
 from nearedge.streaming.answers.overlay import overlay
-from nearedge.streaming.answers.summary import Json, interval, scalars
+from nearedge.streaming.answers.summary import Json, scalars
 
 SHOWN_SAMPLES = 32  # more overlaid clusters are a cloud, and megabytes for the browser
 SHOWN_ATOMS = 24  # farther ones hide the absorber
@@ -51,7 +52,7 @@ def answer_view(answer: Answer) -> Json:
     return {
         "key": answer.key,
         "absorber": answer.absorber,
-        **figures_view(answer),
+        **plain_figures(answer),
         **distributions(answer.estimates),
         "weights": plain(answer.samples.weights),
         "cluster": cluster_view(answer.samples, absorber=answer.absorber),
@@ -60,19 +61,6 @@ def answer_view(answer: Answer) -> Json:
         "implied": plain(answer.implied),
         "flags": list(answer.flags),
         "provenance": provenance(answer),
-    }
-
-
-def figures_view(answer: Answer) -> Json:
-    """Return the figures with their uncertainty."""
-    estimates = answer.estimates
-    return {
-        "cn": {"mean": estimates.cn_mean, "map": estimates.cn_map, "set": list(estimates.cn_set)},
-        "bond": interval(estimates.bond),
-        "angle": interval(estimates.angle),
-        "bridge": interval(estimates.bridge),
-        "misfit": answer.misfit,
-        "ood": {"score": answer.ood_score, "flag": answer.ood_flag},
     }
 
 

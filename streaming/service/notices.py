@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import event_model
+import numpy as np
 
 from nearedge.callbacks.measurement import Measurement
-from nearedge.models import Interval, Inversion, NormalisedSpectrum, Rejected
+from nearedge.models import Inversion, NormalisedSpectrum, Rejected
+from nearedge.streaming.answers.figures import CN, as_columns, figures_of, plain_figures
 from nearedge.streaming.ledger.row import Row
 
 Documents = list[tuple[str, dict[str, Any]]]
 
 PARTIAL = "partial"
 """Status of the answer to a scan that still runs: never a result, and soon replaced."""
-PARTS = ("mean", "lo", "hi")
-UNITS = {"bond": "angstrom", "angle": "degree", "bridge": ""}
 TYPES = {str: "string", bool: "boolean", int: "integer"}
 
 
@@ -60,36 +60,27 @@ def _answer(
         "stream": measurement.stream,
         "spectrum": measurement.spectrum,
         "status": status,
-        **_figures(inversion),
     }
+    units: dict[str, str] = {}
     if isinstance(outcome, Rejected):
         about = {**about, "reason": str(outcome.reason), "detail": outcome.detail}
     else:
         about = {**about, "absorber": outcome.absorber, "edge": outcome.edge}
     if inversion is not None:
         about = {**about, "model": inversion.model, "quality": str(inversion.quality)}
+        figures = figures_of(inversion.absorber)
+        units = {column: one.unit_word for one in figures for column in one.columns}
+        data |= _numbers(inversion)
     raw = {"uid": run.uid, "scan_id": run.scan_id, "time": run.time}
-    return _run_of_one_event("answer", data, units=UNITS, about={"raw": raw, **about})
+    return _run_of_one_event("answer", data, units=units, about={"raw": raw, **about})
 
 
-def _figures(inversion: Inversion | None) -> dict[str, Any]:
-    """Return the numbers of an answer; none for a spectrum without one."""
-    if inversion is None:
-        return {}
-    estimates = inversion.estimates
-    numbers: dict[str, Any] = {
-        "cn_mean": float(estimates.cn_mean),
-        "cn_map": int(estimates.cn_map),
-        "cn_lo": min(estimates.cn_set),
-        "cn_hi": max(estimates.cn_set),
-        "ood_score": float(inversion.ood_score),
-        "ood_flag": bool(inversion.ood_flag),
-    }
-    for name in UNITS:
-        interval: Interval | None = getattr(estimates, name)
-        if interval is not None:
-            numbers |= {f"{name}_{part}": float(getattr(interval, part)) for part in PARTS}
-    return numbers
+def _numbers(inversion: Inversion) -> dict[str, bool | int | float]:
+    """Return the figures as single numbers, the set by its ends; what is undefined is left out."""
+    numbers = as_columns(plain_figures(inversion))
+    members = numbers.pop(f"{CN.name}_set")
+    numbers |= {f"{CN.name}_lo": min(members), f"{CN.name}_hi": max(members)}
+    return {k: np.asarray(value).item() for k, value in numbers.items() if value is not None}
 
 
 def _run_of_one_event(
@@ -111,5 +102,5 @@ def _run_of_one_event(
 
 def _key(name: str, value: Any, units: Mapping[str, str]) -> dict[str, Any]:
     key = {"source": "nearedge", "dtype": TYPES.get(type(value), "number"), "shape": []}
-    unit = units.get(name.partition("_")[0])
+    unit = units.get(name)
     return {**key, "units": unit} if unit else key

@@ -1,5 +1,7 @@
 // Numbers and names in words.
 
+import state from "./store.js";
+
 export const DASH = "–";
 
 export function number(value, digits) {
@@ -16,6 +18,11 @@ export function set(values) {
   const [first, last] = [values[0], values.at(-1)];
   const isRun = values.length > 3 && last - first === values.length - 1;
   return isRun ? `{${first} – ${last}}` : `{${values.join(", ")}}`;
+}
+
+// The 90 % set or interval of a figure; nothing where it has none.
+export function bounds(value, digits) {
+  return value?.set ? set(value.set) : value?.lo === undefined ? "" : interval(value, digits);
 }
 
 export function clock(seconds) {
@@ -59,14 +66,12 @@ export function shortRun(uid) {
   return uid ? uid.slice(0, 8) : DASH;
 }
 
-// What the figure `bridge` is: an angle for an absorber that bridges, else a distance.
-export function bridgeText(edge) {
-  return BRIDGING.has(edge.split(" ")[0])
-    ? { title: "bridge angle", unit: "°", digits: 1 }
-    : { title: "next shell", unit: "Å", digits: 2 };
+// How the service describes a figure of one edge: symbol, heading, unit, digits and meaning.
+export function figure(name, edge) {
+  if (name !== "bridge" || !edge) return state.about.figures[name];
+  const { angle, distance, angle_of: bridging } = state.about.bridge;
+  return bridging.includes(edge.split(" ")[0]) ? angle : distance;
 }
-
-const BRIDGING = new Set(["N", "O", "F", "S", "Cl", "Se", "Br", "Te", "I"]);
 
 export function median(values) {
   if (!values.length) return null;

@@ -57,14 +57,22 @@ function onKey(event) {
   if (view) location.hash = view;
 }
 
+// Views need to know how figures are called: the first is shown when the service has told.
+let begun = false;
+
+function begin() {
+  document.getElementById("title").textContent = state.about.title;
+  if (!begun) route();
+  begun = true;
+}
+
 subscribe((what) => {
-  if (what === "about") document.getElementById("title").textContent = state.about.title;
+  if (what === "about") begin();
   showPulse();
 });
-addEventListener("hashchange", route);
+addEventListener("hashchange", () => begun && route());
 addEventListener("keydown", onKey);
 addEventListener("keydown", closeMenus);
 addEventListener("click", closeMenus);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", route);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => begun && route());
 connect();
-route();

@@ -3,7 +3,7 @@
 import state, { detail, latest, newestRunning, runningDetail, sorted, subscribe } from "./store.js";
 import { card, chip, h, onResize, put, typing } from "./dom.js";
 import { flagKind, flagText, reasonText } from "./flags.js";
-import { bridgeText, clock, interval, number, set, shortRun, spectrumName } from "./format.js";
+import { bounds, clock, figure, number, shortRun, spectrumName } from "./format.js";
 import { Chart } from "./chart.js";
 import { Cluster, legend, neighbours } from "./cluster.js";
 import { histogram, probabilityBars } from "./bars.js";
@@ -32,9 +32,7 @@ class Now {
     this.head = h("section", { class: "card head", "aria-label": "Result" });
     this.raw = panel("raw", "As measured");
     this.norm = panel("norm", "Normalised");
-    this.cn = panel("cn", "Coordination number");
-    this.bond = panel("bond", "Mean bond, Å");
-    this.angle = panel("angle", "Mean angle, °");
+    [this.cn, this.bond, this.angle] = ["cn", "bond", "angle"].map((name) => figurePanel(figure(name)));
     this.stage = panel("cluster", "Surroundings");
     this.rdf = panel("rdf", "Neighbours by distance");
     this.stage.body.classList.add("stage");
@@ -228,8 +226,8 @@ class Now {
     this.rdf.none.hidden = Boolean(answer);
     this.rdf.note.textContent = radial.note;
     draw(this.cn, answer && ((box) => probabilityBars(box, answer.cn_prob, answer.cn.set)));
-    draw(this.bond, answer && ((box) => histogram(box, answer.sample_bond, answer.weights, { unit: "Å", digits: 3, interval: answer.bond })));
-    draw(this.angle, answer && ((box) => histogram(box, answer.sample_angle, answer.weights, { unit: "°", digits: 1, interval: answer.angle })));
+    draw(this.bond, answer && ((box) => histogram(box, answer.sample_bond, answer.weights, { ...figure("bond"), interval: answer.bond })));
+    draw(this.angle, answer && ((box) => histogram(box, answer.sample_angle, answer.weights, { ...figure("angle"), interval: answer.angle })));
     this.cn.note.textContent = answer ? "filled: 90 % set" : "";
     this.bond.note.textContent = answer ? "mean and 90 %" : "";
     this.angle.note.textContent = answer ? "mean and 90 %" : "";
@@ -275,6 +273,12 @@ function panel(name, title) {
   return { element: card(name, title, h("header", {}, h("h2", {}, title), note), body), body, note };
 }
 
+function figurePanel({ name, title, unit, meaning }) {
+  const made = panel(name, capital([title, unit].filter(Boolean).join(", ")));
+  made.element.querySelector("h2").title = meaning;
+  return made;
+}
+
 function draw(panel_, make) {
   const box = panel_.body.getBoundingClientRect();
   const drawn = make && box.width > 40 ? make(box) : null;
@@ -282,17 +286,14 @@ function draw(panel_, make) {
 }
 
 function figures(answer, edge, older) {
-  const bridge = bridgeText(edge);
-  const list = [
-    ["CN", number(answer.cn.mean, 2), set(answer.cn.set)],
-    ["bond, Å", number(answer.bond?.mean, 3), interval(answer.bond, 3)],
-    ["angle, °", number(answer.angle?.mean, 1), interval(answer.angle, 1)],
-    [`${bridge.title}, ${bridge.unit}`, number(answer.bridge?.mean, bridge.digits), interval(answer.bridge, bridge.digits)],
-    ...(answer.misfit === null ? [] : [["misfit", number(answer.misfit, 3), ""]]),
-  ];
-  return h("dl", { class: `figures${older ? " older" : ""}` },
-    list.map(([title, value, more]) => h("div", { class: "figure" },
-      h("dt", {}, title, more ? h("span", {}, "90 %") : null), h("dd", {}, value, " ", h("small", {}, more)))));
+  const names = ["cn", "bond", "angle", "bridge", ...(answer.misfit === null ? [] : ["misfit"])];
+  return h("dl", { class: `figures${older ? " older" : ""}` }, names.map((name) => {
+    const { heading, digits, meaning } = figure(name, edge);
+    const value = answer[name];
+    const more = bounds(value, digits);
+    return h("div", { class: "figure", title: meaning },
+      h("dt", {}, heading, more ? h("span", {}, "90 %") : null), h("dd", {}, number(value?.mean ?? value, digits), " ", h("small", {}, more)));
+  }));
 }
 
 // Why there is no answer.

@@ -3,7 +3,7 @@
 import state, { sorted, subscribe } from "./store.js";
 import { chip, h } from "./dom.js";
 import { flagText, reasonText } from "./flags.js";
-import { dateTime, duration, interval, number, set, shortRun, spectrumName } from "./format.js";
+import { dateTime, duration, figure, interval, number, set, shortRun, spectrumName } from "./format.js";
 
 const SHOWN = 300;
 let words = "";
@@ -28,7 +28,7 @@ export function show(main) {
   main.append(h("div", { class: "runs" },
     h("div", { class: "tools" }, search, count),
     h("section", { class: "card list", "aria-label": "Runs" }, h("div", { class: "scroll" },
-      h("table", {}, h("thead", {}, h("tr", {}, HEADS.map(([title, kind]) => h("th", { class: kind, scope: "col" }, title)))), body), more))));
+      h("table", {}, h("thead", {}, h("tr", {}, heads().map(([text, kind, title]) => h("th", { class: kind, scope: "col", title }, text)))), body), more))));
   draw();
   let pending = null;
   const stop = subscribe(() => { pending ??= setTimeout(() => { pending = null; draw(); }, 200); });
@@ -38,7 +38,11 @@ export function show(main) {
   };
 }
 
-const HEADS = [["spectrum"], ["sample"], ["run"], ["ended"], ["edge"], ["state"], ["CN", "num"], ["90 %"], ["bond, Å", "num"], ["notes"], ["latency", "num"]];
+function heads() {
+  const [cn, bond] = [figure("cn"), figure("bond")];
+  return [["spectrum"], ["sample"], ["run"], ["ended"], ["edge"], ["state"], [cn.heading, "num", cn.meaning], ["90 %"], [bond.heading, "num", bond.meaning], ["notes"], ["latency", "num"]];
+}
+
 
 // The newest first: what runs, what waits, what has ended.
 function rows() {
@@ -64,8 +68,8 @@ function line(told) {
   return h("tr", { tabindex: opens ? "0" : null, onclick: open, onkeydown: (event) => event.key === "Enter" && open() },
     h("td", {}, spectrumName(told)), h("td", { class: "sample" }, told.sample ?? ""), h("td", {}, h("code", { title: told.run }, shortRun(told.run))), h("td", {}, dateTime(told.time)),
     h("td", {}, told.edge ?? ""), h("td", {}, stateChip(told)),
-    h("td", { class: "num" }, told.cn ? number(told.cn.mean, 2) : ""), h("td", {}, told.cn ? set(told.cn.set) : ""),
-    h("td", { class: "num", title: interval(told.bond, 3) }, told.bond ? number(told.bond.mean, 3) : ""),
+    h("td", { class: "num" }, told.cn ? number(told.cn.mean, figure("cn").digits) : ""), h("td", {}, told.cn ? set(told.cn.set) : ""),
+    h("td", { class: "num", title: interval(told.bond, figure("bond").digits) }, told.bond ? number(told.bond.mean, figure("bond").digits) : ""),
     h("td", { class: "wide" }, notes ?? ""), h("td", { class: "num" }, told.latency === undefined ? "" : duration(told.latency)));
 }
 

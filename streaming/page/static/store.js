@@ -4,7 +4,7 @@ const state = {
   results: new Map(),
   running: new Map(),
   health: null,
-  about: { title: "", context: [], exports: [] },
+  about: { title: "", context: [], exports: [], figures: {}, bridge: null },
   connected: false,
   loaded: false,
 };
@@ -90,15 +90,16 @@ const receive = {
   reset: reload,
 };
 
+async function learn() {
+  state.about = await get("/api/about");
+  tell("about");
+}
+
 export function connect() {
-  get("/api/about").then((about) => {
-    state.about = about;
-    tell("about");
-  });
   const source = new EventSource("/api/events"); // connects again by itself
   source.addEventListener("open", () => {
     state.connected = true;
-    reload().catch(() => {});
+    learn().then(reload).catch(() => {});
     tell("connection");
   });
   source.addEventListener("error", () => {

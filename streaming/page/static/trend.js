@@ -5,7 +5,7 @@ import { h, onResize, put, typing } from "./dom.js";
 import { axis } from "./chart.js";
 import { theme } from "./theme.js";
 import { flagText } from "./flags.js";
-import { bridgeText, clockTick, dateTime, day, set, spectrumName } from "./format.js";
+import { bounds, clockTick, dateTime, day, figure, spectrumName } from "./format.js";
 
 /* global uPlot */
 
@@ -66,18 +66,13 @@ class Trend {
           if (!chosen.figures.delete(name)) chosen.figures.add(name);
           this.update();
         },
-      }, this.figure(name).title))),
+        title: figure(name, chosen.edge).meaning,
+      }, figure(name, chosen.edge).symbol))),
       h("a", { class: "push", href: "/api/trend.csv", download: true }, "Save as CSV"));
   }
 
   available() {
-    return Object.keys(FIGURES).filter((name) => this.points.some((told) => FIGURES[name].value(told)));
-  }
-
-  figure(name) {
-    if (name !== "bridge") return FIGURES[name];
-    const { title, unit } = bridgeText(chosen.edge);
-    return { ...FIGURES.bridge, title, label: `${title}, ${unit}` };
+    return Object.keys(state.about.figures).filter((name) => this.points.some((told) => valueOf(told[name])));
   }
 
   drawCharts() {
@@ -88,7 +83,7 @@ class Trend {
     this.drawn = shape;
     const x = this.points.map(xOf);
     this.plots.forEach(({ plot, name }) => {
-      const values = this.points.map((told) => FIGURES[name].value(told));
+      const values = this.points.map((told) => valueOf(told[name]));
       const means = values.map((v) => v?.mean ?? null);
       const of = (foreign) => means.map((mean, i) => (isForeign(this.points[i]) === foreign ? mean : null));
       plot.setData([x, of(false), of(true), values.map((v) => v?.lo ?? null), values.map((v) => v?.hi ?? null)]);
@@ -118,7 +113,7 @@ class Trend {
 
   make(name, box, last) {
     const colours = theme();
-    const figure = this.figure(name);
+    const { symbol, heading } = figure(name, chosen.edge);
     const size = box.getBoundingClientRect();
     return new uPlot({
       width: Math.max(60, size.width), height: Math.max(60, size.height),
@@ -126,11 +121,11 @@ class Trend {
       legend: { show: false },
       scales: { x: { time: chosen.x === TIME, range: padded }, y: { range: padded } },
       cursor: { sync: { key: "trend" }, drag: { x: true, y: false }, points: { size: ringSize, fill: "transparent", stroke: colours.second, width: ringWidth } },
-      axes: [this.xAxis(colours, last), this.yAxis(name, figure, colours)],
+      axes: [this.xAxis(colours, last), this.yAxis(name, heading, colours)],
       series: [
         {},
-        this.dots(figure.title, colours.first, colours.first),
-        this.dots(figure.title, colours.first, colours.card),
+        this.dots(symbol, colours.first, colours.first),
+        this.dots(symbol, colours.first, colours.card),
         { show: true, stroke: "transparent", paths: () => null, points: { show: false } },
         { show: true, stroke: "transparent", paths: () => null, points: { show: false } },
       ],
@@ -152,8 +147,8 @@ class Trend {
     return last ? found : { ...found, label: undefined, labelSize: 0, size: 8, values: () => [], ticks: { show: false } };
   }
 
-  yAxis(name, figure, colours) {
-    const found = axis(colours, figure.label, 44);
+  yAxis(name, heading, colours) {
+    const found = axis(colours, heading, 44);
     return name === "cn" ? { ...found, incrs: WHOLE } : found;
   }
 
@@ -210,23 +205,13 @@ const REACH = 20; // pixels
 const MANY = 300; // points that need smaller marks
 const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000];
 
-const asInterval = (name) => (told) => told[name];
-const asNumber = (pick) => (told) => {
-  const value = pick(told);
-  return value === null || value === undefined ? null : { mean: value, lo: null, hi: null };
-};
-
-const FIGURES = {
-  cn: {
-    title: "CN", label: "CN",
-    value: ({ cn }) => cn && { mean: cn.mean, lo: Math.min(cn.mean, ...cn.set), hi: Math.max(cn.mean, ...cn.set) },
-  },
-  bond: { title: "bond", label: "bond, Å", value: asInterval("bond") },
-  angle: { title: "angle", label: "angle, °", value: asInterval("angle") },
-  bridge: { title: "bridge", label: "bridge", value: asInterval("bridge") },
-  misfit: { title: "misfit", label: "misfit", value: asNumber((told) => told.misfit) },
-  ood: { title: "out of distribution", label: "o. o. d. score", value: asNumber((told) => told.ood?.score) },
-};
+// A figure's number and the ends of its set or interval; null where there is none.
+function valueOf(told) {
+  if (told?.set) return { mean: told.mean, lo: Math.min(told.mean, ...told.set), hi: Math.max(told.mean, ...told.set) };
+  if (told?.lo !== undefined) return told;
+  const value = typeof told === "object" ? told?.score ?? null : told ?? null;
+  return value === null ? null : { mean: value, lo: null, hi: null };
+}
 
 const TITLES = { [SCAN]: "scan number", [TIME]: "time" };
 
@@ -312,9 +297,11 @@ function drawErrorBars(plot, colours) {
 }
 
 function describe(told) {
-  const parts = [[spectrumName(told), told.sample, dateTime(told.time)].filter(Boolean).join(", "), `CN ${told.cn.mean.toFixed(2)} ${set(told.cn.set)}`];
-  if (told.bond) parts.push(`bond ${told.bond.mean.toFixed(3)} [${told.bond.lo.toFixed(3)}, ${told.bond.hi.toFixed(3)}] Å`);
-  if (told.angle) parts.push(`angle ${told.angle.mean.toFixed(1)}°`);
+  const parts = [[spectrumName(told), told.sample, dateTime(told.time)].filter(Boolean).join(", ")];
+  for (const name of ["cn", "bond", "angle"]) {
+    const { symbol, unit, digits } = figure(name);
+    if (told[name]) parts.push([symbol, told[name].mean.toFixed(digits), bounds(told[name], digits), unit].filter(Boolean).join(" "));
+  }
   const along = shown(told).map(([name, value]) => `${name} ${typeof value === "number" ? +value.toPrecision(4) : value} ${told.units[name] ?? ""}`.trim());
   return [...parts, ...along, ...told.flags.map(flagText)].join(" · ");
 }

@@ -1,0 +1,86 @@
+from dataclasses import replace
+
+import pytest
+
+from nearedge.streaming.answers.figures import (
+    BOND,
+    CN,
+    FIGURES,
+    OOD,
+    as_columns,
+    described,
+    figures_of,
+    plain_figures,
+    stored_figures,
+)
+from nearedge.streaming.answers.summary import stored_summary, summary
+from nearedge.streaming.answers.trend import COLUMNS, NUMBERS
+from nearedge.streaming.catalog.layout import Provenance, ensemble_metadata
+from nearedge.streaming.ledger.job import State
+from nearedge.streaming.ledger.row import Row
+
+
+def test_what_the_catalog_holds_reads_as_what_was_answered(measurement, spectrum, make_inversion):
+    inversion = make_inversion(cn=4.25)
+    provenance = Provenance(config="c", code="0", written=0.0)
+    metadata = ensemble_metadata(measurement, spectrum, inversion, provenance)
+    assert stored_figures(metadata) == plain_figures(inversion)
+    assert set(metadata["cn"]) == {"mean", "map", "set", "prob"}
+
+
+def test_a_row_and_its_stored_entry_have_the_same_summary(measurement, spectrum, make_inversion):
+    inversion = make_inversion()
+    row = Row(
+        key="k",
+        status=State.COMPLETE,
+        measurement=measurement,
+        outcome=spectrum,
+        inversion=inversion,
+        error=None,
+        stages={},
+    )
+    provenance = Provenance(config="c", code="0", written=0.0)
+    metadata = {
+        **ensemble_metadata(measurement, spectrum, inversion, provenance),
+        "status": "complete",
+    }
+    live, stored = summary(row), stored_summary("k", metadata)
+    for name in (*(one.name for one in FIGURES), "model"):
+        assert live[name] == stored[name], name
+
+
+def test_a_rejection_has_none_of_them():
+    assert set(plain_figures(None).values()) == {None}
+    assert set(as_columns(stored_figures({})).values()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("absorber", "unit", "word"), [("Si", "Å", "angstrom"), ("O", "°", "degree"), (None, "", "")]
+)
+def test_what_bridge_is_depends_on_the_absorber(absorber, unit, word):
+    bridge = next(one for one in figures_of(absorber) if one.name == "bridge")
+    assert (bridge.unit, bridge.unit_word) == (unit, word)
+
+
+def test_figures_in_words(make_inversion):
+    inversion = make_inversion(cn=4.25)
+    cn, bond = CN.read(inversion), BOND.read(inversion)
+    assert (CN.text(cn), CN.bounds_text(cn)) == ("4.25", "{4, 5}")
+    assert (BOND.text(bond), BOND.bounds_text(bond)) == ("1.620", "[1.520, 1.720]")
+    assert (BOND.heading, BOND.label, CN.heading) == ("bond, Å", "mean bond / Å", "CN")
+    assert (OOD.text(OOD.read(inversion)), OOD.bounds_text(OOD.read(inversion))) == ("0.500", "")
+    none = replace(inversion, estimates=replace(inversion.estimates, bond=None))
+    assert (BOND.text(BOND.read(none)), BOND.bounds_text(BOND.read(none))) == ("–", "")
+
+
+def test_columns_of_the_trend_are_those_of_the_figures():
+    assert {"cn", "cn_set", "bond", "bond_lo", "angle_hi", "bridge", "misfit"} < set(COLUMNS)
+    assert {"cn", "bond_lo", "misfit", "ood_score", "latency"} < set(NUMBERS)
+    assert not {"cn_set", "ood_flag"} & set(NUMBERS)
+
+
+def test_the_page_is_told_every_figure():
+    told = described()
+    assert list(told["figures"]) == [one.name for one in FIGURES]
+    assert all(one["meaning"] for one in told["figures"].values())
+    assert "O" in told["bridge"]["angle_of"] and "Si" not in told["bridge"]["angle_of"]
