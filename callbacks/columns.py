@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -12,6 +12,10 @@ from nearedge.callbacks.instrument import Roles
 SINGLE_ROLES = ("energy", "i0", "it", "ir", "mu", "spectrum", "low_loss")
 ELEMENT_ROLES = ("if_", "icr", "ocr")
 AXIS_ROLES = ("dispersion", "offset", "low_loss_offset")
+
+MOST_ELEMENTS = 128
+"""More numbers than this side by side are the channels of a spectrum, no detector elements."""
+NO_REGION = "no-region-of-interest"
 
 _Size = TypeVar("_Size", int, tuple[int, ...])
 Values: TypeAlias = Mapping[str, np.ndarray]
@@ -86,14 +90,43 @@ def columns_of(points: Sequence[Point], roles: Roles) -> tuple[dict[str, np.ndar
         spectra, the mean over the readings: (n,) and (n, elements) for n channels. The axis roles
         have one number, (1,). A role that no reading has is left out.
     set
-        ``odd-frames`` when readings of another length were left out of a mean.
+        ``odd-frames`` when readings of another length were left out of a mean;
+        ``no-region-of-interest`` when fluorescence spectra were summed over all of their channels.
     """
     read = _mean_frame if is_whole(points, roles) else _rows
     flags: set[str] = set()
     columns = {role: _single(points, roles, role, read, flags) for role in SINGLE_ROLES}
-    columns |= {role: _elements(points, roles, role, read, flags) for role in ELEMENT_ROLES}
+    in_line = _in_line(points, roles, flags)
+    columns |= {role: _elements(in_line, roles, role, read, flags) for role in ELEMENT_ROLES}
     columns |= {role: _axis_number(points, getattr(roles, role)) for role in AXIS_ROLES}
     return {role: column for role, column in columns.items() if column is not None}, flags
+
+
+def _in_line(points: Sequence[Point], roles: Roles, flags: set[str]) -> Sequence[Point]:
+    """Return the readings with fluorescence spectra summed over the channels of the line."""
+    if not roles.if_:
+        return points
+    energy = roles.energy or ""
+    axis = next((p.values[energy].shape[-1:] for p in points if energy in p.values), ())
+
+    def is_spectrum(key: str, value: np.ndarray) -> bool:
+        # along the last axis of a whole sweep run its energies
+        many = roles.roi[1] if roles.roi else MOST_ELEMENTS + 1
+        return key in roles.if_ and value.shape[-1:] >= (many,) and value.shape[-1:] != axis
+
+    def summed(point: Point) -> Point:
+        found = {k: _sum(v, roles.roi, axis) for k, v in point.values.items() if is_spectrum(k, v)}
+        if found and roles.roi is None:
+            flags.add(NO_REGION)
+        return replace(point, values={**point.values, **found}) if found else point
+
+    return [summed(point) for point in points]
+
+
+def _sum(spectra: np.ndarray, roi: tuple[int, int] | None, axis: tuple[int, ...]) -> np.ndarray:
+    counts: np.ndarray = spectra[..., slice(*roi) if roi else slice(None)].sum(axis=-1)
+    # a sweep comes with its energies first, and is read with its energies last
+    return np.moveaxis(counts, 0, -1) if axis and counts.shape[:1] == axis else counts
 
 
 def mean_of(points: Sequence[Point], key: str) -> float | None:

@@ -1,10 +1,17 @@
 """Documents as they come from a bus, checked: what the assembler reads of each, and no more."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Self, TypeAlias
 
 import event_model
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 
 class Document(BaseModel):
@@ -49,15 +56,37 @@ class Event(Document):
 class StreamResource(Document):
     """A file that holds one data key of a stream.
 
-    ``run_start`` is optional in event-model; the RunEngine and Tiled always write it.
+    ``run_start`` is optional in event-model; the RunEngine and Tiled always write it. Before
+    event-model 1.21 a file was named by ``spec``, ``root`` and ``resource_path``, as in
+    `Resource`; then ``uri`` is empty.
     """
 
     uid: Uid
     run_start: Uid
     data_key: str
-    mimetype: str
-    uri: str
+    mimetype: str = ""
+    uri: str = ""
     parameters: Mapped = {}
+    spec: str = ""
+    root: str = ""
+    resource_path: str = ""
+    resource_kwargs: Mapped = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_in_its_keywords(cls, data: Any) -> Any:
+        """Take the data key from ``resource_kwargs``, where the first of ophyd-async put it."""
+        if not isinstance(data, Mapping) or "data_key" in data:
+            return data
+        keywords = data.get("resource_kwargs")
+        name = keywords.get("name") if isinstance(keywords, Mapping) else None
+        return data if name is None else {**data, "data_key": name}
+
+    @model_validator(mode="after")
+    def _names_a_file(self) -> Self:
+        if not (self.uri and self.mimetype) and not (self.spec and self.resource_path):
+            raise ValueError("found neither uri and mimetype nor spec and resource_path")
+        return self
 
 
 class Span(Document):

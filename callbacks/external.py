@@ -3,18 +3,34 @@
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from types import EllipsisType
+from typing import Any, TypeAlias
+from urllib.parse import quote, unquote, urlsplit
 
 import h5py
 import numpy as np
 
 HDF5_MIMETYPES = frozenset({"application/x-hdf5", "application/x-hdf"})
-HDF5_SPECS = frozenset({"HDF5", "AD_HDF5", "AD_HDF5_SINGLE", "AD_HDF5_SWMR"})
+HDF5_SPECS = frozenset(
+    {
+        "HDF5",
+        "AD_HDF5",
+        "AD_HDF5_SINGLE",
+        "AD_HDF5_SWMR",
+        "AD_HDF5_SWMR_SLICE",
+        "AD_HDF5_SWMR_STREAM",
+        "XSP3",
+    }
+)
+PATHS = {"XSP3": "/entry/instrument/detector/data"}
+"""Where the files of a spec hold their numbers, where the documents do not say it."""
 MAX_READ_BYTES = 2**30
 """More than this in one read is refused."""
+
+
+Index: TypeAlias = int | slice | EllipsisType
 
 
 class ReadingError(Exception):
@@ -33,30 +49,57 @@ class DataSet:
         Inside the file.
     mimetype
         As the documents give it.
+    frames
+        How many rows of the data set make one reading; 0 where only the shape of a reading tells.
+    cut
+        The part of the data set that counts, as an index such as ``":,1,:"``; empty: all of it.
     """
 
     uri: str
     path: str
     mimetype: str
+    frames: int = 0
+    cut: str = ""
+
+    def of_channel(self, channel: int) -> "DataSet":
+        """Return one channel's part of a data set (frames, channels, …), counted from 1."""
+        return replace(self, cut=f":,{channel - 1}")
 
 
 def dataset_of(*, uri: str, mimetype: str, parameters: dict[str, Any]) -> DataSet:
     """Return what a ``stream_resource`` points to."""
     path = parameters.get("dataset") or parameters.get("path") or ""
-    return DataSet(uri=uri, path=str(path), mimetype=mimetype)
+    return DataSet(
+        uri=uri,
+        path=str(path),
+        mimetype=mimetype,
+        frames=_frames(parameters),
+        cut=_as_text(parameters.get("slice")),
+    )
 
 
 def dataset_of_resource(
     *, spec: str, root: str, resource_path: str, parameters: dict[str, Any]
 ) -> DataSet:
     """Return what a ``resource``, the older form, points to."""
-    location = (Path(root or "/") / resource_path.lstrip("/")) if root else Path(resource_path)
+    location = Path(root, resource_path.lstrip("/")) if root else Path(resource_path)
+    default = PATHS.get(spec.upper(), "/entry/data/data")
     hdf5 = spec.upper() in HDF5_SPECS
-    return DataSet(
-        uri=f"file://localhost{location}",
-        path=str(parameters.get("dataset") or parameters.get("path") or "/entry/data/data"),
+    return dataset_of(
+        uri=f"file://localhost{quote(str(location.absolute()))}",
         mimetype="application/x-hdf5" if hdf5 else f"resource of spec {spec}",
+        parameters={"path": default, **parameters},
     )
+
+
+def _frames(parameters: dict[str, Any]) -> int:
+    found = parameters.get("frame_per_point", parameters.get("multiplier"))
+    return found if isinstance(found, int) and found > 1 else 0
+
+
+def _as_text(cut: Any) -> str:
+    parts = cut if isinstance(cut, list | tuple) else [] if cut is None else [cut]
+    return ",".join(map(str, parts))
 
 
 def read_frames(
@@ -72,7 +115,8 @@ def read_frames(
         The first, and the one past the last, in readings.
     shape
         Of one reading, from the descriptor's data key. A data set with one axis more than this
-        stacks readings; one with as many concatenates them along its first axis.
+        stacks readings; one with as many concatenates them along its first axis. Where the
+        documents say how many frames a reading has, that many rows are one.
     roots
         Folders below which files may be opened, symbolic links resolved.
 
@@ -93,8 +137,12 @@ def read_frames(
         raise ReadingError(f"found no file {path}")
     try:
         with _opened(path) as file:
-            return _read(file[dataset.path], start, stop, shape, roots)
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            node = file[dataset.path]
+            if not isinstance(node, h5py.Dataset):
+                raise ReadingError(f"found {type(node).__name__}, expected a data set")
+            _refuse_other_files(node, roots)
+            return _read(node, dataset, start, stop, shape)
+    except (OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise ReadingError(f"{path} [{dataset.path}]: {error}") from error
 
 
@@ -140,30 +188,73 @@ def _opened(path: Path) -> h5py.File:
 
 
 def _read(
-    node: Any, start: int, stop: int, shape: Sequence[int | None], roots: Sequence[str]
+    node: Any, dataset: DataSet, start: int, stop: int, shape: Sequence[int | None]
 ) -> np.ndarray:
-    if not isinstance(node, h5py.Dataset):
-        raise ReadingError(f"found {type(node).__name__} at {node.name}, expected a data set")
-    _refuse_other_files(node, roots)
-    per_reading = _rows_per_reading(node, shape)
+    along, rest = _index(dataset.cut, node.shape)
+    rows = range(node.shape[0])[along]
+    pairs = zip(node.shape[1:], rest, strict=True)
+    kept = [len(range(size)[part]) for size, part in pairs if isinstance(part, slice)]
+    per_reading = _rows_per_reading(node, (len(rows), *kept), shape, dataset.frames)
     first, last = start * per_reading, stop * per_reading
-    if last > node.shape[0]:
+    if last > len(rows):
         raise ReadingError(
-            f"{node.file.filename} [{node.name}] holds {node.shape[0] // per_reading} readings, "
+            f"{node.file.filename} [{node.name}] holds {len(rows) // per_reading} readings, "
             f"expected {stop}: it may not be written yet"
         )
-    if (last - first) * int(np.prod(node.shape[1:])) * node.dtype.itemsize > MAX_READ_BYTES:
+    if (last - first) * int(np.prod(kept)) * node.dtype.itemsize > MAX_READ_BYTES:
         raise ReadingError(f"{stop - start} readings are more than {MAX_READ_BYTES} bytes")
-    frames = np.asarray(node[first:last])
+    wanted = rows[first:last]
+    frames = np.asarray(node[(slice(wanted.start, wanted.stop, wanted.step), *rest)])
     return frames.reshape(stop - start, -1, *frames.shape[1:]) if per_reading > 1 else frames
 
 
-def _rows_per_reading(node: h5py.Dataset, shape: Sequence[int | None]) -> int:
+def _index(cut: str, shape: Sequence[int]) -> tuple[slice, list[int | slice]]:
+    """Return the part of the first axis that counts, and an index of the others."""
+    index = [_part(text) for text in cut.strip(" ()[]").split(",") if text.strip()]
+    at = index.index(Ellipsis) if Ellipsis in index else len(index)
+    before, after = index[:at], index[at + 1 :]
+    between = [slice(None)] * (len(shape) - len(before) - len(after))
+    parts = [part for part in (*before, *between, *after) if not isinstance(part, EllipsisType)]
+    if (
+        len(parts) != len(shape)
+        or not isinstance(parts[0], slice)
+        or not all(map(_is_forward, parts))
+    ):
+        raise ReadingError(
+            f"found slice {cut!r} of a data set of shape {tuple(shape)}: expected one that keeps "
+            "its first axis and goes forward"
+        )
+    return parts[0], parts[1:]
+
+
+def _is_forward(part: int | slice) -> bool:
+    return isinstance(part, int) or part.step is None or part.step > 0
+
+
+def _part(text: str) -> Index:
+    text = text.strip()
+    if text in ("...", "Ellipsis"):
+        return Ellipsis
+    try:
+        ends = [int(end) if end.strip() not in ("", "None") else None for end in text.split(":")]
+        return int(text) if len(ends) == 1 else slice(*ends)
+    except (ValueError, TypeError) as error:
+        raise ReadingError(f"found {text!r} in a slice: expected such as ':,1,:'") from error
+
+
+def _rows_per_reading(
+    node: h5py.Dataset, found: Sequence[int], shape: Sequence[int | None], frames: int
+) -> int:
     if node.dtype.kind not in "iufb":
         raise ReadingError(f"found {node.dtype} in {node.name}, expected numbers")
-    if node.ndim == len(shape) + 1 or not shape:
+    # ophyd before 1.4 writes a 0 for an axis that a detector does not have
+    shape = [size for size in shape if size != 0]
+    stacked = len(found) == len(shape) + 1 or not shape
+    if frames and not (stacked and shape and list(found[1:2]) == [frames] == shape[:1]):
+        return frames
+    if stacked:
         return 1
-    if node.ndim == len(shape):
+    if len(found) == len(shape):
         return int(shape[0] or 1)
     raise ReadingError(f"{node.name} has shape {node.shape}, expected readings of {tuple(shape)}")
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from nearedge.models import Technique
 
@@ -25,6 +25,11 @@ class Roles(Settings):
     if_: tuple[str, ...] = Field(
         (),
         description="fluorescence counts, one key per detector element (or one key with an array)",
+    )
+    roi: tuple[int, int] | None = Field(
+        None,
+        description="region of interest: the first channel of the line, and the one past its last, "
+        "where if_ names whole fluorescence spectra (channels,) or (elements, channels)",
     )
     icr: tuple[str, ...] = Field(
         (), description="input count rate per element, for the dead-time correction"
@@ -53,6 +58,13 @@ class Roles(Settings):
         description="scalars that come first in the result, for trends: pressure, temperature …; "
         "those of the baseline and the start document are carried along without being named",
     )
+
+    @field_validator("roi")
+    @classmethod
+    def _holds_channels(cls, roi: tuple[int, int] | None) -> tuple[int, int] | None:
+        if roi is not None and not 0 <= roi[0] < roi[1]:
+            raise ValueError("expected two channels, counted from 0, the first below the second")
+        return roi
 
 
 class FinishSettings(Settings):

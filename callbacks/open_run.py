@@ -208,6 +208,7 @@ class OpenRun:
             return "duplicate"
         if isinstance(doc, StreamResource):
             self._key_of_file[doc.uid] = doc.data_key
+        if isinstance(doc, StreamResource) and doc.uri:
             dataset = dataset_of(uri=doc.uri, mimetype=doc.mimetype, parameters=doc.parameters)
         else:
             dataset = dataset_of_resource(

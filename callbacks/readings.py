@@ -27,6 +27,8 @@ class FilePlace(NamedTuple):
     resource: str
     at: int
     descriptor: str
+    channel: int | None = None
+    """Of a detector that writes all of its channels side by side, counted from 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -281,8 +283,9 @@ class Readings:
 
     def _frames(self, key: str, first: FilePlace, count: int, files: Files) -> np.ndarray:
         shape = self._descriptors[first.descriptor].data_keys.get(key, {}).get("shape")
+        dataset = files.datasets[first.resource]
         frames = read_frames(
-            files.datasets[first.resource],
+            dataset if first.channel is None else dataset.of_channel(first.channel),
             start=first.at,
             stop=first.at + count,
             shape=shape if isinstance(shape, list | tuple) else (),
@@ -306,7 +309,13 @@ def _size(row: Reading) -> int:
 
 def _place(datum: Datum, *, seq: int, descriptor: str) -> FilePlace:
     index = datum.datum_kwargs.get("point_number", datum.datum_kwargs.get("frame"))
-    return FilePlace(datum.resource, index if isinstance(index, int) else seq - 1, descriptor)
+    channel = datum.datum_kwargs.get("channel")
+    return FilePlace(
+        datum.resource,
+        index if isinstance(index, int) else seq - 1,
+        descriptor,
+        channel if isinstance(channel, int) else None,
+    )
 
 
 def _consecutive(placed: dict[int, FilePlace]) -> Iterator[list[int]]:

@@ -13,6 +13,7 @@ const FLAGS = {
   "low-loss-without-axis": "low-loss spectrum not used: its axis is not known",
   "maybe-saturated": "the detector may be saturated",
   "merged-energies": "repeated energies averaged",
+  "no-region-of-interest": "fluorescence spectra summed over all of their channels",
   "no-stop": "the end of the run never came",
   "noisy": "noisy",
   "odd-frames": "readings of another size left out",
