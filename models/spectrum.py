@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -17,9 +20,9 @@ class Technique(StrEnum):
     EELS = "eels"
 
 
-def freeze_arrays(value: object) -> None:
-    """Make every array field of a frozen dataclass read-only, and float64 where it is real."""
-    for f in fields(value):  # type: ignore[arg-type]
+def freeze_arrays(value: "DataclassInstance") -> None:
+    """Make every array field of a frozen dataclass read-only."""
+    for f in fields(value):
         item = getattr(value, f.name)
         if isinstance(item, np.ndarray):
             item = item.view()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from nearedge.models.parts.condition import Condition
@@ -44,7 +45,9 @@ def _difference(spectra: Array, read: Condition) -> Array:
     return np.asarray(np.sqrt(square.sum(1) / max(float(read.mask.sum()), 1.0)))
 
 
-def at_resolution(spectra: Array, read: Condition, *, step: float) -> tuple[Array, Array]:
+def at_resolution(
+    spectra: NDArray[np.floating], read: Condition, *, step: float
+) -> tuple[Array, Array]:
     """Blur calculated spectra as the instrument likely does, and compare them.
 
     Parameters
@@ -59,8 +62,9 @@ def at_resolution(spectra: Array, read: Condition, *, step: float) -> tuple[Arra
         The spectra at the resolution that fits best (n, g), and their root-mean-square differences
         to the measured one (n,), edge steps.
     """
+    sharp = np.asarray(spectra, np.float64)
     blurred = [
-        gaussian_filter1d(spectra, fwhm / 2.355 / step, axis=1) if fwhm else spectra
+        gaussian_filter1d(sharp, fwhm / 2.355 / step, axis=1) if fwhm else sharp
         for fwhm in RESOLUTIONS
     ]
     apart = [_difference(each, read) for each in blurred]

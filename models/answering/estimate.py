@@ -126,6 +126,7 @@ def estimate(
     cluster = (absorber, samples.species, samples.positions)
     cn = geometry.coordination(*cluster)
     bond, angle = geometry.mean_bond(*cluster), geometry.mean_angle(*cluster)
+    told = (head.bond, head.angle) if head else (None, None)
     prob = cn_distribution(cn, samples.weights, calibration=calibration, head=head)
     r = geometry.rdf_grid()
     species = vocabulary or sorted({str(s) for s in np.unique(samples.species) if s})
@@ -134,8 +135,8 @@ def estimate(
         cn_mean=float(prob @ np.arange(len(prob))),
         cn_map=int(prob.argmax()),
         cn_set=prediction_set(prob, threshold=calibration.cn_threshold),
-        bond=interval(bond, samples.weights, calibration.bond, told=head and head.bond),
-        angle=interval(angle, samples.weights, calibration.angle, told=head and head.angle),
+        bond=interval(bond, samples.weights, calibration.bond, told=told[0]),
+        angle=interval(angle, samples.weights, calibration.angle, told=told[1]),
         bridge=interval(geometry.bridge(*cluster), samples.weights, calibration.bridge),
         sample_cn=cn,
         sample_bond=bond,

@@ -366,12 +366,12 @@ class Inverter:
     def _samples(self, atoms: Tensor, expected: Expectation, *, absorber: str) -> Samples:
         """Clusters from drawn atoms: weighed by their angles, brought to the expected radii."""
         raw = atoms[..., :3].numpy(), atoms[..., 3:].argmax(-1).numpy()
-        about = {"absorber": absorber, "vocabulary": self.card.species}
-        weights = agreeing(*raw, expected, **about)
-        positions, kinds = project(*raw, weights, expected, **about)
+        species = self.card.species
+        weights = agreeing(*raw, expected, absorber=absorber, vocabulary=species)
+        positions, kinds = project(*raw, weights, expected, absorber=absorber, vocabulary=species)
         sound = weights * _apart(positions, kinds, self._nearest)
         return Samples(
-            species=np.array(self.card.species)[kinds],
+            species=np.array(species)[kinds],
             positions=positions,
             weights=sound / sound.sum() if sound.sum() > LEAST_SOUND else weights,
         )

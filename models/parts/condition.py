@@ -55,7 +55,7 @@ class Condition:
 def grid_of(span: Sequence[float]) -> Array:
     """Energies from ``span``: first, last and step, eV from half height."""
     first, last, step = span
-    return first + step * np.arange(round((last - first) / step) + 1)
+    return np.asarray(first + step * np.arange(round((last - first) / step) + 1), np.float64)
 
 
 def _bin_mean(x: Array, y: Array, *, grid: Array) -> Array:

@@ -14,15 +14,8 @@ from numpy.typing import NDArray
 
 from nearedge.models.spectrum import Array, freeze_arrays
 
-#: Share of the covariance that is replaced by its diagonal, for few spectra and many points.
-SHRINKAGE = 0.02
-#: Variance that every point may have on top, (edge steps)²: a measurement is never exact.
-GRAIN = 0.02**2
 #: Fine structure that a spectrum without any is taken to have, edge steps.
 QUIET = 0.1
-#: Least part of what the longest spectrum shows that others must show to be learned from: the
-#: shortest are normalised by little and are like anything.
-LEAST_SHOWN = 0.45
 #: Where the mean of the training spectra is this high, the edge is passed.
 PASSED = 0.9
 #: Power of the misfit in the score. On `val` a higher one tells foreign spectra worse: the dense
@@ -79,48 +72,3 @@ class Familiar:
         """Root-mean-square departure from 1 past the edge, edge steps."""
         past = np.asarray(values, np.float64)[seen & (self.mean[edge] > PASSED)]
         return float(np.sqrt(np.mean((past - 1) ** 2))) if past.size else 0.0
-
-
-def _moments(values: Array, mask: Array) -> tuple[Array, Array]:
-    """Mean and covariance of rows with gaps, each pair of points over the rows that have both."""
-    count = np.maximum(mask.T @ mask, 1)
-    mean = (values * mask).sum(0) / np.maximum(mask.sum(0), 1)
-    apart = (values - mean) * mask
-    return mean, apart.T @ apart / count
-
-
-def _regular(covariance: Array) -> Array:
-    """Shrink towards the diagonal, add grain, and lift what gaps have made negative."""
-    mixed = (1 - SHRINKAGE) * covariance + SHRINKAGE * np.diag(np.diag(covariance))
-    levels, vectors = np.linalg.eigh(mixed + GRAIN * np.eye(len(mixed)))
-    return np.asarray((vectors * np.maximum(levels, GRAIN)) @ vectors.T)
-
-
-def familiarise(
-    values: NDArray[np.floating],
-    mask: NDArray[np.floating],
-    edge: NDArray[np.int64],
-    *,
-    edges: int,
-) -> Familiar:
-    """Learn what is familiar from all spectra but the shortest.
-
-    Parameters
-    ----------
-    values, mask
-        (n, g) training spectra in all their views.
-    edge
-        (n,) index of each spectrum's (absorber, edge) pair.
-    edges
-        How many pairs there are.
-    """
-    length = mask.mean(1)
-    shown = length >= LEAST_SHOWN * length.max()
-    parts = [
-        _moments(values[own].astype(np.float64), mask[own].astype(np.float64))
-        for own in (shown & (edge == k) for k in range(edges))
-    ]
-    return Familiar(
-        mean=np.array([mean for mean, _ in parts]),
-        covariance=np.array([_regular(covariance) for _, covariance in parts]),
-    )

@@ -7,6 +7,7 @@ as wanted, how true clusters scatter around what the encoder expects.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -312,7 +313,7 @@ class DenoiserTraining:
             log_spread=self.recipe.log_spread,
         )
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> dict[str, Any]:
         """Everything that `restore` needs."""
         return {
             "step": self.step,
@@ -322,9 +323,9 @@ class DenoiserTraining:
             "schedule": self.schedule.state_dict(),
         }
 
-    def restore(self, state: dict[str, object]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Go on where `state` was taken."""
-        self.step = int(state["step"])  # type: ignore[call-overload]
+        self.step = int(state["step"])
         for name in ("model", "averaged", "optimiser", "schedule"):
             getattr(self, name).load_state_dict(state[name])
 

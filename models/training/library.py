@@ -72,4 +72,5 @@ def _precision(off: Tensor) -> Tensor:
     off = off.nan_to_num().clamp(-WORST_LEARNED, WORST_LEARNED).double()
     covariance = off.T @ off / len(off)
     own = covariance.diagonal().clamp(min=1e-3).diag()
-    return torch.linalg.inv((1 - UNCORRELATED) * covariance + UNCORRELATED * own).float()
+    inverse: Tensor = torch.linalg.inv((1 - UNCORRELATED) * covariance + UNCORRELATED * own)
+    return inverse.float()

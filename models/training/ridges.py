@@ -131,7 +131,13 @@ def _first(within: NDArray[np.bool_], most: int) -> tuple[NDArray[np.int64], NDA
     return view, site
 
 
-def fit(values: Array, mask: Array, described: Array, *, device: torch.device = CPU) -> Ridge:
+def fit(
+    values: NDArray[np.floating],
+    mask: NDArray[np.floating],
+    described: Array,
+    *,
+    device: torch.device = CPU,
+) -> Ridge:
     """Learn descriptors from spectra.
 
     Parameters

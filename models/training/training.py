@@ -26,7 +26,7 @@ from nearedge.models.parts import diffusion
 from nearedge.models.parts.device import CPU, choose_device
 from nearedge.models.parts.diffusion import Diffusion, Noise
 from nearedge.models.parts.library import Library
-from nearedge.models.parts.outlier import Familiar, familiarise
+from nearedge.models.parts.outlier import Familiar
 from nearedge.models.parts.ridge import Ridge
 from nearedge.models.parts.surrogate import Surrogate
 from nearedge.models.spectrum import Array
@@ -35,6 +35,7 @@ from nearedge.models.training import denoiser as atoms_side
 from nearedge.models.training import encoders as spectrum_side
 from nearedge.models.training.denoiser import DenoiserTraining
 from nearedge.models.training.encoders import EncoderExam, Targets
+from nearedge.models.training.familiarity import familiarise
 from nearedge.models.training.log import TrainingLog
 from nearedge.models.training.recipe import Recipe
 from nearedge.models.training.ridges import fit_ridges
@@ -176,7 +177,8 @@ def read_spectra(
 
 def _folds(sites: Sites, recipe: Recipe) -> NDArray[np.int64]:
     """Part of every training site's family, (sites,): the encoders' first partition."""
-    return _partitions(sites, recipe)[0]
+    first: NDArray[np.int64] = _partitions(sites, recipe)[0]
+    return first
 
 
 def _cells(sites: Sites, recipe: Recipe) -> NDArray[np.int64]:

@@ -212,10 +212,11 @@ def fit_calibration(
     def widening(figure: Figure, told: Sequence[float | None], first: Widening) -> Widening:
         return _fit_widening(figure, samples, sites, told, first, level)
 
+    bonds, angles = zip(*[(h.bond, h.angle) if h else (None, None) for h in said], strict=True)
     return replace(
         blend,
         cn_threshold=_fit_threshold(counted, blend) if counted else start.cn_threshold,
-        bond=widening(geometry.mean_bond, [head and head.bond for head in said], start.bond),
-        angle=widening(geometry.mean_angle, [head and head.angle for head in said], start.angle),
+        bond=widening(geometry.mean_bond, bonds, start.bond),
+        angle=widening(geometry.mean_angle, angles, start.angle),
         bridge=widening(geometry.bridge, [None] * len(said), start.bridge),
     )

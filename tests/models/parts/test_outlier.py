@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from nearedge.models.parts.outlier import familiarise, score
+from nearedge.models.parts.outlier import score
+from nearedge.models.training.familiarity import familiarise
 
 
 @pytest.fixture(scope="module")
