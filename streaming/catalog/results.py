@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tiled.queries import Comparison, In, Key, SpecsQuery
+from tiled.queries import Comparison, Key, SpecsQuery
 
 from nearedge.models import (
     Estimates,
@@ -27,6 +27,7 @@ from nearedge.streaming.catalog import layout
 from nearedge.streaming.catalog.connection import Client, connect
 from nearedge.streaming.catalog.elements import symbols_of
 from nearedge.streaming.catalog.layout import ENSEMBLE, REJECTED, Provenance
+from nearedge.streaming.catalog.paging import keys_of
 from nearedge.streaming.catalog.result_writer import COMPLETE, WRITING, ResultWriter
 from nearedge.streaming.catalog.result_writer import REJECTED as STATUS_REJECTED
 from nearedge.streaming.ledger.key import result_key, seed_of
@@ -267,13 +268,13 @@ class Results:
 
     def finished(self) -> Iterator[tuple[str, str]]:
         """Yield key and status of everything that is complete or rejected."""
-        found = self._container.search(In("status", [COMPLETE, STATUS_REJECTED]))
-        for key, node in found.items():
-            yield key, node.metadata["status"]
+        for status in (COMPLETE, STATUS_REJECTED):  # keys alone: their metadata are slow to send
+            for key in keys_of(self._container.search(Key("status") == status)):
+                yield key, status
 
     def unfinished(self) -> list[str]:
         """Return the keys of what was begun and is not finished."""
-        return list(self._container.search(Key("status") == WRITING))
+        return list(keys_of(self._container.search(Key("status") == WRITING)))
 
     def _of(self, spec: str, status: str) -> Any:
         return self._container.search(SpecsQuery(include=[spec])).search(Key("status") == status)

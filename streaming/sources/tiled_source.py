@@ -9,6 +9,7 @@ import bluesky_tiled_plugins  # noqa: F401 - makes runs of the catalog able to g
 from tiled.queries import Comparison, KeyPresent
 
 from nearedge.streaming.catalog.connection import Client
+from nearedge.streaming.catalog.paging import keys_of
 
 logger = logging.getLogger(__name__)
 
@@ -86,12 +87,13 @@ def finished(raw: Client, *, since: float | None = None, until: float | None = N
     if until is not None:
         found = found.search(Comparison("lt", "start.time", until))
     # SQLite sorts numbers within JSON as text: right for seconds since the epoch, until 2286
-    return list(found.sort(("start.time", 1)))
+    return list(keys_of(found.sort(("start.time", 1))))
 
 
 def ended(raw: Client, *, since: float) -> list[str]:
     """Return the uids of the runs that ended then or later, in the order in which they began."""
-    return list(raw.search(Comparison("ge", "stop.time", since)).sort(("start.time", 1)))
+    found = raw.search(Comparison("ge", "stop.time", since))
+    return list(keys_of(found.sort(("start.time", 1))))
 
 
 def is_finished(raw: Client, uid: str) -> bool:

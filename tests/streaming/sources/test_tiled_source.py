@@ -7,12 +7,13 @@ import h5py
 import numpy as np
 import pytest
 from bluesky_tiled_plugins import TiledWriter
+from tiled.structures.core import Spec
 
 from nearedge.callbacks.assemble import Assembler
 from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.measurement import Measurement
 from nearedge.streaming.catalog.connection import raw_container
-from nearedge.streaming.sources.tiled_source import TiledSource
+from nearedge.streaming.sources.tiled_source import TiledSource, ended
 
 T = 1.7e9
 SPECTRA = np.arange(12.0).reshape(3, 4)
@@ -204,3 +205,27 @@ def test_a_run_has_the_same_scalars_live_and_from_the_catalog(raw: Any) -> None:
     assert live.units == {"ring_current": "mA"}
     assert list(replayed.context.items()) == list(live.context.items())
     assert replayed.units == live.units
+
+
+MANY = 250
+
+
+@pytest.fixture(scope="module")
+def many(tiled_server: Any) -> Any:
+    """More runs than Tiled lists by itself, their order in time not that in which they came."""
+    raw = raw_container(tiled_server, "raw-many")
+    for k in range(MANY):
+        start = {"uid": f"run-{k}", "time": T + k * 37 % MANY}
+        metadata = {"start": start, "stop": {"exit_status": "success", "time": start["time"] + 10}}
+        raw.create_container(
+            f"run-{k}", metadata=metadata, specs=[Spec("BlueskyRun", version="3.0")]
+        )
+    return raw
+
+
+def test_no_run_of_a_large_catalog_is_left_out(many: Any) -> None:
+    by_time = sorted(range(MANY), key=lambda k: k * 37 % MANY)
+    expected = [f"run-{k}" for k in by_time]
+    assert TiledSource(many).uids() == expected
+    assert TiledSource(many, since=T + 20).uids() == expected[20:]
+    assert ended(many, since=T) == expected
