@@ -21,6 +21,19 @@ Species = NDArray[np.str_]
 BOND_CUTOFFS = {("O", "Si"): 2.25, ("Si", "Si"): 2.50, ("O", "O"): 1.80}
 #: Added to the sum of covalent radii for a pair that is not listed above, Å.
 BOND_TOLERANCE = 0.45
+#: Absorbers whose neighbours are bonded by distance alone; silicon among silicon and oxygen, too.
+BY_DISTANCE = frozenset({"O", "F", "N", "Cl"})
+SILICA = frozenset({"Si", "O", ""})
+#: A neighbour of any other absorber is near within so many sums of the covalent radii.
+NEAR_RADII, CLOSE_RADII = 1.25, 1.12
+#: Covalent radii, Å, for which the file has a mean over spins or hybrids: low spin, and sp3.
+LOW_SPIN = {"C": 0.76, "Mn": 1.39, "Fe": 1.32, "Co": 1.26}
+#: Ligands, the strongest first: where one of them is near, a weaker one is only behind it.
+HARD = ("O", "F", "N", "Cl")
+SOFT = ("S", "Se", "Br", "I")
+METALLOIDS = ("Te", "P", "As", "Sb", "C", "Si", "Ge", "B")
+#: Among metals alone the shell ends at so many mean distances of the four nearest.
+METAL_SHELL = 1.13
 #: Elements that sit between two others: their bridge is an angle.
 BRIDGING = frozenset({"N", "O", "F", "S", "Cl", "Se", "Br", "Te", "I"})
 #: Where the next atom of the absorber's own kind is looked for, Å.
@@ -36,7 +49,7 @@ def rdf_grid(*, stop: float = 4.0, step: float = 0.02) -> Array:
 
 @cache
 def covalent_radii() -> dict[str, float]:
-    """Covalent radii in Å (Cordero et al., Dalton Trans. 2008, 2832; the low-spin values)."""
+    """Covalent radii in Å (Cordero et al., Dalton Trans. 2008, 2832; means over spins)."""
     text = (files("nearedge.models.clusters") / "covalent_radii.json").read_text()
     return {symbol: float(radius) for symbol, radius in json.loads(text).items()}
 
@@ -82,8 +95,52 @@ def distances(positions: NDArray[np.floating]) -> Array:
 def first_shell(
     absorber: str, species: Species, positions: NDArray[np.floating]
 ) -> NDArray[np.bool_]:
-    """Which atoms are bonded to the absorber: nearer than their pair's cutoff, (..., atoms)."""
-    return distances(positions) < cutoffs(absorber, species)
+    """Which atoms are bonded to the absorber, (..., atoms).
+
+    Neighbours of hard anions, and of silicon in silica, are bonded by distance: nearer than their
+    pair's cutoff. Around any other absorber only the strongest kind of ligand that is near counts:
+    oxygen and its like, else sulfur and its like, else whatever is near; the metals and metalloids
+    behind ligands do not count, nor does, among metals alone, what lies past the nearest shell.
+    """
+    r = distances(positions)
+    if absorber in BY_DISTANCE or (absorber == "Si" and set(np.unique(species)) <= SILICA):
+        return r < cutoffs(absorber, species)
+    return _ligands(absorber, np.asarray(species), r)
+
+
+def _ligands(absorber: str, species: Species, r: Array) -> NDArray[np.bool_]:
+    ratio = r / _radii_sums(absorber, species)
+    near, close = ratio < NEAR_RADII, ratio < CLOSE_RADII
+    hard, soft, metalloid = (np.isin(species, kinds) for kinds in (HARD, SOFT, METALLOIDS))
+    among_hard = near & (hard | (soft & close))
+    among_soft = near & (soft | (metalloid & close))
+    metals = near & (r < METAL_SHELL * _nearest_mean(r, near))
+
+    def some(kind: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        return np.asarray((near & kind).any(-1, keepdims=True))
+
+    shell = near  # of a chalcogen or metalloid without oxygen: its like and metals, too
+    if absorber not in (*SOFT, *METALLOIDS):
+        shell = np.where(some(metalloid), near, metals)
+    if absorber not in (*SOFT, "Te"):
+        shell = np.where(some(soft), among_soft, shell)
+    return np.asarray(np.where(some(hard), among_hard, shell))
+
+
+def _radii_sums(absorber: str, species: Species) -> Array:
+    """Sum of the covalent radii of the absorber and every atom, Å; tiny for padding."""
+    radii = covalent_radii() | LOW_SPIN
+    out = np.full(species.shape, 1e-6)
+    for symbol in np.unique(species):
+        if symbol:
+            bond_cutoff(absorber, str(symbol))  # raises for what has no radius
+            out[species == symbol] = radii[absorber] + radii[str(symbol)]
+    return out
+
+
+def _nearest_mean(r: Array, near: NDArray[np.bool_], *, count: int = 4) -> Array:
+    """Mean distance of the nearest atoms of a shell, (..., 1) Å; NaN for an empty one."""
+    return nanmean(np.sort(np.where(near, r, np.nan), axis=-1)[..., :count])[..., None]
 
 
 def coordination(

@@ -106,6 +106,43 @@ def test_radii_are_those_of_pymatgen_and_set_unlisted_cutoffs():
         geometry.bond_cutoff("Si", "Xx")
 
 
+ROCK_SALT = [[0, 0, 0], [0.5, 0.5, 0.5]]
+CRYSTALS = {
+    "MnO": (225, Lattice.cubic(4.446), ["Mn", "O"], ROCK_SALT, 6),
+    "sphalerite": (216, Lattice.cubic(5.41), ["Zn", "S"], [[0, 0, 0], [0.25] * 3], 4),
+    "hematite": (
+        167,
+        Lattice.hexagonal(5.038, 13.772),
+        ["Fe", "O"],
+        [[0, 0, 0.3553], [0.3059, 0, 0.25]],
+        6,  # the iron behind three bridging oxygens, 2.9 Å away, is no ligand
+    ),
+    "iron": (229, Lattice.cubic(2.866), ["Fe"], [[0, 0, 0]], 8),
+    "copper": (225, Lattice.cubic(3.615), ["Cu"], [[0, 0, 0]], 12),
+    "zinc": (194, Lattice.hexagonal(2.665, 4.947), ["Zn"], [[1 / 3, 2 / 3, 0.25]], 12),
+    "galena": (225, Lattice.cubic(5.936), ["S", "Pb"], ROCK_SALT, 6),
+    "pyrite": (205, Lattice.cubic(5.428), ["S", "Fe"], [[0.3848] * 3, [0, 0, 0]], 4),
+    "forsterite-like": (
+        221,
+        Lattice.cubic(3.3),
+        ["Si", "O", "Mg"],
+        [[0.5] * 3, [0.5, 0.5, 0], [0] * 3],
+        6,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CRYSTALS)
+def test_coordination_of_common_crystals_is_the_textbooks(name):
+    group, lattice, kinds, places, expected = CRYSTALS[name]
+    species, positions = neighbours(Structure.from_spacegroup(group, lattice, kinds, places), 0)
+    assert geometry.coordination(kinds[0], species, positions) == expected
+    both = np.array([species, species])  # and many clusters at once count alike
+    assert (
+        geometry.coordination(kinds[0], both, np.array([positions] * 2)).tolist() == [expected] * 2
+    )
+
+
 def test_radial_distribution_counts_atoms():
     r = geometry.rdf_grid()
     species = np.array([["O", "O", "Si"], ["O", "O", "Si"]])
