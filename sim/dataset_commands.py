@@ -1,4 +1,4 @@
-"""The commands ``nearedge dataset build`` and ``nearedge dataset describe``."""
+"""The commands ``nearedge dataset build``, ``pack`` and ``describe``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,16 +8,28 @@ import typer
 
 dataset = typer.Typer(no_args_is_help=True, help="Make data sets of calculated spectra.")
 
+Reserved = Annotated[
+    Path | None,
+    typer.Option(help="File of lines 'SPLIT FAMILY'; the split 'reserved' is left out."),
+]
+Without = Annotated[
+    Path | None, typer.Option(help="File of formulas, a line each, whose structures are left out.")
+]
+
 
 @dataset.command()
 def build(
-    structures: Annotated[
-        list[Path], typer.Argument(help="CIF, POSCAR or extended XYZ files, or folders of such.")
-    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The Parquet file to write.")],
     absorber: Annotated[
         list[str], typer.Option(help="Element whose sites become rows; repeat for several.")
     ],
+    structures: Annotated[
+        list[Path] | None,
+        typer.Argument(help="CIF, POSCAR or extended XYZ files, or folders of such."),
+    ] = None,
+    amcsd: Annotated[
+        bool, typer.Option("--amcsd", help="Take the ordered minerals of AMCSD (extra amcsd).")
+    ] = False,
     edge: Annotated[str, typer.Option(help="K, L3 …")] = "K",
     rattle: Annotated[
         list[float],
@@ -27,19 +39,24 @@ def build(
     split: Annotated[
         str | None, typer.Option(help="Split of every row instead of one by family.")
     ] = None,
-    reserved: Annotated[
-        Path | None,
-        typer.Option(help="File of lines 'SPLIT FAMILY'; the split 'reserved' is left out."),
-    ] = None,
+    reserved: Reserved = None,
+    without: Without = None,
+    fast: Annotated[
+        bool,
+        typer.Option("--fast", help="Smaller clusters; copies reuse their site's potentials."),
+    ] = False,
     workers: Annotated[int, typer.Option(min=1, help="FEFF processes at a time.")] = 1,
     seed: Annotated[int, typer.Option(help="Of displacements and strains.")] = 0,
 ) -> None:
     """Calculate the spectra of structures' sites with FEFF10; goes on where it was stopped."""
+    from nearedge.sim.amcsd import amcsd_structures
     from nearedge.sim.dataset import SiteChoice
     from nearedge.sim.dataset import build as run
     from nearedge.streaming.workers.feff import require_feff
 
     require_feff()
+    if not (structures or amcsd):
+        raise typer.BadParameter("found no structures: name files or folders, or say --amcsd")
     recipe = SiteChoice(
         absorbers=tuple(absorber),
         edge=edge,
@@ -47,19 +64,42 @@ def build(
         strain=strain,
         seed=seed,
         split=split,
+        fast=fast,
     )
     with _Bar() as bar:
         built = run(
-            structures,
+            structures or [],
             out,
             recipe=recipe,
+            more=amcsd_structures(absorber) if amcsd else (),
             reserved=reserved,
+            without=without,
             workers=workers,
             progress=bar.tell,
         )
     typer.echo(f"{built.rows} rows in {built.dataset}; {built.failed} sites failed")
     if built.failed:
         typer.echo(f"their errors are in {built.lines}")
+
+
+@dataset.command()
+def pack(
+    lines: Annotated[list[Path], typer.Argument(help="The .jsonl files of builds.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The Parquet file to write.")],
+    beyond: Annotated[
+        list[Path] | None, typer.Option(help="An earlier part; repeat for several.")
+    ] = None,
+    reserved: Reserved = None,
+    without: Without = None,
+) -> None:
+    """Write what builds have calculated beyond earlier parts as a part of its own."""
+    from nearedge.sim.packing import pack as write
+
+    packed = write(lines, out, beyond=beyond or (), reserved=reserved, without=without)
+    typer.echo(
+        f"{packed.rows} rows in {out}; left out: {packed.failed} failed, "
+        f"{packed.reserved} reserved, {packed.known} in earlier parts"
+    )
 
 
 @dataset.command()

@@ -26,12 +26,15 @@ _SUFFIXES = (".cif", ".vasp", ".poscar", ".xyz", ".extxyz")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Named:
-    """A structure, its key, and the family that decides its split."""
+    """A structure, its key, and the family and prototype that decide its split."""
 
     key: str
     family: str
     source: str
     structure: "Structure" = field(repr=False)
+    group: str = "built"
+    prototype: str = ""
+    formula: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,9 +1,10 @@
 """Data sets of calculated spectra: one absorber site a row, in Parquet.
 
 The columns: ``id``, ``split`` (by structure family: ``train``, ``val``, ``test``, ``glass``),
-``group``, ``family``, ``structure``, ``source``, ``absorber``, ``edge``, ``rattle`` and ``strain``
-(of the random displacement of its atoms), ``species`` and ``positions`` (flattened, nearest first),
-``energy``, ``mu``, ``mu0`` and ``e_fermi``.
+``group``, ``family``, ``structure``, ``source``, ``prototype`` and ``formula`` of the crystal
+(empty where not known), ``absorber``, ``edge``, ``rattle`` and ``strain`` (of the random
+displacement of its atoms), ``species`` and ``positions`` (flattened, nearest first), ``energy``,
+``mu``, ``mu0`` and ``e_fermi``.
 """
 
 from collections import Counter
@@ -22,7 +23,10 @@ from nearedge.models.spectrum import Array, Spectrum, Technique, freeze_arrays
 
 Path = str | PathLike[str]
 
-_WORDS = ("id", "split", "group", "family", "structure", "source", "absorber", "edge")
+_WORDS = (
+    *("id", "split", "group", "family", "structure", "source", "prototype", "formula"),
+    *("absorber", "edge"),
+)
 _REQUIRED = ("absorber", "edge", "species", "positions", "energy", "mu")
 
 SCHEMA = pa.schema(
@@ -46,6 +50,9 @@ class Site:
         Which split (by family), kind of structure, family, structure and origin it belongs to.
     absorber, edge
         For example ``Si`` and ``K``.
+    prototype, formula
+        Kind of crystal (anonymous formula, space group and Wyckoff positions) and its reduced
+        formula; empty where not known.
     rattle, strain
         Root-mean-square random displacement (Å) and largest element of the random strain.
     species, positions
@@ -74,6 +81,8 @@ class Site:
     mu: Array
     mu0: Array
     e_fermi: float
+    prototype: str = ""
+    formula: str = ""
 
     def __post_init__(self) -> None:
         freeze_arrays(self)

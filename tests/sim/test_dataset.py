@@ -8,7 +8,15 @@ from typer.testing import CliRunner
 from nearedge.models.data.dataset import read_dataset
 from nearedge.sim.dataset import SiteChoice, build, read_reserved, split_of
 from nearedge.sim.dataset_commands import dataset
+from nearedge.sim.packing import pack
+from nearedge.sim.prototypes import prototype_of, reduced_formula
 from nearedge.streaming.workers.feff import Calculation, FeffError
+
+
+def rock_salt(metal, length):
+    return Structure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(length), [metal, "O"], [[0, 0, 0], [0.5, 0.5, 0.5]]
+    )
 
 
 @pytest.fixture
@@ -16,10 +24,7 @@ def folder(tmp_path):
     """Periclase and quartz, as CIF files."""
     found = tmp_path / "structures"
     found.mkdir()
-    rock_salt = Structure.from_spacegroup(
-        "Fm-3m", Lattice.cubic(4.21), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]]
-    )
-    rock_salt.to(str(found / "periclase.cif"))
+    rock_salt("Mg", 4.21).to(str(found / "periclase.cif"))
     quartz = Structure.from_spacegroup(
         "P3_221",
         Lattice.hexagonal(4.9137, 5.4047),
@@ -33,12 +38,13 @@ def folder(tmp_path):
 class Feff:
     """Stands in for FEFF: a step whose height tells the number of atoms."""
 
-    def __init__(self, *, fails=(), mu=1.0, converged=True):
-        self.inputs, self.fails = [], fails
-        self.mu, self.converged = mu, converged
+    def __init__(self, *, fails=(), mu=1.0, converged=True, change=None):
+        self.inputs, self.fails, self.reused = [], fails, []
+        self.mu, self.converged, self.change = mu, converged, change
 
-    def __call__(self, text):
+    def __call__(self, text, *, scratch=None, reuse=False):
         self.inputs.append(text)
+        self.reused.append((scratch, reuse))
         if len(self.inputs) - 1 in self.fails:
             raise FeffError("FEFF stopped with code 1")
         x = np.arange(20.0)
@@ -48,6 +54,7 @@ class Feff:
             mu0=np.ones(20),
             e_fermi=-1.0,
             converged=self.converged,
+            charge_change=self.change,
         )
 
 
@@ -130,6 +137,104 @@ def test_splits_follow_the_family(folder, tmp_path):
     assert shares.count("test") == pytest.approx(200, abs=60)
     fixed = build([folder], out, recipe=SiteChoice(absorbers=("O",), split="glass"), run=Feff())
     assert {s.split for s in read_dataset(fixed.dataset)} == {"glass"}
+
+
+FAST = SiteChoice(absorbers=("O",), rattles=(0.0, 0.05, 0.1), fast=True)
+
+
+def test_copies_of_a_fast_build_reuse_their_sites_potentials(folder, tmp_path):
+    run = Feff()
+    build([folder], tmp_path / "o.parquet", recipe=FAST, run=run)
+    assert [reuse for _, reuse in run.reused] == [False, True, True] * 2
+    folders = [scratch for scratch, _ in run.reused]
+    assert len(set(folders)) == 2  # one for each site
+    assert folders[0] == folders[2]
+    assert "SCF 3.105 0 12 0.2 1" in run.inputs[0] or " 0 12 0.2 1" in run.inputs[0]
+    assert not folders[0].exists()
+
+
+def test_a_stopped_fast_build_makes_the_potentials_again_and_the_same_rows(folder, tmp_path):
+    quartz, out = folder / "quartz.cif", tmp_path / "o.parquet"
+    first = build([quartz], out, recipe=FAST, run=Feff())
+    whole = read_dataset(out)
+    lines = first.lines.read_text().splitlines()
+    first.lines.write_text("\n".join(lines[:2]) + "\n")
+    again = Feff()
+    build([quartz], out, recipe=FAST, run=again)
+    assert [reuse for _, reuse in again.reused] == [False, True]
+    assert len(first.lines.read_text().splitlines()) == 3
+    for a, b in zip(read_dataset(out), whole, strict=True):
+        assert a.id == b.id
+        np.testing.assert_array_equal(a.positions, b.positions)
+
+
+def test_copies_fail_with_their_site(folder, tmp_path):
+    quartz, run = folder / "quartz.cif", Feff(fails=(0,))
+    built = build([quartz], tmp_path / "o.parquet", recipe=FAST, run=run)
+    assert (built.rows, built.failed, len(run.inputs)) == (0, 3, 1)
+    assert built.lines.read_text().count("whose potentials it needs") == 2
+
+
+@pytest.mark.parametrize(("change", "rows"), [(0.01, 1), (0.2, 0), (None, 0)])
+def test_charges_that_hardly_move_are_good_enough_for_a_fast_build(folder, tmp_path, change, rows):
+    recipe = SiteChoice(absorbers=("O",), rattles=(0.0,), fast=True)
+    run = Feff(converged=False, change=change)
+    built = build([folder / "quartz.cif"], tmp_path / "o.parquet", recipe=recipe, run=run)
+    assert built.rows == rows
+    assert rows or "in 12 iterations" in built.lines.read_text()
+
+
+def test_prototypes_and_formulas_are_columns(folder, tmp_path):
+    out = tmp_path / "o.parquet"
+    build([folder], out, recipe=SiteChoice(absorbers=("O",), rattles=(0.0,)), run=Feff())
+    assert [(s.prototype, s.formula) for s in read_dataset(out)] == [
+        ("AB_cF8_225_a_b", "MgO"),
+        ("AB2_hP9_154_a_c", "SiO2"),
+    ]
+
+
+def test_whole_prototypes_are_held_out():
+    assert prototype_of(rock_salt("Mg", 4.21)) == prototype_of(rock_salt("Ni", 4.18))
+    splits = {
+        prototype: {split_of(f"family {k}", {}, prototype=prototype) for k in range(200)}
+        for prototype in map(str, range(300))
+    }
+    held_out = [found for found in splits.values() if found == {"test"}]
+    assert len(held_out) == pytest.approx(30, abs=15)
+    assert all(found == {"train", "val", "test"} for found in splits.values() if len(found) > 1)
+    assert split_of("quartz", {"quartz": "val"}, prototype="8") == "val"
+
+
+def test_formulas_are_left_out_whatever_their_hydrogen(folder, tmp_path):
+    without = tmp_path / "without.txt"
+    without.write_text("# measured elsewhere\nH2 Mg2 O2  # brucite's, too\n")
+    recipe = SiteChoice(absorbers=("O",), rattles=(0.0,))
+    out = tmp_path / "o.parquet"
+    build([folder], out, recipe=recipe, without=without, run=Feff())
+    assert [s.formula for s in read_dataset(out)] == ["SiO2"]
+    assert reduced_formula("FeO2H") == reduced_formula("Fe2O4")
+    without.write_text("brucite\n")
+    with pytest.raises(ValueError, match="'brucite', expected a formula"):
+        build([folder], out, recipe=recipe, without=without, run=Feff())
+
+
+def test_a_part_holds_what_earlier_ones_do_not_and_never_changes(folder, tmp_path):
+    first, second = tmp_path / "1.parquet", tmp_path / "2.parquet"
+    recipe = SiteChoice(absorbers=("O",), rattles=(0.0,))
+    early = build([folder / "quartz.cif"], tmp_path / "a.parquet", recipe=recipe, run=Feff())
+    assert pack([early.lines], first).rows == 1
+    late = build([folder], tmp_path / "b.parquet", recipe=OXYGEN, run=Feff(fails=(0,)))
+    without = tmp_path / "without.txt"
+    without.write_text("MgO\n")
+    packed = pack([early.lines, late.lines], second, beyond=[first], without=without)
+    assert (packed.rows, packed.failed, packed.reserved, packed.known) == (1, 1, 1, 1)
+    (row,) = read_dataset(second)
+    assert (row.formula, row.rattle) == ("SiO2", pytest.approx(0.1))
+    assert row.split == split_of("quartz", {}, prototype=row.prototype)
+    with pytest.raises(ValueError, match="a part never changes"):
+        pack([late.lines], second)
+    with pytest.raises(ValueError, match="none of 1 lines is new"):
+        pack([early.lines], tmp_path / "3.parquet", beyond=[first])
 
 
 def test_parallel_builds_give_the_same_rows(folder, tmp_path):
