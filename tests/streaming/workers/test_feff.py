@@ -109,3 +109,17 @@ def test_feff_calculates_a_small_cluster():
     assert found.mu[0] < 0.1
     assert 1 < found.mu.max() < 8
     assert found.mu[-1] == pytest.approx(1, abs=0.4)
+
+
+@pytest.mark.skipif(find_spec("feff10") is None, reason="needs feff10-rs (the extra feff)")
+def test_feff_reuses_the_potentials_of_the_same_atoms(tmp_path):
+    text = feff.feff_input("Si", ["O"] * 4, TETRAHEDRON, cards=feff.FAST)
+    first = feff.calculate(text, scratch=tmp_path, timeout_s=110)
+    again = feff.calculate(text, scratch=tmp_path, reuse=True, timeout_s=110)
+    assert first.charge_change is not None
+    assert again.charge_change is None  # no iteration ran
+    np.testing.assert_allclose(again.mu, first.mu, atol=1e-4)
+    longer = feff.feff_input("Si", ["O"] * 4, 1.03 * TETRAHEDRON, cards=feff.FAST)
+    moved = feff.calculate(longer, scratch=tmp_path, reuse=True, timeout_s=110)
+    assert moved.converged
+    assert np.abs(moved.mu - first.mu).max() > 0.02

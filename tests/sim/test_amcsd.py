@@ -1,0 +1,69 @@
+from types import SimpleNamespace
+
+import pytest
+
+from nearedge.sim import amcsd
+
+pytest.importorskip("larixite")
+
+
+@pytest.fixture(scope="module")
+def database():
+    from pathlib import Path
+
+    import larixite
+    from larixite.amcsd import AMCSD
+
+    return AMCSD(str(Path(larixite.__file__).parent / "amcsd_cif1.db"), read_only=True)
+
+
+def of(monkeypatch, database, *numbers):
+    """The structures that `amcsd_structures` makes of these entries."""
+    entries = [database.get_cif(number) for number in numbers]
+    monkeypatch.setattr(amcsd, "_entries", lambda absorbers: iter(entries))
+    return amcsd.amcsd_structures(["Fe"])
+
+
+def test_a_crystal_brings_its_family_prototype_and_formula(monkeypatch, database):
+    (pyrite,) = of(monkeypatch, database, 605)
+    assert pyrite.key == "amcsd-605"
+    assert pyrite.family == "Pyrite AB2_cP12_205_a_c"
+    assert (pyrite.formula, pyrite.prototype) == ("FeS2", "AB2_cP12_205_a_c")
+    assert pyrite.group == "amcsd"
+    assert pyrite.source.startswith("AMCSD 605 (")
+    assert len(pyrite.structure) == 12
+
+
+def test_hydrogen_and_the_labels_of_water_are_read(monkeypatch, database):
+    (goethite,) = of(monkeypatch, database, 10471)
+    assert goethite.formula == "FeO2"
+    assert goethite.structure.symbol_set == ("Fe", "O")
+    (gypsum,) = of(monkeypatch, database, 11093)
+    assert gypsum.formula == "CaSO6"
+
+
+def test_one_structure_stands_for_each_formula_and_space_group(monkeypatch, database):
+    found = of(monkeypatch, database, 605, 12728, 10471)
+    assert sorted(one.formula for one in found if one.formula in ("FeS2", "FeO2")) == [
+        "FeO2",
+        "FeS2",
+    ]
+
+
+def test_rooms_conditions_and_recent_years_come_first():
+    def entry(title, year):
+        publication = SimpleNamespace(year=year)
+        return SimpleNamespace(pub_title=title, compound="", publication=publication)
+
+    ranks = [
+        amcsd._rank(entry("The structure of X", 2001)),
+        amcsd._rank(entry("The structure of X", 1966)),
+        amcsd._rank(entry("X at P = 5.2 GPa", 2010)),
+    ]
+    assert ranks == sorted(ranks)
+
+
+def test_without_larixite_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(amcsd, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"pip install 'nearedge\[amcsd\]'"):
+        amcsd.amcsd_structures(["Fe"])
