@@ -162,7 +162,7 @@ def serving_demo(
     with (
         opened_bus(profile.bus) as bus,
         ledger_for(profile, server) as ledger,
-        showing(console, counts=ledger.counts) as show,
+        showing(console, counts=ledger.backlog.counts) as show,
         serving(
             profile,
             source=source,

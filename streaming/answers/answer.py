@@ -6,7 +6,7 @@ The same value is made of a row that the service has just finished and of a stor
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,8 +14,33 @@ from nearedge.models import Array, Estimates, Inversion, NormalisedSpectrum, Sam
 from nearedge.models.inversion import Quality
 from nearedge.streaming.ledger.row import Row
 
-if TYPE_CHECKING:
-    from nearedge.streaming.catalog.results import Result
+
+class StoredAnswer(Protocol):
+    """An answer that a catalog holds, as `nearedge.streaming.Results` yields it."""
+
+    @property
+    def key(self) -> str:
+        """Its name in the catalog."""
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """All that can be searched (docs/results.md)."""
+
+    @property
+    def spectrum(self) -> NormalisedSpectrum:
+        """The spectrum that was inverted."""
+
+    @property
+    def samples(self) -> Samples:
+        """The clusters and their weights."""
+
+    @property
+    def estimates(self) -> Estimates:
+        """The figures drawn from the samples."""
+
+    @property
+    def fit(self) -> dict[str, np.ndarray] | None:
+        """Arrays ``energy``, ``measured`` and ``implied``; None without a forward part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -115,7 +140,7 @@ def _inverted(inversion: Inversion) -> dict[str, Any]:
     }
 
 
-def answer_of_result(result: "Result") -> Answer:
+def answer_of_result(result: StoredAnswer) -> Answer:
     """Return the answer that the catalog holds; this reads its arrays."""
     metadata = result.metadata
     raw, fit = metadata["raw"], result.fit or {}

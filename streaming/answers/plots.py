@@ -12,22 +12,20 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nearedge.streaming.answers.answer import Answer, answer_of_result
+from nearedge.streaming.answers.answer import Answer, StoredAnswer, answer_of_result
 from nearedge.streaming.answers.figures import CN, FIGURES
 from nearedge.streaming.answers.trend import trend
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nearedge.streaming.catalog.results import Result
-
-    One: TypeAlias = Answer | Result
+One: TypeAlias = Answer | StoredAnswer
 
 # distinguishable with every kind of colour vision (Okabe & Ito 2008)
 MEASURED, IMPLIED, THIRD, FAINT = "#0072B2", "#D55E00", "#009E73", "#8B97A6"
 
 
-def plot(one: "One") -> Figure:
+def plot(one: One) -> Figure:
     """Draw spectrum, coordination number and radial distribution side by side."""
     figure = pyplot.figure(figsize=(10, 3), layout="constrained")
     left, middle, right = figure.subplots(1, 3, width_ratios=[1.3, 0.8, 1.3])
@@ -38,7 +36,7 @@ def plot(one: "One") -> Figure:
     return figure
 
 
-def plot_spectrum(one: "One", *, axes: Axes | None = None) -> Axes:
+def plot_spectrum(one: One, *, axes: Axes | None = None) -> Axes:
     """Draw the normalised spectrum from e0, and the one that the clusters imply, if any."""
     answer, axes = as_answer(one), new_axes(axes)
     spectrum = answer.spectrum
@@ -55,7 +53,7 @@ def plot_spectrum(one: "One", *, axes: Axes | None = None) -> Axes:
     return axes
 
 
-def plot_rdf(one: "One", *, axes: Axes | None = None) -> Axes:
+def plot_rdf(one: One, *, axes: Axes | None = None) -> Axes:
     """Draw the radial distribution of each neighbour species, averaged over the samples."""
     answer, axes = as_answer(one), new_axes(axes)
     estimates = answer.estimates
@@ -68,7 +66,7 @@ def plot_rdf(one: "One", *, axes: Axes | None = None) -> Axes:
     return axes
 
 
-def plot_cn(one: "One", *, axes: Axes | None = None) -> Axes:
+def plot_cn(one: One, *, axes: Axes | None = None) -> Axes:
     """Draw the probability of each coordination number; the 90 % set is filled."""
     answer, axes = as_answer(one), new_axes(axes)
     estimates = answer.estimates
@@ -88,7 +86,7 @@ def plot_cn(one: "One", *, axes: Axes | None = None) -> Axes:
 
 
 def plot_trend(
-    results: "Iterable[Result] | pd.DataFrame",
+    results: "Iterable[StoredAnswer] | pd.DataFrame",
     *,
     figure: str = "cn",
     against: str = "time",
@@ -130,7 +128,7 @@ def _label(column: str) -> str:
     return heads.get(column, column)
 
 
-def _frame_of(results: "Iterable[Result] | pd.DataFrame") -> "pd.DataFrame":
+def _frame_of(results: "Iterable[StoredAnswer] | pd.DataFrame") -> "pd.DataFrame":
     import pandas as pd
 
     return results if isinstance(results, pd.DataFrame) else trend(results)
@@ -153,7 +151,7 @@ def _ends_of_sets(frame: "pd.DataFrame") -> tuple[np.ndarray, np.ndarray]:
     return np.array([min(some) for some in sets]), np.array([max(some) for some in sets])
 
 
-def as_answer(one: "One") -> Answer:
+def as_answer(one: One) -> Answer:
     """Return an answer as it is, and a stored result as an answer."""
     return one if isinstance(one, Answer) else answer_of_result(one)
 

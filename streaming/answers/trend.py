@@ -5,13 +5,12 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nearedge.streaming.answers.answer import StoredAnswer
 from nearedge.streaming.answers.figures import FIGURES, as_columns
 from nearedge.streaming.answers.summary import Json, stored_summary
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from nearedge.streaming.catalog.results import Result
 
 #: Columns of figures; one that is a mean has the figure's own name: ``bond``, ``bond_lo`` …
 OF_FIGURES = tuple(name.removesuffix("_mean") for one in FIGURES for name in one.columns)
@@ -42,7 +41,7 @@ def _as_columns(scalars: Json) -> Json:
     return {f"context.{name}" if name in COLUMNS else name: v for name, v in scalars.items()}
 
 
-def trend(results: "Iterable[Result]") -> "pd.DataFrame":
+def trend(results: Iterable[StoredAnswer]) -> "pd.DataFrame":
     """Return stored answers as a data frame, one row each, the oldest first.
 
     Parameters

@@ -116,7 +116,7 @@ def replay(profile: Profile, selection: Selection, *, console: Console) -> Repla
     done: Counter[str] = Counter()
     with connected(profile) as server, ledger_for(profile, server) as ledger:
         archive = archive_of(profile, server)
-        ledger.adopt(archive.finished())
+        ledger.queue.adopt(archive.finished())
         with _replaying(
             profile,
             _source(profile, server, selection),
@@ -165,7 +165,7 @@ def _replaying(
     count: Listener,
 ) -> Iterator[Service]:
     with (
-        showing(console, counts=ledger.counts) as show,
+        showing(console, counts=ledger.backlog.counts) as show,
         serving(
             profile,
             source=source,

@@ -40,7 +40,7 @@ def run(config: Configs = None, device: Device = None, samples: Samples = None) 
         opened_bus(profile.bus) as bus,
         connected(profile) as server,
         ledger_for(profile, server) as ledger,
-        showing(Console(), counts=ledger.counts) as show,
+        showing(Console(), counts=ledger.backlog.counts) as show,
         serving(
             profile,
             source=source,
@@ -146,18 +146,18 @@ def status(config: Configs = None) -> None:
     from nearedge.streaming.ledger.job import State
 
     ledger = _existing_ledger(profile_of(config))
-    for state, n in ledger.counts().items():
+    for state, n in ledger.backlog.counts().items():
         typer.echo(f"{state:10} {n}")
-    runs = ledger.run_counts()
+    runs = ledger.runs.counts()
     if runs["gap"]:
         typer.echo(f"{runs['gap']} runs with gaps are asked of the catalog")
     if runs["failed"]:
         typer.echo(f"{runs['failed']} runs could not be read from the catalog")
-    age = ledger.oldest_age_s()
+    age = ledger.backlog.oldest_age_s()
     if age is not None:
         typer.echo(f"the oldest open spectrum has waited {age:.0f} s")
     for state in (State.WRITING, State.RUNNING, State.QUEUED, State.FAILED):
-        for job in ledger.rows(state, limit=20):
+        for job in ledger.backlog.rows(state, limit=20):
             if job.error:
                 place = f"run {job.place.run_uid} spectrum {job.place.spectrum}"
                 typer.echo(f"{state} after {job.attempts} tries: {place}: {job.error}")
@@ -172,13 +172,14 @@ def retry(
 ) -> None:
     """Queue failed spectra again; a running service takes them up."""
     ledger = _existing_ledger(profile_of(config))
-    typer.echo(f"{ledger.retry(key or None)} spectra are queued again")
+    typer.echo(f"{ledger.queue.retry(key or None)} spectra are queued again")
     ledger.close()
 
 
 def _existing_ledger(profile: "Profile") -> "Ledger":
     from nearedge.streaming.commands.opening import ledger_path
-    from nearedge.streaming.ledger.ledger import Ledger, LedgerError
+    from nearedge.streaming.ledger.database import LedgerError
+    from nearedge.streaming.ledger.ledger import Ledger
 
     path = ledger_path(profile)
     if path is None:

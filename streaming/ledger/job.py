@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from sqlite3 import Row
 
 
 class State(StrEnum):
@@ -85,3 +86,30 @@ class Job:
     started: float | None
     inverted: float | None
     finished: float | None
+
+
+def job_of(row: Row) -> Job:
+    """Return the job of a row of the table of spectra."""
+    place = Place(
+        run_uid=row["run_uid"],
+        scan_id=row["scan_id"],
+        stream=row["stream"],
+        spectrum=row["spectrum"],
+    )
+    return Job(
+        key=row["key"],
+        place=place,
+        state=State(row["state"]),
+        outcome=State(row["outcome"]),
+        priority=Priority(row["priority"]),
+        payload=row["payload"],
+        result=row["result"],
+        attempts=row["attempts"],
+        error=row["error"],
+        token=row["token"],
+        ended=row["ended"],
+        queued=row["queued"],
+        started=row["started"],
+        inverted=row["inverted"],
+        finished=row["finished"],
+    )

@@ -1,10 +1,12 @@
 """What is told to those who watch: one row for each spectrum that has come to an end."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from nearedge.callbacks.measurement import Measurement
 from nearedge.models import Inversion, NormalisedSpectrum, Rejected
-from nearedge.streaming.ledger.job import Job, State
+from nearedge.streaming.ledger.job import Job, Priority, State
+from nearedge.streaming.ledger.packing import unpack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,6 +54,27 @@ class Row:
         outcome = () if isinstance(self.outcome, Rejected) else self.outcome.flags
         inversion = () if self.inversion is None else self.inversion.flags
         return tuple(dict.fromkeys((*self.measurement.flags, *outcome, *inversion)))
+
+
+def row_of(
+    job: Job,
+    *,
+    status: State | None = None,
+    error: str | None = None,
+    finished: float | None = None,
+) -> Row:
+    """Return the row of a job whose payload is still there."""
+    payload: dict[str, Any] = unpack(job.payload or b"")
+    return Row(
+        key=job.key,
+        status=job.outcome if status is None else status,
+        measurement=payload["measurement"],
+        outcome=payload["outcome"],
+        inversion=None if job.result is None else unpack(job.result),
+        error=error,
+        stages=stages(job, finished=finished),
+        redone=job.priority > Priority.LIVE,
+    )
 
 
 def stages(job: Job, *, finished: float | None = None) -> dict[str, float]:

@@ -138,8 +138,8 @@ def vitals(service: Service) -> dict[str, str | bool | float]:
         "problem": "; ".join(text for text in checks.values() if text),
     }
     try:
-        counts = {str(state): n for state, n in service.ledger.counts().items()}
-        return {**ready, "oldest_s": service.ledger.oldest_age_s() or 0.0, **counts}
+        counts = {str(state): n for state, n in service.ledger.backlog.counts().items()}
+        return {**ready, "oldest_s": service.ledger.backlog.oldest_age_s() or 0.0, **counts}
     except sqlite3.Error:  # it is told already
         return ready
 

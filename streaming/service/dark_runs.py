@@ -9,7 +9,7 @@ from nearedge.callbacks.assemble import Assembler
 from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.recognise import DARK_ROLES, MAX_DARKS, Dark, Darks, Kind, recognise
 from nearedge.streaming.catalog.connection import Client
-from nearedge.streaming.ledger.ledger import Ledger
+from nearedge.streaming.ledger.darks import StoredDarks
 from nearedge.streaming.ledger.packing import pack, unpack
 from nearedge.streaming.sources.tiled_source import documents_of
 
@@ -22,20 +22,20 @@ class KeptDarks(Darks):
 
     Parameters
     ----------
-    ledger
-        Where they are kept.
+    kept
+        Where they outlive this process.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, kept: StoredDarks) -> None:
         super().__init__()
-        self._ledger = ledger
-        for payload in ledger.darks():
+        self._kept = kept
+        for payload in kept.payloads():
             super().add(unpack(payload))
 
     def add(self, dark: Dark) -> None:
         """Remember a dark run, here and in the ledger."""
         super().add(dark)
-        self._ledger.put_dark(dark.run_uid, pack(dark), ended=dark.ended, kept=MAX_DARKS)
+        self._kept.put(dark.run_uid, pack(dark), ended=dark.ended, kept=MAX_DARKS)
 
 
 class DarkRuns:

@@ -67,7 +67,8 @@ class Dispatch:
         on_failed: Callable[[Job, str], None],
         on_partial: OnPartial = lambda measurement, spectrum, inversion: None,
     ) -> None:
-        self._ledger, self._worker, self._settings = ledger, worker, settings
+        self._queue, self._partials = ledger.queue, ledger.partials
+        self._worker, self._settings = worker, settings
         self._metrics, self._on_answer, self._on_failed = metrics, on_answer, on_failed
         self._on_partial = on_partial
         self._stopping = False
@@ -78,12 +79,12 @@ class Dispatch:
 
     def step(self) -> float:
         """Invert one batch; return when to look again, s."""
-        if expired := self._ledger.requeue_expired(attempts=self._settings.attempts):
+        if expired := self._queue.requeue_expired(attempts=self._settings.attempts):
             logger.warning("%d spectra were held too long and are tried again", expired)
         late = self._is_late()
         if jobs := self._claim(live=True):
             return self._invert(jobs, degraded=late)
-        if partial := self._ledger.take_partial():
+        if partial := self._partials.take():
             wait_s = self._answer_partial(partial)
             if wait_s:
                 return wait_s
@@ -94,11 +95,11 @@ class Dispatch:
 
     def _claim(self, *, live: bool) -> list[Job]:
         lease_s = self._settings.timeout_s + LEASE_MARGIN_S
-        return self._ledger.claim(self._settings.batch, lease_s=lease_s, live=live)
+        return self._queue.claim(self._settings.batch, lease_s=lease_s, live=live)
 
     def _is_late(self) -> bool:
         limit_s = self._settings.degrade_after_s
-        return limit_s is not None and self._ledger.waited_s() > limit_s
+        return limit_s is not None and self._queue.waited_s() > limit_s
 
     def _answer_partial(self, payload: bytes) -> float:
         """Give a quick answer to a spectrum that still grows; one that fails is dropped."""
@@ -117,7 +118,7 @@ class Dispatch:
     def _invert(self, jobs: list[Job], *, degraded: bool) -> float:
         try:
             for job, answer in zip(jobs, self._answers(jobs, degraded=degraded), strict=True):
-                self._ledger.store(job, pack(answer), degraded=degraded)
+                self._queue.store(job, pack(answer), degraded=degraded)
         except WorkerUnavailable as e:
             return self._wait_for_worker(jobs, e)
         except Exception as e:  # whatever it is, the jobs must not stay held
@@ -140,13 +141,13 @@ class Dispatch:
     def _wait_for_worker(self, jobs: list[Job], error: Exception) -> float:
         logger.error("%s; %d spectra wait", error, len(jobs))
         self._metrics.errors.labels("worker").inc()
-        self._ledger.hand_back(jobs)
+        self._queue.hand_back(jobs)
         return UNAVAILABLE_S
 
     def _blame(self, jobs: list[Job], error: Exception) -> None:
         """Find the culprit: a batch is tried again one by one, a single one has its try counted."""
         if self._stopping and isinstance(error, WorkerDied):
-            self._ledger.hand_back(jobs)
+            self._queue.hand_back(jobs)
             return
         text = f"{type(error).__name__}: {error}"
         self._metrics.retries.labels("invert").inc()
@@ -156,13 +157,13 @@ class Dispatch:
                 "run %s: inverting failed: %s", run_uid, text, extra={"run_uid": run_uid}
             )
         if len(jobs) > 1:
-            self._ledger.split(jobs, text)
+            self._queue.split(jobs, text)
         else:
             self._count_try(jobs[0], text)
 
     def _count_try(self, job: Job, text: str) -> None:
         attempts = self._settings.attempts
-        if self._ledger.fail(job, text, attempts=attempts) and job.attempts + 1 >= attempts:
+        if self._queue.fail(job, text, attempts=attempts) and job.attempts + 1 >= attempts:
             logger.error(
                 "spectrum %s of run %s failed after %d tries: %s",
                 job.place.spectrum,

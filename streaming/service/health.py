@@ -105,12 +105,16 @@ class Health:
         ledger = self._service.ledger
         return {
             "time": time.time(),
-            "states": {str(state): n for state, n in ledger.counts().items()},
-            "oldest_s": ledger.oldest_age_s(),
+            "states": {str(state): n for state, n in ledger.backlog.counts().items()},
+            "oldest_s": ledger.backlog.oldest_age_s(),
             "documents_per_s": self._rate(),
             "totals": self._totals(),
             "worker": self._worker(),
-            "open": [_listed(job) for state in _LISTED for job in ledger.rows(state, limit=LISTED)],
+            "open": [
+                _listed(job)
+                for state in _LISTED
+                for job in ledger.backlog.rows(state, limit=LISTED)
+            ],
             "warnings": self._warnings.newest(),
             "ready": self.ready()[0],
         }

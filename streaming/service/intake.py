@@ -174,7 +174,7 @@ class Intake:
     def note_end(self, run_uid: str, whole: bool) -> None:
         """Note that a run has ended, or that the catalog is to be asked for it."""
         if self._hold_s and (not whole or run_uid in self._suspects):
-            self._ledger.ask(run_uid, "documents are missing", wait_s=self._hold_s)
+            self._ledger.runs.ask(run_uid, "documents are missing", wait_s=self._hold_s)
             self._on_gap()
         else:
             self._ledger.settle(run_uid)
@@ -191,7 +191,7 @@ class Intake:
         outcome = prepare(measurement, self._instrument, supports=self._supports)
         if not isinstance(outcome, Rejected):
             payload = pack({"measurement": measurement, "outcome": outcome})
-            self._ledger.put_partial(place_of(measurement), payload)
+            self._ledger.partials.put(place_of(measurement), payload)
         on_partial(measurement, outcome)
 
     def _submit(self, measurement: Measurement) -> None:

@@ -104,19 +104,19 @@ class LedgerCollector(Collector):
     """The ledger's states and backlog, read whenever somebody asks."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+        self._backlog, self._runs = ledger.backlog, ledger.runs
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield the number of spectra by state and the age of the oldest open one."""
         states = GaugeMetricFamily("nearedge_ledger", "spectra by state", labels=["state"])
-        for state, n in self._ledger.counts().items():
+        for state, n in self._backlog.counts().items():
             states.add_metric([state], n)
         yield states
         runs = GaugeMetricFamily("nearedge_runs", "runs by state", labels=["state"])
-        for name, n in self._ledger.run_counts().items():
+        for name, n in self._runs.counts().items():
             runs.add_metric([name], n)
         yield runs
-        age = self._ledger.oldest_age_s() or 0.0
+        age = self._backlog.oldest_age_s() or 0.0
         yield GaugeMetricFamily("nearedge_oldest_seconds", "age of the oldest open one", age)
 
 

@@ -148,7 +148,7 @@ class Recovery:
     # -- gaps ---------------------------------------------------------------------------------
 
     def _fill_gaps(self, raw: Client) -> None:
-        for uid, overdue in self._ledger.asked():
+        for uid, overdue in self._ledger.runs.asked():
             if self._stopping.is_set():
                 return
             if self._filled(raw, uid):
@@ -163,7 +163,7 @@ class Recovery:
             return False
 
     def _give_up_overdue(self) -> None:
-        for uid, overdue in self._ledger.asked():
+        for uid, overdue in self._ledger.runs.asked():
             if overdue:
                 self._give_up(uid)
 
@@ -188,7 +188,7 @@ class Recovery:
         still_open = set(self._live.open_runs())
         # the live documents of a run may be on their way: one look is left to them
         wait = self._not_yet() | (still_open - self._open_before)
-        missed = self._ledger.unknown_runs([*self._unreadable, *ended(raw, since=self._since)])
+        missed = self._ledger.runs.unknown([*self._unreadable, *ended(raw, since=self._since)])
         due = [uid for uid in dict.fromkeys(missed) if uid not in wait]
         for uid in due[:AT_ONCE]:
             if self._stopping.is_set():
@@ -229,7 +229,7 @@ class Recovery:
     def _adopt(self) -> None:
         """Fill a new ledger with what the catalog has."""
         if not self._adopted:
-            if found := self._ledger.adopt(self._archive.finished()):
+            if found := self._ledger.queue.adopt(self._archive.finished()):
                 logger.warning("the ledger was new: %d results of the catalog are noted", found)
             self._adopted = True
 

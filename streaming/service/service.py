@@ -13,16 +13,16 @@ from nearedge.callbacks.measurement import Measurement
 from nearedge.callbacks.prepare import Supports
 from nearedge.callbacks.recognise import Darks
 from nearedge.models import Inversion, NormalisedSpectrum, Rejected
-from nearedge.streaming.ledger.job import OPEN, Job, Priority, State
+from nearedge.streaming.ledger.job import Job, Priority, State
 from nearedge.streaming.ledger.ledger import Ledger
-from nearedge.streaming.ledger.row import Row
+from nearedge.streaming.ledger.row import Row, row_of
 from nearedge.streaming.service.dark_runs import DarkRuns, KeptDarks
 from nearedge.streaming.service.dispatch import Dispatch
 from nearedge.streaming.service.intake import Intake
 from nearedge.streaming.service.loop import Loop
 from nearedge.streaming.service.metrics import Metrics
 from nearedge.streaming.service.recovery import Archive, Recovery
-from nearedge.streaming.service.writing import Put, Writing, row_of
+from nearedge.streaming.service.writing import Put, Writing
 from nearedge.streaming.settings.profile import Profile, WorkerSettings
 from nearedge.streaming.sources.source import Source
 from nearedge.streaming.workers.crew import Crew
@@ -104,6 +104,7 @@ class Service:
         self._attempts = profile.worker.attempts
         self._changed = threading.Condition()
         self._open: set[str] = set()
+        self._next_look = float("-inf")
         self._source_ended = self._stopping = False
         self._settings, self._live = profile.service, live
         self._intake, self._recovery = self._intakes(
@@ -115,7 +116,7 @@ class Service:
                 key=key,
                 supports=supports,
                 on_submit=self._on_submit,
-                darks=KeptDarks(ledger) if live else Darks(),
+                darks=KeptDarks(ledger.darks) if live else Darks(),
             ),
             archive,
             dark_runs=None if archive is None else DarkRuns(archive.raw, profile.instrument),
@@ -170,7 +171,7 @@ class Service:
 
     def start(self) -> None:
         """Start the worker and the threads; take up what a dead service left."""
-        if orphans := self.ledger.requeue_orphans(attempts=self._attempts):
+        if orphans := self.ledger.queue.requeue_orphans(attempts=self._attempts):
             logger.warning("%d spectra of a service that died are taken up again", orphans)
         self.worker.start()
         for loop in self._dispatchers:
@@ -269,17 +270,16 @@ class Service:
 
     def _ledger_error(self) -> str | None:
         try:
-            self.ledger.counts()
+            self.ledger.backlog.counts()
         except Exception as e:  # whatever is wrong with it
             return f"the ledger cannot be read: {e}"
         return None
 
     def _is_drained(self) -> bool:
-        if not self._source_ended:
-            return False
-        jobs = [self.ledger.get(key) for key in self._open]
-        self._open = {job.key for job in jobs if job is not None and job.state in OPEN}
-        return not self._open
+        if self._source_ended and self._open and time.monotonic() >= self._next_look:
+            self._open &= self.ledger.backlog.open_keys()
+            self._next_look = time.monotonic() + LOOK_S
+        return self._source_ended and not self._open
 
     def _on_submit(self, key: str, new: bool) -> None:
         with self._changed:

@@ -3,15 +3,13 @@
 import logging
 import random
 from collections.abc import Callable
-from typing import Any
 
 import httpx
 import stamina
 
-from nearedge.streaming.ledger.job import Job, Priority, State
+from nearedge.streaming.ledger.job import Job, State
 from nearedge.streaming.ledger.ledger import Ledger
-from nearedge.streaming.ledger.packing import unpack
-from nearedge.streaming.ledger.row import Row, stages
+from nearedge.streaming.ledger.row import Row, row_of
 from nearedge.streaming.service.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -48,15 +46,15 @@ class Writing:
         on_row: Callable[[Row], None],
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._ledger, self._metrics = ledger, metrics
+        self._queue, self._backlog, self._metrics = ledger.queue, ledger.backlog, metrics
         self._put, self._on_row, self._jitter = put, on_row, jitter
 
     def step(self) -> float:
         """Write one answer; return when to look again, s."""
-        jobs = self._ledger.claim_write(1, lease_s=LEASE_S)
+        jobs = self._queue.claim_write(1, lease_s=LEASE_S)
         for job in jobs:
             self._write(job)
-        return 0 if jobs else min(LOOK_S, self._ledger.seconds_until_write() or LOOK_S)
+        return 0 if jobs else min(LOOK_S, self._queue.seconds_until_write() or LOOK_S)
 
     def _write(self, job: Job) -> None:
         try:
@@ -65,7 +63,7 @@ class Writing:
         except Exception as e:  # whatever it is, the answer must not stay held
             self._put_off(job, e)
             return
-        if self._ledger.finish(job):
+        if self._queue.finish(job):
             self._tell(job)
 
     def _put_with_patience(self, row: Row) -> None:
@@ -82,17 +80,17 @@ class Writing:
         extra = {"run_uid": job.place.run_uid}
         if not may_pass(error) and job.attempts + 1 >= REFUSALS:
             logger.error("the catalog refuses %s for good: %s", job.key, text, extra=extra)
-            self._ledger.give_up(job, text)
+            self._queue.give_up(job, text)
             self._on_row(row_of(job, status=State.FAILED, error=text))
             return
         delay_s = min(LONGEST_DELAY_S, 2.0 ** min(job.attempts, 10)) * (0.5 + self._jitter() / 2)
         logger.warning(
             "writing %s failed, again in %.1f s: %s", job.key, delay_s, text, extra=extra
         )
-        self._ledger.defer(job, text, delay_s=delay_s)
+        self._queue.defer(job, text, delay_s=delay_s)
 
     def _tell(self, job: Job) -> None:
-        done = self._ledger.get(job.key)
+        done = self._backlog.get(job.key)
         self._on_row(row_of(job, finished=None if done is None else done.finished))
 
 
@@ -102,24 +100,3 @@ def may_pass(error: Exception) -> bool:
         status = error.response.status_code
         return status >= 500 or status in (401, 403, 408, 425, 429)
     return isinstance(error, httpx.TransportError | OSError)
-
-
-def row_of(
-    job: Job,
-    *,
-    status: State | None = None,
-    error: str | None = None,
-    finished: float | None = None,
-) -> Row:
-    """Return the row of a job whose payload is still there."""
-    payload: dict[str, Any] = unpack(job.payload or b"")
-    return Row(
-        key=job.key,
-        status=job.outcome if status is None else status,
-        measurement=payload["measurement"],
-        outcome=payload["outcome"],
-        inversion=None if job.result is None else unpack(job.result),
-        error=error,
-        stages=stages(job, finished=finished),
-        redone=job.priority > Priority.LIVE,
-    )

@@ -114,8 +114,8 @@ def ledger(tmp_path):
     ledger = Ledger(tmp_path / "catalog" / "ledger.sqlite")
     place = Place(run_uid="the-run", scan_id=3, stream="primary", spectrum="0")
     ledger.submit("k", place, b"x")
-    (job,) = ledger.claim(lease_s=60)
-    ledger.fail(job, "ValueError: poison", attempts=1)
+    (job,) = ledger.queue.claim(lease_s=60)
+    ledger.queue.fail(job, "ValueError: poison", attempts=1)
     yield ledger
     ledger.close()
 
@@ -135,7 +135,7 @@ def test_status_shows_what_failed(nearedge, profile, ledger):
 
 
 def test_status_shows_runs_that_lack_something(nearedge, profile, ledger):
-    ledger.ask("gappy", "documents are missing", wait_s=60)
+    ledger.runs.ask("gappy", "documents are missing", wait_s=60)
     ledger.settle("broken", error="no such file")
     _, out, _ = nearedge("status", "-c", profile)
     assert "1 runs with gaps are asked of the catalog" in out
@@ -146,7 +146,7 @@ def test_retry_queues_failures_again(nearedge, profile, ledger):
     assert nearedge("retry", "-c", profile, "other")[1].startswith("0 ")
     code, out, _ = nearedge("retry", "-c", profile)
     assert (code, out) == (0, "1 spectra are queued again\n")
-    assert ledger.counts()[State.QUEUED] == 1
+    assert ledger.backlog.counts()[State.QUEUED] == 1
 
 
 def test_an_output_of_unknown_form_is_refused_before_any_work(nearedge, tmp_path):

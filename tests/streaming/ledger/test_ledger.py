@@ -9,8 +9,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
+from nearedge.streaming.ledger.database import LedgerError
 from nearedge.streaming.ledger.job import Place, Priority, State
-from nearedge.streaming.ledger.ledger import Ledger, LedgerError, owner_is_alive, this_process
+from nearedge.streaming.ledger.ledger import Ledger
+from nearedge.streaming.ledger.owners import owner_is_alive, this_process
 
 LEASE = 30.0
 ATTEMPTS = 3
@@ -44,30 +46,30 @@ def ledger(clock, tmp_path):
 
 def test_a_spectrum_goes_from_queued_to_complete(ledger):
     assert ledger.submit("k", place(), b"spectrum", ended=4e8)
-    (job,) = ledger.claim(lease_s=LEASE)
+    (job,) = ledger.queue.claim(lease_s=LEASE)
     assert (job.state, job.payload, job.ended) == (State.RUNNING, b"spectrum", 4e8)
-    assert ledger.store(job, b"answer")
-    (job,) = ledger.claim_write(lease_s=LEASE)
+    assert ledger.queue.store(job, b"answer")
+    (job,) = ledger.queue.claim_write(lease_s=LEASE)
     assert (job.state, job.result) == (State.WRITING, b"answer")
-    assert ledger.finish(job)
-    done = ledger.get("k")
+    assert ledger.queue.finish(job)
+    done = ledger.backlog.get("k")
     assert (done.state, done.payload, done.result) == (State.COMPLETE, None, None)
     assert done.place == place()
 
 
 def test_a_rejection_goes_straight_to_the_writer(ledger):
     assert ledger.submit("k", place(), b"why", rejected=True)
-    assert ledger.claim(lease_s=LEASE) == []
-    (job,) = ledger.claim_write(lease_s=LEASE)
-    ledger.finish(job)
-    assert ledger.counts()[State.REJECTED] == 1
+    assert ledger.queue.claim(lease_s=LEASE) == []
+    (job,) = ledger.queue.claim_write(lease_s=LEASE)
+    ledger.queue.finish(job)
+    assert ledger.backlog.counts()[State.REJECTED] == 1
 
 
 def test_submitting_twice_adds_nothing(ledger):
     assert ledger.submit("k", place(), b"first")
     assert not ledger.submit("k", place(), b"second")
     assert not ledger.submit("k", place(), b"third", rejected=True)
-    (job,) = ledger.claim(5, lease_s=LEASE)
+    (job,) = ledger.queue.claim(5, lease_s=LEASE)
     assert job.payload == b"first"
 
 
@@ -75,101 +77,94 @@ def test_rows_survive_closing(ledger, tmp_path):
     ledger.submit("k", place(), b"x")
     ledger.close()
     again = Ledger(tmp_path / "ledger.sqlite")
-    assert again.counts()[State.QUEUED] == 1
+    assert again.backlog.counts()[State.QUEUED] == 1
     again.close()
 
 
 def test_an_expired_hold_counts_a_try_and_ends_as_failed(ledger, clock):
     ledger.submit("k", place(), b"x")
     for attempt in range(1, ATTEMPTS + 1):
-        assert len(ledger.claim(lease_s=LEASE)) == 1
-        assert ledger.requeue_expired(attempts=ATTEMPTS) == 0
+        assert len(ledger.queue.claim(lease_s=LEASE)) == 1
+        assert ledger.queue.requeue_expired(attempts=ATTEMPTS) == 0
         clock.time += LEASE
-        assert ledger.requeue_expired(attempts=ATTEMPTS) == 1
-        assert ledger.get("k").attempts == attempt
-    assert ledger.counts()[State.FAILED] == 1
-    assert ledger.retry() == 1
-    assert ledger.claim(lease_s=LEASE)[0].attempts == 0
+        assert ledger.queue.requeue_expired(attempts=ATTEMPTS) == 1
+        assert ledger.backlog.get("k").attempts == attempt
+    assert ledger.backlog.counts()[State.FAILED] == 1
+    assert ledger.queue.retry() == 1
+    assert ledger.queue.claim(lease_s=LEASE)[0].attempts == 0
 
 
 def test_a_clock_that_jumps_back_ends_the_hold(ledger, clock):
     ledger.submit("k", place(), b"x")
-    (job,) = ledger.claim(lease_s=LEASE)
+    (job,) = ledger.queue.claim(lease_s=LEASE)
     clock.time = 3.0  # a reboot
-    assert ledger.requeue_expired(attempts=ATTEMPTS) == 1
-    assert not ledger.store(job, b"late")
-    assert len(ledger.claim(lease_s=LEASE)) == 1
-
-
-def test_renewing_prolongs_the_hold(ledger, clock):
-    ledger.submit("k", place(), b"x")
-    jobs = ledger.claim(lease_s=LEASE)
-    clock.time += LEASE - 1
-    ledger.renew(jobs, lease_s=LEASE)
-    clock.time += LEASE - 1
-    assert ledger.requeue_expired(attempts=ATTEMPTS) == 0
+    assert ledger.queue.requeue_expired(attempts=ATTEMPTS) == 1
+    assert not ledger.queue.store(job, b"late")
+    assert len(ledger.queue.claim(lease_s=LEASE)) == 1
 
 
 def test_a_late_answer_is_refused_after_another_took_the_work(ledger, clock):
     ledger.submit("k", place(), b"x")
-    (late,) = ledger.claim(lease_s=LEASE)
+    (late,) = ledger.queue.claim(lease_s=LEASE)
     clock.time += LEASE
-    ledger.requeue_expired(attempts=ATTEMPTS)
-    (job,) = ledger.claim(lease_s=LEASE)
-    assert ledger.store(job, b"answer")
-    assert not ledger.store(late, b"late answer")
-    assert ledger.get("k").result == b"answer"
+    ledger.queue.requeue_expired(attempts=ATTEMPTS)
+    (job,) = ledger.queue.claim(lease_s=LEASE)
+    assert ledger.queue.store(job, b"answer")
+    assert not ledger.queue.store(late, b"late answer")
+    assert ledger.backlog.get("k").result == b"answer"
 
 
 def test_a_split_batch_comes_back_one_by_one_with_no_try_counted(ledger):
     for key in "abc":
         ledger.submit(key, place(key), b"x")
-    jobs = ledger.claim(8, lease_s=LEASE)
+    jobs = ledger.queue.claim(8, lease_s=LEASE)
     assert [job.key for job in jobs] == ["a", "b", "c"]
-    ledger.split(jobs, "the worker died")
+    ledger.queue.split(jobs, "the worker died")
     ledger.submit("d", place("d"), b"x")
     for key in "abcd":
-        (job,) = ledger.claim(8, lease_s=LEASE)
+        (job,) = ledger.queue.claim(8, lease_s=LEASE)
         assert (job.key, job.attempts) == (key, 0)
 
 
 def test_a_failed_try_goes_to_the_end_of_the_queue(ledger):
     for key in "ab":
         ledger.submit(key, place(key), b"x")
-    (job,) = ledger.claim(1, lease_s=LEASE)
-    assert ledger.fail(job, "boom", attempts=ATTEMPTS)
-    assert [j.key for j in ledger.rows(State.QUEUED)] == ["b", "a"]
-    assert ledger.get("a").error == "boom"
+    (job,) = ledger.queue.claim(1, lease_s=LEASE)
+    assert ledger.queue.fail(job, "boom", attempts=ATTEMPTS)
+    assert [j.key for j in ledger.backlog.rows(State.QUEUED)] == ["b", "a"]
+    assert ledger.backlog.get("a").error == "boom"
 
 
 def test_handing_back_counts_no_try(ledger):
     ledger.submit("a", place("a"), b"x")
     ledger.submit("b", place("b"), b"x", rejected=True)
-    ledger.hand_back([*ledger.claim(lease_s=LEASE), *ledger.claim_write(lease_s=LEASE)])
-    assert [job.attempts for job in ledger.claim(lease_s=LEASE)] == [0]
-    assert [job.attempts for job in ledger.claim_write(lease_s=LEASE)] == [0]
+    ledger.queue.hand_back(
+        [*ledger.queue.claim(lease_s=LEASE), *ledger.queue.claim_write(lease_s=LEASE)]
+    )
+    assert [job.attempts for job in ledger.queue.claim(lease_s=LEASE)] == [0]
+    assert [job.attempts for job in ledger.queue.claim_write(lease_s=LEASE)] == [0]
 
 
 def test_a_deferred_write_waits_and_keeps_its_answer(ledger, clock):
     ledger.submit("k", place(), b"x", rejected=True)
-    (job,) = ledger.claim_write(lease_s=LEASE)
-    ledger.defer(job, "no route to host", delay_s=5.0)
-    assert ledger.claim_write(lease_s=LEASE) == []
-    assert ledger.seconds_until_write() == pytest.approx(5.0)
+    (job,) = ledger.queue.claim_write(lease_s=LEASE)
+    ledger.queue.defer(job, "no route to host", delay_s=5.0)
+    assert ledger.queue.claim_write(lease_s=LEASE) == []
+    assert ledger.queue.seconds_until_write() == pytest.approx(5.0)
     clock.time += 5.0
-    assert ledger.seconds_until_write() == 0.0
-    (job,) = ledger.claim_write(lease_s=LEASE)
+    assert ledger.queue.seconds_until_write() == 0.0
+    (job,) = ledger.queue.claim_write(lease_s=LEASE)
     assert (job.attempts, job.error) == (1, "no route to host")
 
 
 def test_a_failed_write_is_retried_as_a_write(ledger):
     ledger.submit("k", place(), b"x")
-    ledger.store(ledger.claim(lease_s=LEASE)[0], b"answer")
-    ledger.give_up(ledger.claim_write(lease_s=LEASE)[0], "413")
-    assert ledger.counts()[State.FAILED] == 1
-    assert ledger.retry(["other"]) == 0
-    assert ledger.retry(["k"]) == 1
-    assert ledger.claim_write(lease_s=LEASE)[0].result == b"answer"
+    ledger.queue.store(ledger.queue.claim(lease_s=LEASE)[0], b"answer")
+    ledger.queue.give_up(ledger.queue.claim_write(lease_s=LEASE)[0], "413")
+    assert ledger.backlog.counts()[State.FAILED] == 1
+    assert ledger.queue.retry(["other"]) == 0
+    assert ledger.queue.retry(["k"]) == 1
+    assert ledger.queue.claim_write(lease_s=LEASE)[0].result == b"answer"
 
 
 def test_what_a_dead_process_held_is_freed(tmp_path):
@@ -177,13 +172,17 @@ def test_what_a_dead_process_held_is_freed(tmp_path):
     dead = Ledger(path, owner="1.dead")
     dead.submit("a", place("a"), b"x")
     dead.submit("b", place("b"), b"x", rejected=True)
-    dead.claim(lease_s=LEASE)
-    dead.claim_write(lease_s=LEASE)
+    dead.queue.claim(lease_s=LEASE)
+    dead.queue.claim_write(lease_s=LEASE)
     dead.close()
     ledger = Ledger(path)
-    assert ledger.requeue_orphans(attempts=ATTEMPTS, alive=lambda owner: True) == 0
-    assert ledger.requeue_orphans(attempts=ATTEMPTS, alive=lambda owner: owner != "1.dead") == 2
-    assert len(ledger.claim(lease_s=LEASE)) == len(ledger.claim_write(lease_s=LEASE)) == 1
+    assert ledger.queue.requeue_orphans(attempts=ATTEMPTS, alive=lambda owner: True) == 0
+    assert (
+        ledger.queue.requeue_orphans(attempts=ATTEMPTS, alive=lambda owner: owner != "1.dead") == 2
+    )
+    assert (
+        len(ledger.queue.claim(lease_s=LEASE)) == len(ledger.queue.claim_write(lease_s=LEASE)) == 1
+    )
     ledger.close()
 
 
@@ -197,34 +196,52 @@ def test_an_owner_with_our_number_from_before_a_restart_is_dead():
 
 def test_adopted_results_are_not_done_again(ledger):
     ledger.submit("open", place("open"), b"x")
-    assert ledger.adopt([("done", State.COMPLETE), ("open", State.COMPLETE)]) == 1
+    assert ledger.queue.adopt([("done", State.COMPLETE), ("open", State.COMPLETE)]) == 1
     assert not ledger.submit("done", place("done"), b"x")
-    assert ledger.counts()[State.QUEUED] == 1
+    assert ledger.backlog.counts()[State.QUEUED] == 1
 
 
 def test_only_the_newest_partial_is_kept_and_it_yields_to_finished_ones(ledger):
     for n in range(5):
-        ledger.put_partial(place(), str(n).encode())
+        ledger.partials.put(place(), str(n).encode())
     ledger.submit("other", place("1"), b"x")
-    assert ledger.take_partial() is None
-    ledger.claim(lease_s=LEASE)
-    assert ledger.take_partial() == b"4"
-    assert ledger.take_partial() is None
+    assert ledger.partials.take() is None
+    ledger.queue.claim(lease_s=LEASE)
+    assert ledger.partials.take() == b"4"
+    assert ledger.partials.take() is None
 
 
 def test_the_final_spectrum_removes_its_partial(ledger):
-    ledger.put_partial(place(), b"half")
+    ledger.partials.put(place(), b"half")
     ledger.submit("k", place(), b"whole")
-    ledger.claim(lease_s=LEASE)
-    ledger.put_partial(place(), b"late half")
-    assert ledger.take_partial() is None
+    ledger.queue.claim(lease_s=LEASE)
+    ledger.partials.put(place(), b"late half")
+    assert ledger.partials.take() is None
+
+
+def test_looking_reads_no_payloads(ledger):
+    ledger.submit("k", place(), b"x")
+    ledger.submit("done", place("1"), b"x", rejected=True)
+    ledger.queue.finish(ledger.queue.claim_write(lease_s=LEASE)[0])
+    (row,) = ledger.backlog.rows(State.QUEUED)
+    assert (row.key, row.place, row.payload, row.result) == ("k", place(), None, None)
+    assert ledger.backlog.open_keys() == {"k"}
+
+
+def test_a_spectrum_is_noted_whole_or_not_at_all(ledger):
+    """What concerns several tables is one transaction."""
+    ledger.partials.put(place(), b"half")
+    with pytest.raises(TypeError):
+        ledger.submit("k", place(), b"gappy", hold_s="soon")  # the run cannot be noted
+    assert ledger.backlog.get("k") is None
+    assert ledger.partials.take() == b"half"
 
 
 def test_partials_take_turns(ledger):
-    ledger.put_partial(place("a"), b"a1")
-    ledger.put_partial(place("b"), b"b1")
-    ledger.put_partial(place("a"), b"a2")
-    assert [ledger.take_partial() for _ in range(2)] == [b"b1", b"a2"]
+    ledger.partials.put(place("a"), b"a1")
+    ledger.partials.put(place("b"), b"b1")
+    ledger.partials.put(place("a"), b"a2")
+    assert [ledger.partials.take() for _ in range(2)] == [b"b1", b"a2"]
 
 
 def test_a_file_that_is_no_ledger_is_refused(tmp_path):
@@ -238,37 +255,38 @@ def test_a_ledger_of_the_first_version_is_taken_over(tmp_path):
     path = tmp_path / "ledger.sqlite"
     first = Ledger(path)
     first.submit("k", place(), b"x")
-    first._db.execute("ALTER TABLE spectra DROP COLUMN priority")
-    first._db.execute("DROP TABLE runs")
-    first._db.execute("PRAGMA user_version = 1")
     first.close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("ALTER TABLE spectra DROP COLUMN priority")
+        db.execute("DROP TABLE runs")
+        db.execute("PRAGMA user_version = 1")
     with closing(Ledger(path)) as ledger:
-        (job,) = ledger.claim(lease_s=LEASE)
+        (job,) = ledger.queue.claim(lease_s=LEASE)
         assert (job.key, job.priority) == ("k", Priority.LIVE)
-        assert ledger.run_counts() == {"gap": 0, "done": 0, "failed": 0}
+        assert ledger.runs.counts() == {"gap": 0, "done": 0, "failed": 0}
 
 
 def test_a_held_spectrum_is_replaced_by_the_whole_one_and_by_nothing_else(ledger):
     assert ledger.submit("k", place(), b"gappy", hold_s=60)
     assert not ledger.submit("k", place(), b"gappy again", hold_s=60)
-    assert ledger.claim(lease_s=LEASE) == []
+    assert ledger.queue.claim(lease_s=LEASE) == []
     assert ledger.submit("k", place(), b"whole")
     assert not ledger.submit("k", place(), b"late")
-    (job,) = ledger.claim(lease_s=LEASE)
+    (job,) = ledger.queue.claim(lease_s=LEASE)
     assert job.payload == b"whole"
 
 
 @pytest.mark.parametrize("scan_id", [2**63 - 1, 2**63, -(2**200), None])
 def test_a_scan_number_of_any_size_is_taken(ledger, scan_id):
     ledger.submit("k", replace(place(), scan_id=scan_id), b"x")
-    (job,) = ledger.claim(lease_s=LEASE)
+    (job,) = ledger.queue.claim(lease_s=LEASE)
     assert job.place.scan_id == (scan_id if scan_id == 2**63 - 1 else None)
 
 
 def test_only_so_many_darks_are_kept(ledger):
     for n in (2, 0, 3, 1):
-        ledger.put_dark(f"dark-{n}", b"%d" % n, ended=float(n), kept=2)
-    assert ledger.darks() == [b"2", b"3"]
+        ledger.darks.put(f"dark-{n}", b"%d" % n, ended=float(n), kept=2)
+    assert ledger.darks.payloads() == [b"2", b"3"]
 
 
 def test_a_ledger_of_a_later_version_is_refused(tmp_path):
@@ -288,10 +306,10 @@ def test_threads_and_processes_share_the_work_without_doubling_it(tmp_path):
     taken: list[str] = []
 
     def work(ledger: Ledger) -> None:
-        while jobs := ledger.claim(4, lease_s=LEASE):
+        while jobs := ledger.queue.claim(4, lease_s=LEASE):
             taken.extend(job.key for job in jobs)
             for job in jobs:
-                assert ledger.store(job, b"y")
+                assert ledger.queue.store(job, b"y")
 
     threads = [threading.Thread(target=work, args=(ledger,)) for ledger in ledgers * 2]
     for thread in threads:
@@ -324,89 +342,89 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(target=claimed, n=st.integers(1, 4))
     def claim(self, n):
-        return self.ledger.claim(n, lease_s=LEASE)
+        return self.ledger.queue.claim(n, lease_s=LEASE)
 
     @rule(target=to_write, n=st.integers(1, 2))
     def claim_write(self, n):
-        return self.ledger.claim_write(n, lease_s=LEASE)
+        return self.ledger.queue.claim_write(n, lease_s=LEASE)
 
     @rule(jobs=claimed)
     def store(self, jobs):
         for job in jobs:
-            self.ledger.store(job, b"answer")
+            self.ledger.queue.store(job, b"answer")
 
     @rule(jobs=claimed)
     def split(self, jobs):
-        self.ledger.split(jobs, "died")
+        self.ledger.queue.split(jobs, "died")
 
     @rule(jobs=consumes(claimed))
     def fail(self, jobs):
         for job in jobs:
-            self.ledger.fail(job, "boom", attempts=ATTEMPTS)
+            self.ledger.queue.fail(job, "boom", attempts=ATTEMPTS)
 
     @rule(jobs=to_write)
     def finish(self, jobs):
         for job in jobs:
-            self.completions[job.key] += self.ledger.finish(job)
+            self.completions[job.key] += self.ledger.queue.finish(job)
 
     @rule(jobs=to_write, delay_s=st.floats(0, 60))
     def defer(self, jobs, delay_s):
         for job in jobs:
-            self.ledger.defer(job, "503", delay_s=delay_s)
+            self.ledger.queue.defer(job, "503", delay_s=delay_s)
 
     @rule(jobs=to_write | claimed)
     def give_up(self, jobs):
         for job in jobs:
-            self.ledger.give_up(job, "413")
+            self.ledger.queue.give_up(job, "413")
 
     @rule(jobs=to_write | claimed)
-    def hand_back_or_renew(self, jobs):
-        self.ledger.renew(jobs[:1], lease_s=LEASE)
-        self.ledger.hand_back(jobs[1:])
+    def hand_back(self, jobs):
+        self.ledger.queue.hand_back(jobs[1:])
 
     @rule(by=st.floats(-2000, 2000))
     def jump(self, by):
         self.clock.time += by
-        self.ledger.requeue_expired(attempts=ATTEMPTS)
+        self.ledger.queue.requeue_expired(attempts=ATTEMPTS)
 
     @rule()
     def restart_after_a_crash(self):
-        self.ledger.requeue_orphans(attempts=ATTEMPTS, alive=lambda owner: False)
+        self.ledger.queue.requeue_orphans(attempts=ATTEMPTS, alive=lambda owner: False)
 
     @rule()
     def retry(self):
-        self.ledger.retry()
+        self.ledger.queue.retry()
 
     @invariant()
     def nothing_is_lost(self):
-        assert sum(self.ledger.counts().values()) == len(self.submitted)
-        assert all(self.ledger.get(key) for key in self.submitted)
+        assert sum(self.ledger.backlog.counts().values()) == len(self.submitted)
+        assert all(self.ledger.backlog.get(key) for key in self.submitted)
 
     @invariant()
     def nothing_is_done_twice(self):
         assert all(n <= 1 for n in self.completions.values())
         done = {k for k, n in self.completions.items() if n}
-        final = {k for k in self.submitted if self.ledger.get(k).finished is not None}
+        final = {k for k in self.submitted if self.ledger.backlog.get(k).finished is not None}
         assert done == final
 
     @invariant()
     def what_is_open_keeps_what_it_needs(self):
         for state in (State.QUEUED, State.RUNNING, State.WRITING, State.FAILED):
-            for job in self.ledger.rows(state):
+            for row in self.ledger.backlog.rows(state):
+                job = self.ledger.backlog.get(row.key)
                 assert job.payload == b"x"
                 if state is State.WRITING and job.outcome is State.COMPLETE:
                     assert job.result == b"answer"
 
     def teardown(self):
         """Let one service work on: everything ends, once."""
-        self.ledger.retry()
-        self.ledger.requeue_orphans(attempts=99, alive=lambda owner: False)
+        self.ledger.queue.retry()
+        self.ledger.queue.requeue_orphans(attempts=99, alive=lambda owner: False)
         self.clock.time += 1e6
-        while jobs := self.ledger.claim(4, lease_s=LEASE):
+        while jobs := self.ledger.queue.claim(4, lease_s=LEASE):
             self.store(jobs)
-        while jobs := self.ledger.claim_write(4, lease_s=LEASE):
+        while jobs := self.ledger.queue.claim_write(4, lease_s=LEASE):
             self.finish(jobs)
-        counts = self.ledger.counts()
+        counts = self.ledger.backlog.counts()
         assert counts[State.COMPLETE] + counts[State.REJECTED] == len(self.submitted)
         assert self.completions == Counter(self.submitted)
         self.ledger.close()

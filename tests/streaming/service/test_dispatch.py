@@ -48,13 +48,13 @@ class Bench:
 
     def grow(self, run_uid: str) -> None:
         place = Place(run_uid=run_uid, scan_id=1, stream="primary", spectrum="0")
-        self.ledger.put_partial(place, self._payload)
+        self.ledger.partials.put(place, self._payload)
 
     def written(self) -> list[str]:
         """Note that all answers were written; return their runs."""
-        jobs = self.ledger.claim_write(100, lease_s=60)
+        jobs = self.ledger.queue.claim_write(100, lease_s=60)
         for job in jobs:
-            self.ledger.finish(job)
+            self.ledger.queue.finish(job)
         return [job.place.run_uid for job in jobs]
 
 
@@ -76,16 +76,17 @@ def test_what_waited_too_long_gets_a_quick_answer_and_then_the_full_one(bench, w
     wall[0] += 61
     bench.dispatch.step()
     assert bench.worker.asked == [(1, 8, Quality.FAST)]
-    (job,) = bench.ledger.rows(State.WRITING)
+    (row,) = bench.ledger.backlog.rows(State.WRITING)
+    job = bench.ledger.backlog.get(row.key)
     assert job.outcome is State.DEGRADED
     assert DEGRADED in unpack(job.result).flags
     assert bench.written() == ["k"]
-    (job,) = bench.ledger.rows(State.QUEUED)
+    (job,) = bench.ledger.backlog.rows(State.QUEUED)
     assert (job.priority, job.outcome) == (Priority.AGAIN, State.COMPLETE)
     bench.dispatch.step()
     assert bench.worker.asked[1:] == [(1, None, None)]
     assert bench.written() == ["k"]
-    assert bench.ledger.counts()[State.COMPLETE] == 1
+    assert bench.ledger.backlog.counts()[State.COMPLETE] == 1
 
 
 def test_a_quick_answer_has_some_samples_and_never_more_than_the_full_one(bench, wall):
@@ -125,18 +126,21 @@ def test_live_spectra_come_first_then_the_growing_one_then_what_was_missed(bench
     bench.grow("running")
     bench.queue("live")
     bench.dispatch.step()
-    assert [job.place.run_uid for job in bench.ledger.rows(State.WRITING)] == ["live"]
+    assert [job.place.run_uid for job in bench.ledger.backlog.rows(State.WRITING)] == ["live"]
     assert bench.partials == []
     bench.dispatch.step()
     assert len(bench.partials) == 1
     # in the same step, so that a scan that runs cannot starve what was missed
-    assert {job.place.run_uid for job in bench.ledger.rows(State.WRITING)} == {"live", "missed"}
+    assert {job.place.run_uid for job in bench.ledger.backlog.rows(State.WRITING)} == {
+        "live",
+        "missed",
+    }
 
 
 def test_a_scan_that_runs_starves_nothing(bench):
     for n in range(6):
         bench.queue(f"missed-{n}", Priority.CAUGHT_UP)
-    while bench.ledger.counts()[State.QUEUED]:
+    while bench.ledger.backlog.counts()[State.QUEUED]:
         bench.grow("running")
         assert bench.dispatch.step() == 0
     assert len(bench.partials) == 2  # batches of four

@@ -106,7 +106,7 @@ class Bench:
             self.live.feed(name, doc)
 
     def job(self, uid: str) -> Job:
-        job = self.ledger.get(f"key-{uid}")
+        job = self.ledger.backlog.get(f"key-{uid}")
         assert job is not None
         return job
 
@@ -163,7 +163,7 @@ def test_a_missed_run_is_read_from_the_catalog_once(bench: Bench, clock: Clock) 
 def test_what_ended_too_long_ago_is_left_alone(bench: Bench) -> None:
     store(bench.raw, scan("old", time=NOW - 2 * 86400))
     bench.recovery.step()
-    assert bench.ledger.get("key-old") is None
+    assert bench.ledger.backlog.get("key-old") is None
 
 
 def test_a_run_that_was_heard_is_not_read_again(bench: Bench) -> None:
@@ -180,7 +180,7 @@ def test_a_run_that_is_being_heard_is_given_time(bench: Bench, clock: Clock) -> 
     store(bench.raw, docs)
     bench.hear(docs[:-1])
     bench.recovery.step()
-    assert bench.ledger.get("key-still-heard") is None
+    assert bench.ledger.backlog.get("key-still-heard") is None
     clock.pass_(31)
     bench.recovery.step()  # its stop never came
     assert bench.job("still-heard").state is State.QUEUED
@@ -195,8 +195,8 @@ def test_a_lost_ledger_learns_what_the_catalog_has(
     store(bench.raw, scan("done"))
     store(bench.raw, scan("undone"))
     bench.recovery.step()
-    assert ledger.counts()[State.COMPLETE] == ledger.counts()[State.REJECTED] == 1
-    assert [job.place.run_uid for job in ledger.rows(State.QUEUED)] == ["undone"]
+    assert ledger.backlog.counts()[State.COMPLETE] == ledger.backlog.counts()[State.REJECTED] == 1
+    assert [job.place.run_uid for job in ledger.backlog.rows(State.QUEUED)] == ["undone"]
 
 
 def test_a_wall_clock_that_jumps_ahead_hides_no_run(bench: Bench, clock: Clock) -> None:
@@ -225,9 +225,9 @@ def test_a_run_that_cannot_be_read_is_tried_again_and_then_left(
         bench.recovery.step()  # not yet
         assert bench.count("retries", stage="recover") == tries
         clock.pass_(3601)
-    assert bench.ledger.run_counts()["failed"] == 0
+    assert bench.ledger.runs.counts()["failed"] == 0
     bench.recovery.step()
-    assert bench.ledger.run_counts()["failed"] == 1
+    assert bench.ledger.runs.counts()["failed"] == 1
     clock.pass_(86400)
     bench.recovery.step()
     assert bench.count("retries", stage="recover") == TRIES
@@ -264,7 +264,7 @@ def test_a_stop_ends_it_before_the_next_run(bench: Bench) -> None:
     store(bench.raw, scan("missed"))
     bench.recovery.stop()
     bench.recovery.step()
-    assert bench.ledger.get("key-missed") is None
+    assert bench.ledger.backlog.get("key-missed") is None
 
 
 # -- gaps -----------------------------------------------------------------------------------------
@@ -442,10 +442,10 @@ def test_darks_outlive_the_process_that_saw_them(tmp_path) -> None:
     path = tmp_path / "ledger.sqlite"
     before = Ledger(path)
     dark = Dark(run_uid="dark", ended=NOW, means={"i0": np.array(3.0)})
-    KeptDarks(before).add(dark)
+    KeptDarks(before.darks).add(dark)
     before.close()
     after = Ledger(path)
-    assert level_before(KeptDarks(after), NOW + 1) == 3.0
+    assert level_before(KeptDarks(after.darks), NOW + 1) == 3.0
     after.close()
 
 

@@ -10,7 +10,7 @@ import pytest
 import stamina
 
 from nearedge.models import Estimates, Interval, Inversion, Quality, Reason, Samples
-from nearedge.streaming.ledger.job import State
+from nearedge.streaming.ledger.job import Place, State
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.service.service import Service
 from nearedge.streaming.settings.profile import Profile
@@ -234,6 +234,21 @@ def test_an_edge_that_the_model_does_not_know_is_rejected(build):
     assert "Si K" in row.outcome.detail
 
 
+def test_waiting_reads_the_open_keys_alone_and_seldom(build, ledger):
+    """Thousands of spectra wait: to look after them must not cost what reading them does."""
+    for n in range(50):
+        place = Place(run_uid="r", scan_id=n, stream="primary", spectrum=str(n))
+        ledger.submit(str(n), place, bytes(100_000))
+    service = build([])
+    service._open, service._source_ended = {str(n) for n in range(60)}, True  # ten ended elsewhere
+    statements: list[str] = []
+    ledger._database._connection.set_trace_callback(statements.append)
+    assert not service.drain(0)
+    assert not service.drain(0)
+    assert len(statements) == 1 and statements[0].startswith("SELECT key FROM")
+    assert service._open == {str(n) for n in range(50)}
+
+
 def test_a_document_that_is_nonsense_harms_no_other(build):
     docs = scan()
     docs[3:3] = [("event", {"uid": 1}), ("nonsense", {}), ("stop", {}), ("start", {"uid": []})]
@@ -266,10 +281,10 @@ def test_a_poison_spectrum_takes_no_batch_mate_with_it(build, ledger):
     assert set(worker.batches[1:]) == {1}
     states = {row.key: row.status for row in waiting.rows}
     assert states == {key_of(d): State.COMPLETE for d in scans} | {poison: State.FAILED}
-    job = ledger.get(poison)
+    job = ledger.backlog.get(poison)
     assert job.attempts == PROFILE.worker.attempts
     assert "signal 11" in job.error
-    assert all(ledger.get(key_of(d)).attempts == 0 for d in scans if key_of(d) != poison)
+    assert all(ledger.backlog.get(key_of(d)).attempts == 0 for d in scans if key_of(d) != poison)
 
 
 def test_the_workers_of_a_crew_share_the_work(build):
@@ -319,7 +334,7 @@ def test_failed_spectra_can_be_brought_back(build, ledger):
     with build(scan(), worker=ScriptedWorker(*errors)) as service:
         assert service.drain(20)
     assert [row.status for row in service.rows] == [State.FAILED]
-    assert ledger.retry() == 1
+    assert ledger.queue.retry() == 1
     done = threading.Event()
     with build([], stays=True, listeners=[lambda row: done.set()]) as again:
         assert done.wait(20)
@@ -373,7 +388,7 @@ def test_a_catalog_that_refuses_for_good_ends_as_failed(build, no_waiting, ledge
         assert service.drain(20)
     assert [row.status for row in service.rows] == [State.FAILED]
     catalog.script.clear()
-    ledger.retry()
+    ledger.queue.retry()
     done = threading.Event()
     with build([], catalog=catalog, stays=True, listeners=[lambda row: done.set()]):
         assert done.wait(20)
@@ -393,7 +408,7 @@ def test_the_backlog_is_visible_while_the_catalog_is_down(build, no_waiting, led
         assert not service.drain(0.05)
         assert value(service, "ledger", state="writing") == 1
         assert value(service, "oldest_seconds") >= 0
-    assert ledger.counts()[State.WRITING] == 1
+    assert ledger.backlog.counts()[State.WRITING] == 1
 
 
 def test_stopping_hands_back_what_the_worker_holds(build, ledger):
@@ -411,7 +426,7 @@ def test_stopping_hands_back_what_the_worker_holds(build, ledger):
     began = time.monotonic()
     service.stop(finish_s=0.2)
     assert time.monotonic() - began < 5
-    (job,) = ledger.rows(State.QUEUED)
+    (job,) = ledger.backlog.rows(State.QUEUED)
     assert job.attempts == 0
 
 
@@ -445,7 +460,7 @@ def test_a_dead_services_work_is_taken_up(build, tmp_path, ledger):
     other = Ledger(tmp_path / "ledger.sqlite", owner="99999999.dead")
     waiting = build(scan())
     waiting._read()
-    assert len(other.claim(lease_s=1e6)) == 1
+    assert len(other.queue.claim(lease_s=1e6)) == 1
     other.close()
     with waiting:
         assert waiting.drain(20)
@@ -469,7 +484,7 @@ def test_a_scan_that_runs_is_shown_and_never_stored(build, ledger, monkeypatch):
     with service:
         assert answered.wait(20)
     assert not any(measurement.final for measurement, _, _ in shown)
-    assert sum(ledger.counts().values()) == 0
+    assert sum(ledger.backlog.counts().values()) == 0
     assert catalog.rows == {}
     assert service.rows == []
 

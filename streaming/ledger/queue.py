@@ -1,0 +1,310 @@
+"""Spectra that wait to be inverted and to be written, and who holds each of them.
+
+```
+  held ─────► settle, or submitted again without its gap
+                │
+                ▼    claim              store                finish
+              queued ───────► running ─────────► writing ───────────► complete | rejected
+               ▲ ▲ ▲            │ │                │ ▲ │
+               │ │ └── expired, hand_back, split ◄┘  └─┘ defer
+               │ └──────────────────── finish of a degraded answer
+               └──── retry ──── failed ◄── fail, after so many attempts
+```
+
+A row is held by whoever works on it. A hold ends at a time of the monotonic clock; it also ends
+when that clock reads earlier than when the hold began, so that neither a reboot nor a clock that
+jumps can keep a spectrum for ever. Whoever lost its hold cannot change the row any more, so work
+that is done twice is stored once.
+"""
+
+# ruff: noqa: S608 - the queries are put together from constants of this module
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from uuid import uuid4
+
+from nearedge.streaming.ledger.database import FREE, Database
+from nearedge.streaming.ledger.job import Job, Place, Priority, State, job_of
+from nearedge.streaming.ledger.owners import owner_is_alive
+
+SQLITE_LIMIT = 2**63
+RELEASED = "owner = NULL, token = NULL, held_since = NULL, held_until = NULL"
+NEXT_TURN = "(SELECT COALESCE(MAX(turn), 0) + 1 FROM spectra)"
+READY = "CASE WHEN outcome = 'rejected' OR result IS NOT NULL THEN 'writing' ELSE 'queued' END"
+_ENDED = "state = outcome, payload = NULL, finished = :wall"
+_QUEUED_AGAIN = f"state = 'queued', outcome = 'complete', priority = {Priority.AGAIN:d}"
+_TRIED = (
+    "attempts = attempts + 1, alone = 1, "
+    "state = CASE WHEN attempts + 1 >= :attempts THEN 'failed' ELSE 'queued' END, "
+    f"turn = {NEXT_TURN}, {RELEASED}"
+)
+
+
+class Queue:
+    """The queue of spectra; every method is a transaction and may be called by any thread.
+
+    Parameters
+    ----------
+    database
+        Where it is kept.
+    owner
+        Who holds what is claimed.
+    """
+
+    def __init__(self, database: Database, *, owner: str) -> None:
+        self._database, self._owner = database, owner
+
+    def add(
+        self,
+        key: str,
+        place: Place,
+        payload: bytes,
+        *,
+        ended: float | None,
+        rejected: bool,
+        priority: Priority,
+        held: bool,
+    ) -> bool:
+        """Queue a spectrum, or hold it; the parameters are those of `Ledger.submit`."""
+        outcome = State.REJECTED if rejected else State.COMPLETE
+        state = State.WRITING if rejected else State.QUEUED
+        with self._database.transaction() as db:
+            added = db.execute(
+                "INSERT INTO spectra (key, run_uid, scan_id, stream, spectrum, state, outcome, "
+                "payload, turn, priority, ended, queued) "
+                f"VALUES (?, ?, ?, ?, ?, ?, ?, ?, {NEXT_TURN}, ?, ?, ?) "
+                "ON CONFLICT (key) DO UPDATE SET state = excluded.state, "
+                "outcome = excluded.outcome, payload = excluded.payload, turn = excluded.turn, "
+                "ended = COALESCE(spectra.ended, excluded.ended), queued = excluded.queued "
+                "WHERE spectra.state = 'held' AND excluded.state != 'held'",
+                (
+                    *(key, *_columns(place), State.HELD if held else state, outcome),
+                    *(payload, priority, ended, self._database.now()),
+                ),
+            )
+            return added.rowcount == 1
+
+    def adopt(self, keys: Iterable[tuple[str, State]]) -> int:
+        """Note results that the catalog already has, as complete or rejected; return how many.
+
+        This is how a lost ledger is rebuilt. Rows that are open here stay as they are: writing
+        them again finds the same key complete.
+        """
+        now = self._database.now()
+        rows = [(key, state, state, now, now) for key, state in keys]
+        with self._database.transaction() as db:
+            before = db.total_changes
+            db.executemany(
+                "INSERT INTO spectra (key, run_uid, stream, spectrum, state, outcome, turn, "
+                f"queued, finished) VALUES (?, '', '', '', ?, ?, {NEXT_TURN}, ?, ?) "
+                "ON CONFLICT (key) DO NOTHING",
+                rows,
+            )
+            return db.total_changes - before
+
+    def release(self, run_uid: str) -> None:
+        """Go on with the spectra that a run held."""
+        with self._database.transaction() as db:
+            db.execute(
+                f"UPDATE spectra SET state = {READY}, queued = ?, turn = {NEXT_TURN} "
+                "WHERE state = 'held' AND run_uid = ?",
+                (self._database.now(), run_uid),
+            )
+
+    def claim(self, n: int = 1, *, lease_s: float, live: bool = False) -> list[Job]:
+        """Take up to ``n`` queued spectra to invert; one that must be alone comes alone.
+
+        Parameters
+        ----------
+        n
+            How many at most.
+        lease_s
+            How long they are held, s.
+        live
+            Only the urgent ones.
+        """
+        last = Priority.LIVE if live else Priority.AGAIN
+        with self._database.transaction() as db:
+            waiting = db.execute(
+                "SELECT key, alone FROM spectra WHERE state = 'queued' AND priority <= ? "
+                "ORDER BY priority, turn LIMIT ?",
+                (last, n),
+            ).fetchall()
+            keys = [row["key"] for row in _until_alone(waiting)]
+            self._hold(db, keys, lease_s, "state = 'running', started = :wall")
+            return self._claimed(keys)
+
+    def claim_write(self, n: int = 1, *, lease_s: float) -> list[Job]:
+        """Take up to ``n`` answers or rejections to write, oldest first."""
+        with self._database.transaction() as db:
+            waiting = db.execute(
+                f"SELECT key FROM spectra WHERE state = 'writing' AND {FREE} "
+                "ORDER BY turn LIMIT :n",
+                {"now": self._database.clock(), "n": n},
+            ).fetchall()
+            keys = [row["key"] for row in waiting]
+            self._hold(db, keys, lease_s, "state = 'writing'")
+            return self._claimed(keys)
+
+    def store(self, job: Job, result: bytes, *, degraded: bool = False) -> bool:
+        """Keep the answer to a claimed spectrum, to be written; False when the hold was lost.
+
+        After a degraded one has been written, the spectrum is queued again for a full one.
+        """
+        return self._move(
+            job,
+            State.RUNNING,
+            f"state = 'writing', result = :result, inverted = :wall, attempts = 0, error = NULL, "
+            f"outcome = :outcome, {RELEASED}",
+            result=result,
+            outcome=State.DEGRADED if degraded else State.COMPLETE,
+        )
+
+    def finish(self, job: Job) -> bool:
+        """Note that the catalog has it; False when the hold was lost."""
+        change = _QUEUED_AGAIN if job.outcome is State.DEGRADED else _ENDED
+        return self._move(job, State.WRITING, f"{change}, result = NULL, error = NULL, {RELEASED}")
+
+    def fail(self, job: Job, error: str, *, attempts: int) -> bool:
+        """Count a failed try: back to the end of the queue, or failed after ``attempts`` tries."""
+        return self._move(
+            job, State.RUNNING, f"{_TRIED}, error = :error", error=error, attempts=attempts
+        )
+
+    def split(self, jobs: Sequence[Job], error: str) -> None:
+        """Queue each of a failed batch to be tried alone: one bad spectrum harms no other."""
+        for job in jobs:
+            self._move(
+                job,
+                State.RUNNING,
+                f"state = 'queued', alone = 1, error = :error, {RELEASED}",
+                error=error,
+            )
+
+    def defer(self, job: Job, error: str, *, delay_s: float) -> bool:
+        """Keep an answer that could not be written, to be tried again after a delay."""
+        return self._move(
+            job,
+            State.WRITING,
+            "attempts = attempts + 1, error = :error, owner = NULL, token = NULL, "
+            "held_since = :now, held_until = :until",
+            error=error,
+            until=self._database.clock() + delay_s,
+        )
+
+    def give_up(self, job: Job, error: str) -> bool:
+        """Mark a claimed spectrum or answer as failed for good; `retry` brings it back."""
+        return self._move(
+            job, job.state, f"state = 'failed', error = :error, {RELEASED}", error=error
+        )
+
+    def hand_back(self, jobs: Sequence[Job]) -> None:
+        """Give up the hold on untouched work, without counting a try."""
+        for job in jobs:
+            back = State.QUEUED if job.state is State.RUNNING else job.state
+            self._move(job, job.state, f"state = '{back}', {RELEASED}")
+
+    def requeue_expired(self, *, attempts: int) -> int:
+        """Count a try of every running spectrum whose hold has ended; return how many."""
+        with self._database.transaction() as db:
+            return db.execute(
+                f"UPDATE spectra SET {_TRIED}, error = 'the hold on it ended' "
+                f"WHERE state = 'running' AND {FREE}",
+                {"now": self._database.clock(), "attempts": attempts},
+            ).rowcount
+
+    def requeue_orphans(self, *, attempts: int, alive: Callable[[str], bool] | None = None) -> int:
+        """Free what processes that are gone still hold; return how many spectra that was."""
+        alive = alive or owner_is_alive
+        with self._database.transaction() as db:
+            owners = db.execute("SELECT DISTINCT owner FROM spectra WHERE owner IS NOT NULL")
+            gone = [row["owner"] for row in owners if not alive(row["owner"])]
+            freed = 0
+            for owner in gone:
+                freed += db.execute(
+                    f"UPDATE spectra SET {_TRIED}, error = 'the process that held it died' "
+                    "WHERE state = 'running' AND owner = :owner",
+                    {"owner": owner, "attempts": attempts},
+                ).rowcount
+                freed += db.execute(
+                    f"UPDATE spectra SET {RELEASED} WHERE owner = :owner", {"owner": owner}
+                ).rowcount
+            return freed
+
+    def retry(self, keys: Sequence[str] | None = None) -> int:
+        """Bring failed spectra back (all, or those named), with no tries counted."""
+        chosen = "" if keys is None else f"AND key IN ({', '.join('?' * len(keys))})"
+        with self._database.transaction() as db:
+            return db.execute(
+                f"UPDATE spectra SET attempts = 0, alone = 1, state = {READY}, "
+                f"turn = {NEXT_TURN}, {RELEASED} "
+                f"WHERE state = 'failed' {chosen}",
+                tuple(keys or ()),
+            ).rowcount
+
+    def waited_s(self) -> float:
+        """Return how long the oldest urgent spectrum has waited to be inverted, s."""
+        oldest = self._database.read(
+            "SELECT MIN(queued) FROM spectra WHERE state = 'queued' AND priority = 0"
+        )[0][0]
+        return 0.0 if oldest is None else max(0.0, self._database.now() - oldest)
+
+    def seconds_until_write(self) -> float | None:
+        """Return how long until an answer may be written, s; None when none waits."""
+        now = self._database.clock()
+        until = self._database.read(
+            f"SELECT MIN(CASE WHEN {FREE} THEN :now ELSE held_until END) FROM spectra "
+            "WHERE state = 'writing'",
+            {"now": now},
+        )[0][0]
+        return None if until is None else max(0.0, until - now)
+
+    def _hold(self, db: sqlite3.Connection, keys: list[str], lease_s: float, change: str) -> None:
+        now = self._database.clock()
+        values = {
+            "owner": self._owner,
+            "now": now,
+            "until": now + lease_s,
+            "wall": self._database.now(),
+        }
+        db.executemany(
+            f"UPDATE spectra SET {change}, owner = :owner, token = :token, "
+            "held_since = :now, held_until = :until WHERE key = :key",
+            [{**values, "key": key, "token": uuid4().hex} for key in keys],
+        )
+
+    def _move(self, job: Job, state: State, change: str, **values: object) -> bool:
+        """Change a row that is in ``state`` and still held by ``job``'s token."""
+        with self._database.transaction() as db:
+            return (
+                db.execute(
+                    f"UPDATE spectra SET {change} "
+                    "WHERE key = :key AND state = :state AND token = :token",
+                    {
+                        **values,
+                        "key": job.key,
+                        "state": state,
+                        "token": job.token,
+                        "now": self._database.clock(),
+                        "wall": self._database.now(),
+                    },
+                ).rowcount
+                == 1
+            )
+
+    def _claimed(self, keys: Iterable[str]) -> list[Job]:
+        query = "SELECT * FROM spectra WHERE key = ?"
+        return [job_of(row) for key in keys for row in self._database.read(query, (key,))]
+
+
+def _columns(place: Place) -> tuple[str, int | None, str, str]:
+    scan_id = place.scan_id
+    if scan_id is not None and abs(scan_id) >= SQLITE_LIMIT:  # no scan counts so far
+        scan_id = None
+    return place.run_uid, scan_id, place.stream, place.spectrum
+
+
+def _until_alone(rows: Sequence[sqlite3.Row]) -> Sequence[sqlite3.Row]:
+    """Return the first row when it must be alone, else the rows before the first that must."""
+    alone = [i for i, row in enumerate(rows) if row["alone"]]
+    return rows[: max(1, alone[0])] if alone else rows
