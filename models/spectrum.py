@@ -89,7 +89,8 @@ class NormalisedSpectrum:
     parameters
         The numbers that made it (``pre1 pre2 norm1 norm2 nnorm nvict …``), kept as provenance.
     flags
-        Short words on what a reader should know: ``partial``, ``short-post-edge``, …
+        Short words on what a reader should know: those of the measurement, and ``partial``,
+        ``short-post-edge``, …
     """
 
     energy: Array

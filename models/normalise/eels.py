@@ -223,6 +223,7 @@ def _normalised(
     centre: float | None,
 ) -> NormalisedSpectrum:
     error = evidence.edge_step_error(cleaned.energy, signal.counts, fit)
+    found = _flags(spectrum, cleaned.energy, signal, fit)
     return NormalisedSpectrum(
         energy=cleaned.energy,
         mu=np.ascontiguousarray(cleaned.columns[:, 0]),
@@ -236,5 +237,5 @@ def _normalised(
         energy_shift=shift,
         complete=spectrum.complete,
         parameters=_parameters(signal, fit, centre) | {"edge_step_error": error},
-        flags=cleaned.flags + _flags(spectrum, cleaned.energy, signal, fit),
+        flags=tuple(dict.fromkeys((*spectrum.flags, *cleaned.flags, *found))),
     )

@@ -160,7 +160,7 @@ def _reference_e0(energy: Array, reference: Array, expected: Expected) -> float 
 def _normalised(
     spectrum: Spectrum, cleaned: CleanSpectrum, fit: PreEdge, *, shift: float
 ) -> NormalisedSpectrum:
-    flags = list(cleaned.flags)
+    flags = [*spectrum.flags, *cleaned.flags]
     if not spectrum.complete:
         flags.append("partial")
     if cleaned.energy[-1] - fit.e0 < SHORT_POST:
@@ -181,5 +181,5 @@ def _normalised(
         energy_shift=shift,
         complete=spectrum.complete,
         parameters=asdict(fit.ranges) | {"edge_step_error": error},
-        flags=tuple(flags),
+        flags=tuple(dict.fromkeys(flags)),
     )

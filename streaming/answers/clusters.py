@@ -1,6 +1,6 @@
 """Clusters in the forms that other programs read."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,6 +86,11 @@ def extended_xyz(
         _frame(*cluster(samples, i, absorber=absorber), _notes(i, info or {}, per_sample or {}))
         for i in frames
     )
+
+
+def flags_note(flags: Sequence[str]) -> dict[str, str]:
+    """Return the flags as the ``info`` of `extended_xyz`; nothing where there are none."""
+    return {"flags": ", ".join(flags)} if flags else {}
 
 
 def _notes(sample: int, info: Mapping[str, str], per_sample: Mapping[str, np.ndarray]) -> str:

@@ -12,7 +12,7 @@ def extended_xyz(answer: Answer) -> str:
     return clusters.extended_xyz(
         answer.samples,
         absorber=answer.absorber,
-        info=info | {"model": answer.model},
+        info=info | {"model": answer.model} | clusters.flags_note(answer.flags),
         per_sample=per_sample(answer.samples.weights, answer.estimates),
     )
 
@@ -55,7 +55,9 @@ def _chosen(answer: Answer, sample: int | None) -> int:
 
 def _title(answer: Answer, sample: int | None) -> str:
     scan = "" if answer.scan_id is None else f" scan {answer.scan_id}"
+    doubts = f"; flags: {', '.join(answer.flags)}" if answer.flags else ""
     return (
         f"nearedge: {answer.absorber} {answer.edge}{scan} run {answer.run_uid[:8]} "
         f"sample {_chosen(answer, sample)} of {len(answer.samples.weights)}, a cluster in a box"
+        f"{doubts}"
     )

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.prepare import Supports, prepare
 from nearedge.models import Inversion, NormalisedSpectrum, Quality, Rejected
-from nearedge.streaming.answers.clusters import extended_xyz
+from nearedge.streaming.answers.clusters import extended_xyz, flags_note
 from nearedge.streaming.answers.figures import as_columns, plain_figures
 from nearedge.streaming.ledger.key import seed_of
 from nearedge.streaming.sources.files import FileSpectrum
@@ -125,6 +125,7 @@ def row_of(one: FileSpectrum, answer: Answer) -> dict[str, Any]:
         "cn_prob": answer.estimates.cn_prob.tolist(),
         "species": answer.samples.species.tolist(),
         "positions": answer.samples.positions.tolist(),
+        "flags": list(answer.flags),
         "model": answer.model,
         "seconds": answer.seconds,
     }
@@ -136,7 +137,8 @@ COLUMNS = {
     **{"cn_mean": "double", "cn_map": "int64", "cn_prob": "list<double>", "cn_set": "list<int64>"},
     **{"bond_mean": "double", "bond_lo": "double", "bond_hi": "double"},
     **{"species": "list<list<string>>", "positions": "list<list<list<float>>>"},
-    **{"ood_score": "double", "ood_flag": "bool", "model": "string", "seconds": "double"},
+    **{"ood_score": "double", "ood_flag": "bool", "flags": "list<string>"},
+    **{"model": "string", "seconds": "double"},
 }
 
 
@@ -183,7 +185,8 @@ def write_folder(out: Path, answers: Sequence[tuple[FileSpectrum, Answer]]) -> N
         row = row_of(one, answer)
         name = None if isinstance(answer, Rejected) else f"{number:04d}-{_as_name(one.id)}.xyz"
         if name is not None and not isinstance(answer, Rejected):
-            text = extended_xyz(answer.samples, absorber=answer.absorber, info={"id": one.id})
+            info = {"id": one.id} | flags_note(answer.flags)
+            text = extended_xyz(answer.samples, absorber=answer.absorber, info=info)
             (out / name).write_text(text)
         figures = {k: v for k, v in row.items() if k not in ("species", "positions")}
         summary.append(_finite(figures | {"file": name}))
