@@ -63,6 +63,8 @@ class Figure:
         Whether each sample has one of its own.
     meaning
         What it is, in one line.
+    span
+        The least range of an axis, in its unit: a shorter one would show noise as change.
     read
         Takes its plain form from an answer.
     """
@@ -75,6 +77,7 @@ class Figure:
     parts: tuple[str, ...] = ()
     per_sample: bool = False
     meaning: str
+    span: float
     read: Callable[[Answered], Plain]
 
     @property
@@ -141,6 +144,7 @@ CN = Figure(
     parts=("mean", "map", "set"),
     per_sample=True,
     meaning="coordination number of the absorber: mean, most probable, and the 90 % set",
+    span=1.0,
     read=_cn,
 )
 BOND = Figure(
@@ -151,6 +155,7 @@ BOND = Figure(
     parts=_MEAN_LO_HI,
     per_sample=True,
     meaning="mean distance from the absorber to its first shell, with its 90 % interval",
+    span=0.05,
     read=_interval("bond"),
 )
 ANGLE = Figure(
@@ -162,6 +167,7 @@ ANGLE = Figure(
     parts=_MEAN_LO_HI,
     per_sample=True,
     meaning="mean angle between the bonds of the absorber, with its 90 % interval",
+    span=5.0,
     read=_interval("angle"),
 )
 BRIDGE_ANGLE = Figure(
@@ -172,6 +178,7 @@ BRIDGE_ANGLE = Figure(
     digits=1,
     parts=_MEAN_LO_HI,
     meaning="mean angle between the absorber's bonds to atoms of other elements (Si-O-Si)",
+    span=5.0,
     read=_interval("bridge"),
 )
 NEXT_SHELL = Figure(
@@ -182,6 +189,7 @@ NEXT_SHELL = Figure(
     digits=2,
     parts=_MEAN_LO_HI,
     meaning="mean distance to the nearest atoms of the absorber's own element (Si…Si)",
+    span=0.1,
     read=_interval("bridge"),
 )
 MISFIT = Figure(
@@ -189,6 +197,7 @@ MISFIT = Figure(
     symbol="misfit",
     title="misfit",
     meaning="root-mean-square difference, in edge steps, to the spectrum that the clusters imply",
+    span=0.05,
     read=lambda answer: answer.misfit,
 )
 OOD = Figure(
@@ -197,6 +206,7 @@ OOD = Figure(
     title="out-of-distribution score",
     parts=("score", "flag"),
     meaning="how far the spectrum lies from what the model learned; flagged where too far",
+    span=0.5,
     read=lambda answer: {"score": answer.ood_score, "flag": answer.ood_flag},
 )
 BRIDGE = Figure(
@@ -205,6 +215,7 @@ BRIDGE = Figure(
     title="bridge",
     parts=_MEAN_LO_HI,
     meaning=f"{BRIDGE_ANGLE.symbol}, °, of an absorber that bridges; else {NEXT_SHELL.symbol}, Å",
+    span=0.1,
     read=_interval("bridge"),
 )
 """The figure of spectra whose absorbers differ, which therefore has no unit."""
@@ -269,5 +280,5 @@ def described() -> dict[str, Any]:
 
 
 def _described(figure: Figure) -> dict[str, Any]:
-    names = ("name", "symbol", "title", "heading", "unit", "digits", "meaning")
+    names = ("name", "symbol", "title", "heading", "unit", "digits", "meaning", "span")
     return {name: getattr(figure, name) for name in names}

@@ -48,6 +48,11 @@ class History:
                 break
         return found[::-1]
 
+    def summary(self, key: str) -> Json | None:
+        """Return what lists show of one entry, or None when there is none of that key."""
+        node = self._node(key)
+        return None if node is None else stored_summary(key, node.metadata)
+
     def answer(self, key: str) -> Answer | None:
         """Return a stored answer with its arrays, or None when there is none of that key."""
         node = self._node(key)

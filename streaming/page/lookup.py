@@ -5,7 +5,7 @@ from typing import Any
 
 from nearedge.models import Rejected
 from nearedge.streaming.answers.answer import Answer, answer_of_row
-from nearedge.streaming.answers.summary import Json
+from nearedge.streaming.answers.summary import Json, summary
 from nearedge.streaming.catalog.history import History
 from nearedge.streaming.ledger.row import Row
 from nearedge.streaming.page.feed import Feed
@@ -36,8 +36,13 @@ class Lookup:
     def detail(self, key: str) -> Json | None:
         """Return everything that can be drawn of a spectrum, or None when it is not known.
 
-        ``columns`` are there for a measurement that could not be inverted.
+        ``summary`` is what lists show of it; ``columns`` are there for a measurement that could
+        not be inverted.
         """
+        shown = self._shown(key)
+        return None if shown is None else {**shown, "summary": self._summary(key)}
+
+    def _shown(self, key: str) -> Json | None:
         row = self._feed.row(key)
         if row is not None and row.inversion is None:
             return _unanswered(row)
@@ -47,6 +52,12 @@ class Lookup:
             return {**shown, "columns": None}
         columns = None if self._history is None else self._history.columns(key)
         return None if columns is None else _columns_only(columns)
+
+    def _summary(self, key: str) -> Json | None:
+        row = self._feed.row(key)
+        if row is not None:
+            return summary(row)
+        return None if self._history is None else self._history.summary(key)
 
 
 def _unanswered(row: Row) -> Json:

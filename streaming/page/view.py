@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from nearedge.models import Estimates, NormalisedSpectrum, Samples
+from nearedge.models.clusters.angles import angle_distribution
 from nearedge.models.clusters.geometry import first_shell
 from nearedge.streaming.answers.answer import Answer
 from nearedge.streaming.answers.figures import plain_figures
@@ -54,6 +55,7 @@ def answer_view(answer: Answer) -> Json:
         "absorber": answer.absorber,
         **plain_figures(answer),
         **distributions(answer.estimates),
+        "angles": angles_view(answer.samples, absorber=answer.absorber),
         "weights": plain(answer.samples.weights),
         "cluster": cluster_view(answer.samples, absorber=answer.absorber),
         "grid": plain(answer.grid),
@@ -85,6 +87,12 @@ def distributions(estimates: Estimates) -> Json:
         "rdf_r": plain(estimates.rdf_r),
         "rdf": {species: plain(values) for species, values in estimates.rdf.items()},
     }
+
+
+def angles_view(samples: Samples, *, absorber: str) -> Json:
+    """Return how the angles at the absorber are distributed over the samples, and the peaks."""
+    found = angle_distribution(samples, absorber=absorber)
+    return {"x": plain(found.degrees), "share": plain(found.density), "peaks": list(found.peaks)}
 
 
 def cluster_view(samples: Samples, *, absorber: str) -> Json:

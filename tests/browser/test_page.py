@@ -2,6 +2,8 @@
 
 import statistics
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -131,8 +133,9 @@ def feed(specimen: Specimen) -> Feed:
     return feed
 
 
-@pytest.fixture(scope="module")
-def address(feed: Feed) -> Iterator[str]:
+@contextmanager
+def page_of(feed: Feed) -> Iterator[str]:
+    """Serve the page of a service that is sound."""
     ledger, metrics = Ledger(":memory:"), Metrics()
     metrics.watch(ledger)
     worker = SimpleNamespace(pid=1, beat_age_s=0.1, restarts=0, problem=None)
@@ -146,6 +149,12 @@ def address(feed: Feed) -> Iterator[str]:
         assert served is not None
         yield served
     ledger.close()
+
+
+@pytest.fixture(scope="module")
+def address(feed: Feed) -> Iterator[str]:
+    with page_of(feed) as served:
+        yield served
 
 
 @pytest.fixture
@@ -211,6 +220,55 @@ def test_a_rejection_tells_its_reason_and_shows_what_was_measured(page: Any) -> 
     assert "no answer" in text(page, ".cn")
 
 
+def test_a_link_to_an_unknown_key_says_so(page: Any) -> None:
+    page.js("location.hash = 'now/nobody-knows'")
+    page.wait("document.querySelector('.head').innerText.includes('no spectrum with the key')")
+    assert "Scan" not in text(page, ".head")
+    page.troubles.clear()  # the browser logs the 404 itself
+
+
+def test_answers_of_different_worth_look_different(
+    browser: Any, specimen: Specimen, keep: Keep
+) -> None:
+    feed, doubtful = Feed(), answered(20, 0.0, specimen)
+    for row in (refused(1, specimen), answered(2, 8.0, specimen)):
+        feed(row)
+    feed(replace(doubtful, inversion=replace(doubtful.inversion, ood_flag=True)))
+    with page_of(feed) as address:
+        browser.look()
+        browser.open(f"{address}#runs")
+        browser.wait("document.querySelectorAll('tbody tr').length === 3")
+        states = browser.js("[...document.querySelectorAll('tbody .chip')].map((c) => c.className)")
+        assert states == ["chip doubt", "chip good", "chip warn"]
+        keep(browser, "worth")
+        browser.js("location.hash = 'now/key-20'")
+        browser.wait("document.querySelector('.head').dataset.verdict === 'doubt'")
+        assert "do not rely on it" in text(browser, ".head")
+        keep(browser, "doubtful")
+    browser.troubles.clear()
+
+
+def test_a_service_that_went_is_told_everywhere(
+    browser: Any, specimen: Specimen, keep: Keep
+) -> None:
+    gone = Feed()
+    gone(answered(2, 8.0, specimen))
+    with page_of(gone) as address:
+        browser.look()
+        browser.open(f"{address}#now")
+        browser.wait(READY)
+        assert browser.js("document.getElementById('gone').hidden")
+    browser.wait("!document.getElementById('gone').hidden")
+    for view in ("now", "trend", "runs", "health"):
+        browser.js(f"location.hash = {view!r}")
+        browser.wait(f"document.title === 'nearedge: {view}'")
+        assert "does not answer" in text(browser, "#gone")
+        assert browser.js("document.querySelector('main').classList.contains('past')")
+    assert browser.js("document.querySelectorAll('main .chip.good').length") == 0
+    keep(browser, "gone")
+    browser.troubles.clear()  # connections that were refused
+
+
 def test_a_trend_is_drawn_against_a_scalar_of_the_baseline(page: Any, keep: Keep) -> None:
     page.js("location.hash = 'trend'")
     page.wait("document.querySelectorAll('.charts .uplot').length >= 3")
@@ -220,7 +278,7 @@ def test_a_trend_is_drawn_against_a_scalar_of_the_baseline(page: Any, keep: Keep
     )
     assert groups == [
         ["measured along", "pressure"],
-        ["baseline and metadata", "ring-current", LONG],
+        ["baseline and metadata", "ring-current"],  # what is the same for all is not offered
     ]
     page.choose("ring-current")
     page.js("document.querySelector('.charts').focus()")
@@ -231,10 +289,10 @@ def test_a_trend_is_drawn_against_a_scalar_of_the_baseline(page: Any, keep: Keep
     assert "scan 2" in text(page, ".trend .note")
     assert LONG not in text(page, ".trend .note")  # dozens would hide what matters
     keep(page, "trend-baseline")
-    page.choose(LONG)  # the same for all: drawn one above the other, without an error
-    page.js("document.querySelector('.charts').focus()")
-    page.press("Home")
-    assert f"{LONG} 2" in text(page, ".trend .note")
+    assert "x=ring-current" in page.js("location.hash")
+    page.js("location.reload()")  # the choice is part of the address
+    page.wait("document.querySelectorAll('.charts .uplot').length >= 3")
+    assert page.js("document.querySelector('.controls select').value") == "ring-current"
     page.choose(".scan")
     assert page.troubles == []
 
@@ -295,7 +353,7 @@ window.seen = {};
 window.began = performance.now();
 new MutationObserver(() => {
   const what = document.querySelector(".what")?.innerText ?? "";
-  if (!what.includes("Scan 8") || !what.includes("complete")) return;
+  if (!what.includes("Scan 8") || !what.includes("answered")) return;
   const spent = performance.now() - window.began;
   if (document.querySelector(".head .figure")) window.seen.head ??= spent;
   if (!document.querySelector(".panels .older")) window.seen.whole ??= spent;

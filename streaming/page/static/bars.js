@@ -60,6 +60,25 @@ export function histogram(box, values, weights, { unit, digits, interval }) {
   return frame.svg(`${known.length} samples, ${words}`, [...frame.percentTicks(), ...parts, frame.baseline()]);
 }
 
+// A density over a range, with the places of its peaks.
+export function density(box, { x, share, peaks }, { unit }) {
+  const top = Math.max(...share);
+  if (!(top > 0)) return null;
+  const frame = new Frame(box, top);
+  const [lo, hi] = [x[0], x.at(-1)];
+  const at = (v) => EDGE.left + (frame.width * (v - lo)) / (hi - lo);
+  const line = x.map((v, i) => `${at(v).toFixed(1)},${(EDGE.top + frame.height * (1 - share[i] / frame.top)).toFixed(1)}`);
+  const floor = EDGE.top + frame.height;
+  const names = peaks.map((v) => `${v.toFixed(0)}${unit}`);
+  const parts = [
+    s("polygon", { class: "density", points: [`${at(lo)},${floor}`, ...line, `${at(hi)},${floor}`].join(" ") }),
+    ...peaks.map((v) => s("line", { class: "mean", x1: at(v), x2: at(v), y1: EDGE.top + 14, y2: floor })),
+    ...peaks.map((v) => text(at(v), EDGE.top + 10, v.toFixed(0) + unit)),
+    ...[0, 30, 60, 90, 120, 150, 180].filter((v) => v >= lo && v <= hi).map((v) => text(at(v), floor + 14, String(v))),
+  ];
+  return frame.svg(`distribution from ${lo} to ${hi} ${unit} with peaks at ${names.join(", ")}`, [...parts, frame.baseline()]);
+}
+
 class Frame {
   constructor(box, top) {
     this.box = box;

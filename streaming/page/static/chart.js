@@ -1,7 +1,7 @@
 // Line charts with uPlot, in the colours of the page.
 
 import { FONT, theme } from "./theme.js";
-import { onResize } from "./dom.js";
+import { h, onResize } from "./dom.js";
 
 /* global uPlot */
 
@@ -15,6 +15,18 @@ export class Chart {
     this.plot = null;
     this.shape = "";
     this.stopResizing = onResize(element, () => this.resize());
+    this.readout = h("p", { class: "readout", hidden: true });
+  }
+
+  // What lies under the cursor: where, and the first line's value there.
+  read(plot) {
+    const { idx, left } = plot.cursor;
+    const lines = plot.series.slice(1).map((line, i) => [line.label, plot.data[i + 1][idx]]);
+    const found = lines.filter(([, value]) => value !== null && value !== undefined);
+    this.readout.hidden = idx === null || idx === undefined || left < 0 || !found.length;
+    if (this.readout.hidden) return;
+    const unit = this.labels.xLabel.split(", ")[1] ?? "";
+    this.readout.textContent = `${round(plot.data[0][idx])} ${unit}: ${found.map(([label, value]) => `${label} ${round(value)}`).join(", ")}`;
   }
 
   set(lines, labels = {}) {
@@ -28,6 +40,7 @@ export class Chart {
     this.clear();
     this.shape = shape;
     this.plot = new uPlot(this.options(drawn), data, this.element);
+    this.element.append(this.readout);
   }
 
   // For those who do not see it.
@@ -42,6 +55,7 @@ export class Chart {
     this.plot?.destroy();
     this.plot = null;
     this.shape = "";
+    this.readout.remove();
   }
 
   destroy() {
@@ -68,10 +82,13 @@ export class Chart {
       scales: { x: { time: false } },
       axes: [axis(colours, this.labels.xLabel, 24), axis(colours, this.labels.yLabel, 42)],
       series: [{}, ...lines.map((line) => series(line, colours))],
-      hooks: { drawClear: [(plot) => drawMarks(plot, this.marks(), colours)] },
+      hooks: { setCursor: [(plot) => this.read(plot)], drawClear: [(plot) => drawMarks(plot, this.marks(), colours)] },
     };
   }
 }
+
+// Five figures, without the noise of binary fractions.
+const round = (value) => String(Number(value.toPrecision(Math.abs(value) >= 1000 ? 6 : 4))).replace("-", "−");
 
 export function axis(colours, label, size) {
   return {

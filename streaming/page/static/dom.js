@@ -27,8 +27,8 @@ export function card(name, title, ...children) {
   return h("section", { class: `card ${name}`, "aria-label": title }, ...children);
 }
 
-export function chip(text, kind = "") {
-  return h("span", { class: `chip ${kind}` }, text);
+export function chip(text, kind = "", meaning = null) {
+  return h("span", { class: `chip ${kind}`, title: meaning }, text);
 }
 
 // Draw again whenever an element's size changes; returns what stops it.

@@ -43,8 +43,32 @@ const REASONS = {
   "wrong-units": "wrong units",
 };
 
+// Those that make an answer's figures mean little.
+const LOUD = new Set(["maybe-saturated", "maybe-self-absorbed", "not-explained", "out-of-distribution", "unlike-averaged"]);
+// Those that say that the answer is not the last word.
+const PARTIAL = new Set(["degraded", "gap", "partial", "truncated"]);
+
+const VERDICTS = {
+  good: { text: "answered", kind: "good", meaning: "A complete scan, and a spectrum like those that the model learned from." },
+  partial: { text: "partial", kind: "part", meaning: "A part of the scan or a quick answer: the figures are less sure than those of the whole." },
+  doubtful: { text: "do not rely on it", kind: "doubt", meaning: "Something makes the figures mean little; the flags say what." },
+  rejected: { text: "rejected", kind: "warn", meaning: "This measurement could not be inverted; the reason is given." },
+  failed: { text: "failed", kind: "bad", meaning: "The answer was given up after several tries; nearedge retry asks again." },
+  dark: { text: "not a sample", kind: "", meaning: "A dark or another run without a sample." },
+};
+
+// How far an answer can be relied on, at a glance; null while there is none yet.
+export function verdict({ status, reason, flags = [], ood, complete, cn }) {
+  if (reason === "not-a-sample") return VERDICTS.dark;
+  if (VERDICTS[status]) return VERDICTS[status];
+  if (!cn) return null;
+  if (ood?.flag || flags.some((flag) => LOUD.has(flag))) return VERDICTS.doubtful;
+  if (complete === false || status === "degraded" || flags.some((flag) => PARTIAL.has(flag))) return VERDICTS.partial;
+  return VERDICTS.good;
+}
+
 // a flag may say which: "dead-element: 3"
 const words = (flag) => FLAGS[flag] ?? flag.replaceAll("-", " ");
 export const flagText = (flag) => flag.split(": ").map(words).join(": ");
-export const flagKind = (flag) => (HARMLESS.has(flag) ? "" : "warn");
+export const flagKind = (flag) => (HARMLESS.has(flag) ? "" : LOUD.has(flag) ? "doubt" : "warn");
 export const reasonText = (reason) => REASONS[reason] ?? reason.replaceAll("-", " ");

@@ -1,8 +1,8 @@
 // Choose the view by the address's hash, and show whether the page is live.
 
-import state, { connect, subscribe } from "./store.js";
+import state, { connect, isLive, subscribe } from "./store.js";
 import { typing } from "./dom.js";
-import { duration } from "./format.js";
+import { clock, duration } from "./format.js";
 import * as now from "./now.js";
 import * as trend from "./trend.js";
 import * as runs from "./runs.js";
@@ -13,7 +13,7 @@ const main = document.getElementById("view");
 let leave = () => {};
 
 function route() {
-  const [name, argument] = location.hash.slice(1).split("/");
+  const [name, argument] = location.hash.slice(1).split(/\/(.*)/s);
   const view = VIEWS[name] ? name : "now";
   leave();
   main.replaceChildren();
@@ -22,7 +22,16 @@ function route() {
     else link.removeAttribute("aria-current");
   }
   document.title = `nearedge: ${view}`;
-  leave = VIEWS[view].show(main, argument && decodeURIComponent(argument)) ?? (() => {});
+  leave = VIEWS[view].show(main, argument) ?? (() => {});
+}
+
+// What is shown when the service is gone is of then, and must not pass for now.
+function showContact() {
+  const gone = !isLive() && state.contact !== null;
+  const box = document.getElementById("gone");
+  box.hidden = !gone;
+  main.classList.toggle("past", gone);
+  if (gone) box.textContent = `The service does not answer. What you see is of ${clock(state.contact)}, when it was last heard of; the page tries again by itself.`;
 }
 
 function showPulse() {
@@ -33,7 +42,7 @@ function showPulse() {
 }
 
 function pulseText() {
-  if (!state.connected) return ["bad", "no connection, trying again"];
+  if (!isLive()) return state.contact === null ? ["wait", "connecting …"] : ["bad", "no connection, trying again"];
   const health = state.health;
   if (health && !health.ready) return ["bad", health.worker.error ?? "not ready"];
   const open = health ? health.states.queued + health.states.running + health.states.writing : 0;
@@ -69,6 +78,7 @@ function begin() {
 subscribe((what) => {
   if (what === "about") begin();
   showPulse();
+  showContact();
 });
 addEventListener("hashchange", () => begun && route());
 addEventListener("keydown", onKey);

@@ -2,11 +2,11 @@
 
 import state, { detail, latest, newestRunning, runningDetail, sorted, subscribe } from "./store.js";
 import { card, chip, h, onResize, put, typing } from "./dom.js";
-import { flagKind, flagText, reasonText } from "./flags.js";
+import { flagKind, flagText, reasonText, verdict } from "./flags.js";
 import { bounds, clock, figure, number, shortRun, spectrumName } from "./format.js";
 import { Chart } from "./chart.js";
 import { Cluster, legend, neighbours } from "./cluster.js";
-import { histogram, probabilityBars } from "./bars.js";
+import { density, histogram, probabilityBars } from "./bars.js";
 import { radialLines } from "./radial.js";
 import { rawLines } from "./raw.js";
 
@@ -17,10 +17,10 @@ export function show(main, key) {
 
 class Now {
   constructor(main, key) {
-    this.key = key ?? null; // null: follow the newest
+    this.key = key === undefined ? null : decodeURIComponent(key); // null: follow the newest
     this.answer = null;
     this.fetching = true; // what an answer holds is not known yet
-    this.announced = null; // the last result whose figures were drawn
+    this.tries = 0; // that failed, one after the other
     this.build(main);
     this.onKey = (event) => this.step(event);
     addEventListener("keydown", this.onKey);
@@ -75,7 +75,6 @@ class Now {
 
   changed(what) {
     const followed = this.key === null && ["result", "running"].includes(what);
-    if (followed && what === "result") this.announce(latest(), newestRunning());
     if (followed || what === "all" || what === "about") this.refresh();
   }
 
@@ -91,31 +90,35 @@ class Now {
     this.busy = false;
   }
 
+  // Headline, spectrum and answer are of one scan at any moment: drawn together, when all is there.
   async redraw() {
     const running = this.key === null ? newestRunning() : null;
-    const told = this.chosen();
-    this.announce(told, running);
+    const key = this.chosen();
     try {
       const live = running && (await runningDetail(running.slot).catch(() => null));
-      const done = told && (await detail(told.key));
-      if (!this.gone && told === this.chosen()) this.draw(told, done, live);
+      const done = key && (await detail(key));
+      if (this.gone || key !== this.chosen()) return;
+      this.draw(done && (state.results.get(key) ?? done.summary), done, live);
+      this.tries = 0;
     } catch (error) {
-      if (!this.gone) this.say(`This spectrum cannot be read: ${error.message}`);
+      if (!this.gone) this.fail(error);
     }
   }
 
+  // The key of what is shown once it has ended.
   chosen() {
-    return this.key === null ? latest() : (state.results.get(this.key) ?? null);
+    return this.key ?? latest()?.key ?? null;
   }
 
-  // The figures of a new answer are known before the rest of it is fetched.
-  announce(told, running) {
-    if (!told || told === this.announced) return;
-    this.announced = told;
-    this.answer = null;
-    this.fetching = true;
-    this.drawHead(told, running, Boolean(running));
-    this.pale(true);
+  // What went wrong may pass by itself; a key that nobody knows does not.
+  fail(error) {
+    if (error.status === 404) {
+      return this.say(`There is no spectrum with the key ${this.key}: it may have been removed, or belong to another catalog.`, h("a", { href: "#now" }, "Show the newest"));
+    }
+    const wait = Math.min(30, 2 ** this.tries++);
+    this.say(`This spectrum cannot be read at the moment (${error.message.slice(0, 200)}); trying again in ${wait} s.`);
+    clearTimeout(this.retry);
+    this.retry = setTimeout(() => this.refresh(), 1000 * wait);
   }
 
   pale(on) {
@@ -123,6 +126,7 @@ class Now {
   }
 
   draw(told, done, live) {
+    clearTimeout(this.retry);
     if (!told && !live) return this.say(state.loaded ? "Nothing was measured yet. The first spectrum shows here as it grows." : "Loading …");
     this.fetching = false;
     this.answer = live?.answer ?? done?.answer ?? null;
@@ -132,10 +136,12 @@ class Now {
     this.drawAnswer(older);
   }
 
-  say(words) {
+  say(...words) {
     this.fetching = false;
     this.answer = null;
-    this.head.replaceChildren(h("p", { class: "soft" }, words));
+    this.marks = {};
+    this.head.replaceChildren(h("p", { class: "soft said" }, ...words.flatMap((word) => [word, " "])));
+    this.raw.note.textContent = this.norm.note.textContent = "";
     this.charts.raw.clear();
     this.charts.norm.clear();
     this.drawAnswer(false);
@@ -146,15 +152,17 @@ class Now {
     const answer = this.answer ?? (told?.cn ? told : null);
     const name = live ? spectrumName({ ...live, spectrum: live.name }) : spectrumName(told);
     const edge = (live ? live.spectrum?.edge : told.edge) || told?.edge || "";
+    const judged = live ? null : verdict(told);
     const state_ = live
-      ? chip(`running, ${live.points} points`, "good")
-      : chip(told.status, { rejected: "warn", failed: "bad" }[told.status] ?? "");
+      ? chip(`running, ${live.points} points`, "busy", "This scan is being measured; what is shown grows with it.")
+      : chip(judged?.text ?? told.status, judged?.kind, judged?.meaning);
+    this.head.dataset.verdict = judged?.kind ?? "";
     const words = live ? (live.answer?.flags ?? []) : told.flags;
     put(
       this.head,
       h("div", { class: "what" },
         h("div", { class: "line" }, h("h2", {}, `${capital(name)}${edge ? `, ${edge} edge` : ""}`), state_),
-        h("div", { class: "soft" }, `${source.sample ? `${source.sample}, ` : ""}run ${shortRun(source.run)}, ${clock(source.time)}${older ? `; answer of ${spectrumName(told)}` : ""}`)),
+        h("div", { class: "soft" }, `${source.sample ? `${source.sample}, ` : ""}run ${shortRun(source.run)}, ${clock(source.time)}${older ? `; the figures are of ${spectrumName(told)}` : ""}`)),
       answer ? figures(answer, edge, older) : h("p", { class: "why" }, live ? "" : why(told)),
       this.actions(told, live),
       flags(words, answer));
@@ -179,7 +187,7 @@ class Now {
     if (!spectrum) {
       const raw = rawLines(shown?.columns);
       this.marks = {};
-      this.charts.raw.set(raw.lines, { yLabel: raw.label });
+      this.charts.raw.set(raw.lines, { xLabel: raw.along, yLabel: raw.label });
       this.charts.norm.clear();
       this.norm.body.replaceChildren(h("p", { class: "empty" }, shown?.waiting ? `Not yet: ${shown.waiting}` : "not normalised"));
       this.norm.note.textContent = "";
@@ -227,10 +235,10 @@ class Now {
     this.rdf.note.textContent = radial.note;
     draw(this.cn, answer && ((box) => probabilityBars(box, answer.cn_prob, answer.cn.set)));
     draw(this.bond, answer && ((box) => histogram(box, answer.sample_bond, answer.weights, { ...figure("bond"), interval: answer.bond })));
-    draw(this.angle, answer && ((box) => histogram(box, answer.sample_angle, answer.weights, { ...figure("angle"), interval: answer.angle })));
+    draw(this.angle, answer && ((box) => density(box, answer.angles, { unit: "°" })));
     this.cn.note.textContent = answer ? "filled: 90 % set" : "";
     this.bond.note.textContent = answer ? "mean and 90 %" : "";
-    this.angle.note.textContent = answer ? "mean and 90 %" : "";
+    this.angle.note.textContent = answer?.angle ? `mean ${number(answer.angle.mean, 1)} ${bounds(answer.angle, 1)}` : "";
   }
 
   open(key) {
@@ -254,6 +262,7 @@ class Now {
 
   destroy() {
     this.gone = true;
+    clearTimeout(this.retry);
     this.stop();
     removeEventListener("keydown", this.onKey);
     for (const stop of this.resizing) stop();
@@ -291,9 +300,17 @@ function figures(answer, edge, older) {
     const { heading, digits, meaning } = figure(name, edge);
     const value = answer[name];
     const more = bounds(value, digits);
+    if (name === "angle" && answer.angles?.peaks.length) return angleFigure(answer, meaning);
     return h("div", { class: "figure", title: meaning },
       h("dt", {}, heading, more ? h("span", {}, "90 %") : null), h("dd", {}, number(value?.mean ?? value, digits), " ", h("small", {}, more)));
   }));
+}
+
+// Where the angles lie; their mean, beside it, may be an angle that no bond makes.
+function angleFigure({ angle, angles }, meaning) {
+  const peaks = angles.peaks.map((peak) => peak.toFixed(0)).join(" / ");
+  return h("div", { class: "figure", title: `peaks of the distribution of the angles; beside it: ${meaning}` },
+    h("dt", {}, "angles, °"), h("dd", {}, peaks, " ", h("small", {}, angle ? `mean ${angle.mean.toFixed(0)} ${bounds(angle, 0)}` : "")));
 }
 
 // Why there is no answer.

@@ -1,13 +1,16 @@
 // What can be drawn of columns that are not, or not yet, a normalised spectrum.
 
+const ENERGY = "energy, eV";
+
 export function rawLines(columns) {
-  if (!columns) return { lines: [], label: "" };
+  if (!columns) return { lines: [], label: "", along: ENERGY };
   const { label, y } = signal(columns);
-  if (!y) return { lines: [], label: "" };
-  const x = columns.energy ?? y.map((_, i) => i);
+  if (!y) return { lines: [], label: "", along: ENERGY };
+  const known = columns.energy?.length === y.length;
+  const x = known ? columns.energy : y.map((_, i) => i);
   const pairs = x.map((e, i) => [e, y[i]]).filter(([e, v]) => Number.isFinite(e) && Number.isFinite(v));
   pairs.sort((a, b) => a[0] - b[0]);
-  return { label, lines: [{ label, x: pairs.map((p) => p[0]), y: pairs.map((p) => p[1]), colour: "first", points: pairs.length < 60 }] };
+  return { label, along: known ? ENERGY : "point, no energies", lines: [{ label, x: pairs.map((p) => p[0]), y: pairs.map((p) => p[1]), colour: "first", points: pairs.length < 60 }] };
 }
 
 function signal(columns) {

@@ -2,14 +2,14 @@
 
 import state, { sorted, subscribe } from "./store.js";
 import { chip, h } from "./dom.js";
-import { flagText, reasonText } from "./flags.js";
+import { flagText, reasonText, verdict } from "./flags.js";
 import { dateTime, duration, figure, interval, number, set, shortRun, spectrumName } from "./format.js";
 
 const SHOWN = 300;
-let words = "";
+let asked = "";
 
 export function show(main) {
-  const search = h("input", { type: "search", placeholder: "Search: scan, sample, edge, state, flag …", "aria-label": "Search", size: 44, value: words });
+  const search = h("input", { type: "search", placeholder: "Search: scan, sample, edge, state, flag …", "aria-label": "Search", value: asked });
   const count = h("span", { class: "soft", role: "status" });
   const body = h("tbody");
   let limit = SHOWN;
@@ -21,7 +21,7 @@ export function show(main) {
     more.hidden = found.length <= limit;
   };
   search.addEventListener("input", () => {
-    words = search.value;
+    asked = search.value;
     draw();
   });
   body.addEventListener("keydown", move);
@@ -40,7 +40,7 @@ export function show(main) {
 
 function heads() {
   const [cn, bond] = [figure("cn"), figure("bond")];
-  return [["spectrum"], ["sample"], ["run"], ["ended"], ["edge"], ["state"], [cn.heading, "num", cn.meaning], ["90 %"], [bond.heading, "num", bond.meaning], ["notes"], ["latency", "num"]];
+  return [["spectrum"], ["sample", "sample"], ["run", "spare"], ["ended", "spare"], ["edge", "spare"], ["state"], [cn.heading, "num", cn.meaning], ["90 %"], [bond.heading, "num", bond.meaning], ["notes"], ["latency", "num spare"]];
 }
 
 
@@ -56,7 +56,7 @@ function rows() {
 function matches(text) {
   const wanted = text.toLowerCase().split(/\s+/).filter(Boolean);
   return (told) => {
-    const all = [spectrumName(told), told.sample, told.run, told.edge, told.status, told.reason, told.detail, ...(told.flags ?? []), ...(told.flags ?? []).map(flagText), told.reason ? reasonText(told.reason) : "", told.cn ? `cn=${told.cn.map}` : ""].join(" ").toLowerCase();
+    const all = [spectrumName(told), told.sample, told.run, told.edge, told.status, told.reason, told.detail, ...words(told), ...words(told).map(flagText), verdict(told)?.text, told.reason ? reasonText(told.reason) : "", told.cn ? `cn=${told.cn.map}` : ""].join(" ").toLowerCase();
     return wanted.every((word) => all.includes(word));
   };
 }
@@ -64,20 +64,24 @@ function matches(text) {
 function line(told) {
   const opens = state.results.has(told.key);
   const open = () => { if (opens) location.hash = `now/${encodeURIComponent(told.key)}`; };
-  const notes = told.reason && told.reason !== "not-a-sample" ? `${reasonText(told.reason)}: ${told.detail}` : (told.detail ?? (told.flags ?? []).map(flagText).join("; "));
-  return h("tr", { tabindex: opens ? "0" : null, onclick: open, onkeydown: (event) => event.key === "Enter" && open() },
-    h("td", {}, spectrumName(told)), h("td", { class: "sample" }, told.sample ?? ""), h("td", {}, h("code", { title: told.run }, shortRun(told.run))), h("td", {}, dateTime(told.time)),
-    h("td", {}, told.edge ?? ""), h("td", {}, stateChip(told)),
+  const notes = told.reason && told.reason !== "not-a-sample" ? `${reasonText(told.reason)}: ${told.detail}` : (told.detail ?? words(told).map(flagText).join("; "));
+  return h("tr", { class: verdict(told)?.kind, tabindex: opens ? "0" : null, onclick: open, onkeydown: (event) => event.key === "Enter" && open() },
+    h("td", {}, spectrumName(told)), h("td", { class: "sample" }, told.sample ?? ""), h("td", { class: "spare" }, h("code", { title: told.run }, shortRun(told.run))), h("td", { class: "spare" }, dateTime(told.time)),
+    h("td", { class: "spare" }, told.edge ?? ""), h("td", {}, stateChip(told)),
     h("td", { class: "num" }, told.cn ? number(told.cn.mean, figure("cn").digits) : ""), h("td", {}, told.cn ? set(told.cn.set) : ""),
     h("td", { class: "num", title: interval(told.bond, figure("bond").digits) }, told.bond ? number(told.bond.mean, figure("bond").digits) : ""),
-    h("td", { class: "wide" }, notes ?? ""), h("td", { class: "num" }, told.latency === undefined ? "" : duration(told.latency)));
+    h("td", { class: "wide" }, notes ?? ""), h("td", { class: "num spare" }, told.latency === undefined ? "" : duration(told.latency)));
 }
 
-function stateChip({ status, reason }) {
-  return reason === "not-a-sample" ? chip("not a sample") : chip(status, KINDS[status] ?? "");
+// All doubts in one list: the score's own is not among the spectrum's flags.
+function words({ flags = [], ood }) {
+  return [...new Set(ood?.flag ? ["out-of-distribution", ...flags] : flags)];
 }
 
-const KINDS = { complete: "good", rejected: "warn", failed: "bad" };
+function stateChip(told) {
+  const found = verdict(told);
+  return found ? chip(found.text, found.kind, found.meaning) : chip(told.status, told.status === "measuring" ? "busy" : "");
+}
 
 function move(event) {
   const next = { ArrowDown: "nextElementSibling", ArrowUp: "previousElementSibling" }[event.key];

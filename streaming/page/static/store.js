@@ -6,8 +6,10 @@ const state = {
   health: null,
   about: { title: "", context: [], exports: [], figures: {}, bridge: null },
   connected: false,
+  contact: null, // seconds since the epoch when the service was last heard of
   loaded: false,
 };
+const SILENT_S = 8; // it tells of its health every 2 s
 const listeners = new Set();
 const details = new Map();
 const KEPT_DETAILS = 40;
@@ -25,8 +27,17 @@ function tell(what, data) {
 
 export async function get(path) {
   const response = await fetch(path, { headers: { Accept: "application/json" } });
-  if (!response.ok) throw new Error((await response.text()) || `${response.status}`);
+  if (!response.ok) {
+    const error = new Error((await response.text()) || `${response.status}`);
+    error.status = response.status;
+    throw error;
+  }
   return response.json();
+}
+
+// Whether what is shown is of now: a service that hangs is as far away as one that ended.
+export function isLive() {
+  return state.connected && state.contact !== null && Date.now() / 1000 - state.contact < SILENT_S;
 }
 
 export function sorted() {
@@ -95,10 +106,26 @@ async function learn() {
   tell("about");
 }
 
+function heard() {
+  state.contact = Date.now() / 1000;
+}
+
+// A service that falls silent says nothing of it: look whether it still speaks.
+function watch() {
+  let before = isLive();
+  return setInterval(() => {
+    const now = isLive();
+    if (now !== before) tell("connection");
+    before = now;
+  }, 1000);
+}
+
 export function connect() {
   const source = new EventSource("/api/events"); // connects again by itself
   source.addEventListener("open", () => {
     state.connected = true;
+    heard();
+    details.clear(); // of another service, perhaps
     learn().then(reload).catch(() => {});
     tell("connection");
   });
@@ -107,7 +134,14 @@ export function connect() {
     tell("connection");
   });
   for (const [name, take] of Object.entries(receive)) {
-    source.addEventListener(name, (event) => take(JSON.parse(event.data)));
+    source.addEventListener(name, (event) => {
+      heard();
+      take(JSON.parse(event.data));
+    });
   }
-  addEventListener("pagehide", () => source.close());
+  const watching = watch();
+  addEventListener("pagehide", () => {
+    clearInterval(watching);
+    source.close();
+  });
 }

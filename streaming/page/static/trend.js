@@ -12,12 +12,27 @@ import { bounds, clockTick, dateTime, day, figure, spectrumName } from "./format
 // No scalar of a run has a name that begins with a dot.
 const SCAN = ".scan";
 const TIME = ".time";
+const FRAME = ".frame";
 
 const chosen = { x: SCAN, edge: "", figures: new Set(["cn", "bond", "angle", "misfit"]) };
 
-export function show(main) {
+export function show(main, address) {
+  recall(address);
   const view = new Trend(main);
   return () => view.destroy();
+}
+
+// The choice is part of the address, so that a link or a reload shows the same.
+function recall(address) {
+  const asked = new URLSearchParams(address ?? "");
+  if (asked.has("x")) chosen.x = asked.get("x");
+  if (asked.has("edge")) chosen.edge = asked.get("edge");
+  if (asked.has("figures")) chosen.figures = new Set(asked.get("figures").split(" "));
+}
+
+function remember() {
+  const said = new URLSearchParams({ x: chosen.x, edge: chosen.edge, figures: [...chosen.figures].join(" ") });
+  history.replaceState(null, "", `#trend/${said}`);
 }
 
 class Trend {
@@ -45,10 +60,10 @@ class Trend {
   update() {
     const all = sorted().filter((told) => told.cn);
     const edges = [...new Set(all.map((told) => told.edge))].sort();
-    if (!edges.includes(chosen.edge)) chosen.edge = edges.at(-1) ?? "";
+    if (edges.length && !edges.includes(chosen.edge)) chosen.edge = edges.at(-1);
     this.points = all.filter((told) => told.edge === chosen.edge && Number.isFinite(xOf(told)));
     this.points.sort((a, b) => xOf(a) - xOf(b));
-    this.drawControls(axes(scalars(all)), edges);
+    this.drawControls(axes(scalars(all), all), edges);
     this.drawCharts();
   }
 
@@ -58,17 +73,20 @@ class Trend {
     this.shape = shape;
     put(
       this.controls,
-      h("label", {}, "against", select(choices, chosen.x, (x) => { chosen.x = x; this.update(); })),
-      edges.length > 1 ? h("label", {}, "edge", select([{ options: edges }], chosen.edge, (edge) => { chosen.edge = edge; this.update(); })) : null,
+      h("label", {}, "against", select(choices, chosen.x, (x) => this.choose(() => { chosen.x = x; }))),
+      edges.length > 1 ? h("label", {}, "edge", select([{ options: edges }], chosen.edge, (edge) => this.choose(() => { chosen.edge = edge; }))) : null,
       h("span", { class: "tools small", role: "group", "aria-label": "Figures" }, this.available().map((name) => h("button", {
         "aria-pressed": String(chosen.figures.has(name)),
-        onclick: () => {
-          if (!chosen.figures.delete(name)) chosen.figures.add(name);
-          this.update();
-        },
+        onclick: () => this.choose(() => { if (!chosen.figures.delete(name)) chosen.figures.add(name); }),
         title: figure(name, chosen.edge).meaning,
       }, figure(name, chosen.edge).symbol))),
       h("a", { class: "push", href: "/api/trend.csv", download: true }, "Save as CSV"));
+  }
+
+  choose(change) {
+    change();
+    remember();
+    this.update();
   }
 
   available() {
@@ -99,6 +117,7 @@ class Trend {
 
   xLabel() {
     if (chosen.x === SCAN) return TITLES[SCAN];
+    if (chosen.x === FRAME) return TITLES[FRAME];
     if (chosen.x !== TIME) return [chosen.x, this.points.at(-1)?.units[chosen.x]].filter(Boolean).join(", ");
     const days = [this.points[0], this.points.at(-1)].map((told) => (told ? day(told.time) : ""));
     return `time, ${days[0] === days[1] ? days[0] : days.join(" to ")}`;
@@ -113,13 +132,13 @@ class Trend {
 
   make(name, box, last) {
     const colours = theme();
-    const { symbol, heading } = figure(name, chosen.edge);
+    const { symbol, heading, span } = figure(name, chosen.edge);
     const size = box.getBoundingClientRect();
     return new uPlot({
       width: Math.max(60, size.width), height: Math.max(60, size.height),
       padding: [8, 20, 0, 0],
       legend: { show: false },
-      scales: { x: { time: chosen.x === TIME, range: padded }, y: { range: padded } },
+      scales: { x: { time: chosen.x === TIME, range: padded }, y: { range: (plot, min, max) => padded(plot, ...widened(min, max, span)) } },
       cursor: { sync: { key: "trend" }, drag: { x: true, y: false }, points: { size: ringSize, fill: "transparent", stroke: colours.second, width: ringWidth } },
       axes: [this.xAxis(colours, last), this.yAxis(name, heading, colours)],
       series: [
@@ -213,10 +232,11 @@ function valueOf(told) {
   return value === null ? null : { mean: value, lo: null, hi: null };
 }
 
-const TITLES = { [SCAN]: "scan number", [TIME]: "time" };
+const TITLES = { [SCAN]: "scan number", [TIME]: "time", [FRAME]: "spectrum of its run" };
 
 const X_AXES = {
   [SCAN]: { incrs: WHOLE },
+  [FRAME]: { incrs: WHOLE },
   [TIME]: { space: 80, values: (plot, ticks, index, space, step) => ticks.map((at) => (step < 86400 ? clockTick(at, step) : day(at))) },
 };
 
@@ -236,8 +256,16 @@ const isForeign = (told) => Boolean(told.ood?.flag);
 function xOf(told) {
   if (chosen.x === SCAN) return told.scan ?? NaN;
   if (chosen.x === TIME) return told.time;
+  if (chosen.x === FRAME) return /^\d+$/.test(told.spectrum) ? Number(told.spectrum) : NaN;
   const value = told.context[chosen.x];
   return typeof value === "number" ? value : NaN;
+}
+
+// An axis that is never so short that noise looks like a change.
+function widened(min, max, least) {
+  if (min === null || max === null || max - min >= least) return [min, max];
+  const middle = (min + max) / 2;
+  return [middle - least / 2, middle + least / 2];
 }
 
 function padded(plot, min, max) {
@@ -312,18 +340,26 @@ function shown(told) {
   return Object.entries(told.context).filter(([name]) => wanted.has(name));
 }
 
-// The names of all scalars that some spectrum has.
+// The names of all scalars that change from spectrum to spectrum, and of the one that was chosen.
 function scalars(all) {
+  const first = new Map();
   const names = new Set();
-  for (const { context } of all) for (const name in context) if (typeof context[name] === "number") names.add(name);
+  for (const { context } of all) {
+    for (const [name, value] of Object.entries(context)) {
+      if (typeof value !== "number") continue;
+      if (!first.has(name)) first.set(name, value);
+      if (first.get(name) !== value || name === chosen.x) names.add(name);
+    }
+  }
   return [...names].sort((a, b) => a.localeCompare(b));
 }
 
 // What there is to draw against; the choices that the profile names come before the others.
-function axes(names) {
+function axes(names, all) {
+  const frames = new Set(all.map((told) => told.spectrum)).size > 1;
   const named = state.about.context.filter((name) => names.includes(name));
   return [
-    { options: [SCAN, TIME] },
+    { options: frames || chosen.x === FRAME ? [SCAN, TIME, FRAME] : [SCAN, TIME] },
     { label: "measured along", options: named },
     { label: "baseline and metadata", options: names.filter((name) => !named.includes(name)) },
   ].filter((group) => group.options.length);
