@@ -7,10 +7,10 @@ The mean of an octahedron's angles, 107°, is an angle that it does not have: it
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
-from nearedge.models.clusters.geometry import shell_angles
-from nearedge.models.inversion import Samples
+from nearedge.models.clusters.geometry import Species, shell_angles
 from nearedge.models.spectrum import Array, freeze_arrays
 
 #: Standard deviation of the Gaussian that smears each angle, degrees.
@@ -43,16 +43,23 @@ class AngleDistribution:
 
 
 def angle_distribution(
-    samples: Samples, *, absorber: str, smear: float = SMEAR
+    absorber: str,
+    species: Species,
+    positions: NDArray[np.floating],
+    *,
+    weights: Array,
+    smear: float = SMEAR,
 ) -> AngleDistribution:
     """Return the distribution of the angles between the absorber's bonds.
 
     Parameters
     ----------
-    samples
-        Clusters with their weights; each counts by its weight, however many angles it has.
     absorber
         Chemical symbol.
+    species, positions
+        (samples, atoms) and (samples, atoms, 3) Å.
+    weights
+        (samples,) that sum to 1; each sample counts by its own, however many angles it has.
     smear
         Standard deviation of the Gaussian that smears each angle, degrees. What is smeared past
         0° or 180° is reflected, so that straight angles lose nothing.
@@ -63,13 +70,13 @@ def angle_distribution(
         With a density of zero where no sample has an angle.
     """
     degrees = np.linspace(0.0, 180.0, round(180 / STEP) + 1)
-    angles = shell_angles(absorber, samples.species, samples.positions)
+    angles = shell_angles(absorber, species, positions)
     known = ~np.isnan(angles)
-    each = samples.weights / np.maximum(known.sum(-1), 1)
-    values, weights = angles[known], np.broadcast_to(each[:, None], angles.shape)[known]
+    each = weights / np.maximum(known.sum(-1), 1)
+    values, shares = angles[known], np.broadcast_to(each[:, None], angles.shape)[known]
     density = np.zeros_like(degrees)
     for images in (values, -values, 360.0 - values):
-        density += np.exp(-0.5 * ((degrees[:, None] - images) / smear) ** 2) @ weights
+        density += np.exp(-0.5 * ((degrees[:, None] - images) / smear) ** 2) @ shares
     area = density.sum() * STEP
     density = density / area if area > 0 else density
     return AngleDistribution(degrees=degrees, density=density, peaks=_peaks(degrees, density))

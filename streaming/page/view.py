@@ -91,7 +91,9 @@ def distributions(estimates: Estimates) -> Json:
 
 def angles_view(samples: Samples, *, absorber: str) -> Json:
     """Return how the angles at the absorber are distributed over the samples, and the peaks."""
-    found = angle_distribution(samples, absorber=absorber)
+    found = angle_distribution(
+        absorber, samples.species, samples.positions, weights=samples.weights
+    )
     return {"x": plain(found.degrees), "share": plain(found.density), "peaks": list(found.peaks)}
 
 
