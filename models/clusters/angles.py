@@ -77,7 +77,7 @@ def angle_distribution(
     density = np.zeros_like(degrees)
     for images in (values, -values, 360.0 - values):
         density += np.exp(-0.5 * ((degrees[:, None] - images) / smear) ** 2) @ shares
-    area = density.sum() * STEP
+    area = np.trapezoid(density, degrees)
     density = density / area if area > 0 else density
     return AngleDistribution(degrees=degrees, density=density, peaks=_peaks(degrees, density))
 
