@@ -69,12 +69,7 @@ def server_config(directory: Path, *, readable: Sequence[str | Path] = ()) -> di
                 },
             }
         ],
-        "media_types": {  # without it the documents of a run cannot be read back (406)
-            "BlueskyRun": {
-                "application/json-seq": "bluesky_tiled_plugins.exporters:json_seq_exporter"
-            },
-            **media_types(),
-        },
+        "media_types": media_types(),
         "file_extensions": file_extensions(),
         "routers": ROUTERS,
     }

@@ -1,4 +1,4 @@
-"""The part of a Tiled server's configuration that lets it send results in our forms, and trends.
+"""The part of a Tiled server's configuration that lets it send documents, results and trends.
 
 For a server of one's own, `python -m nearedge.streaming.catalog.server_config` prints it as YAML.
 """
@@ -11,12 +11,15 @@ from nearedge.streaming.answers.forms import EXPORTS
 from nearedge.streaming.catalog.layout import ENSEMBLE
 
 MODULE = "nearedge.streaming.catalog.exporters"
+DOCUMENTS = {"application/json-seq": "bluesky_tiled_plugins.exporters:json_seq_exporter"}
+"""Without it a server refuses to give the documents of a run (406)."""
 ROUTERS = ["nearedge.streaming.catalog.router:router"]
 
 
 def media_types() -> dict[str, dict[str, str]]:
-    """Return Tiled's ``media_types`` for our spec: which function makes which media type."""
-    return {ENSEMBLE: {form.media_type: f"{MODULE}:{name}" for name, form in EXPORTS.items()}}
+    """Return Tiled's ``media_types``, by spec: which function makes which media type."""
+    results = {form.media_type: f"{MODULE}:{name}" for name, form in EXPORTS.items()}
+    return {"BlueskyRun": DOCUMENTS, ENSEMBLE: results}
 
 
 def file_extensions() -> dict[str, str]:

@@ -1,16 +1,17 @@
-"""A restricted unpickler: builtin data and numpy arrays, and nothing else.
+"""A restricted unpickler: builtin data, numpy arrays, and of anything else the bare content.
 
 Most beamlines still publish pickle, and a pickle is a program. Here it is scanned before it runs
-(`scan`): operations that plain data never need are refused, and so are lengths and memo indices
-that would exhaust memory. When it then runs, no class or function of any module is within its
-reach: each name that it may ask for is answered by a stand-in of this module, and the arrays are
-built at the end from what the stand-ins recorded.
+(`scan`): operations that data never need are refused, and so are lengths and memo indices that
+would exhaust memory. When it then runs, no class or function of any module is within its reach:
+each name that it may ask for is answered by a stand-in, and the arrays are built at the end from
+what the stand-ins recorded. A class that is not known becomes text, numbers and containers
+(`nearedge.streaming.sources.foreign`); names of modules that run programs are refused.
 """
 
 import io
 import pickle
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 import numpy as np
 
@@ -25,6 +26,15 @@ from nearedge.streaming.sources.buffers import (
     safe_dtype,
     scalar_from,
 )
+from nearedge.streaming.sources.foreign import (
+    LONGEST_NAME,
+    PLAIN_TYPES,
+    PROGRAMS,
+    Foreign,
+    content,
+    foreign_type,
+    name_of,
+)
 
 
 def loads(data: bytes, *, limits: Limits) -> Any:
@@ -33,7 +43,8 @@ def loads(data: bytes, *, limits: Limits) -> Any:
     Raises
     ------
     UnsafeError
-        If it asks for anything but builtin data types and numpy arrays, scalars and dtypes.
+        If it asks for anything of a module that runs programs, or for more of numpy than arrays,
+        scalars and dtypes.
     TooLargeError
         If it is, or would unfold to, more than the limits allow.
     MessageError
@@ -56,7 +67,7 @@ def loads(data: bytes, *, limits: Limits) -> Any:
 
 _FIXED = {  # operation: bytes of its argument
     **dict.fromkeys(b"(N0120.asbetldu})]", 0),
-    **dict.fromkeys(b"\x85\x86\x87\x88\x89\x8f\x90\x91\x93\x94R", 0),
+    **dict.fromkeys(b"\x81\x85\x86\x87\x88\x89\x8f\x90\x91\x92\x93\x94R", 0),
     **{ord("J"): 4, ord("K"): 1, ord("M"): 2, ord("G"): 8},
     **{ord("h"): 1, ord("j"): 4, 0x80: 1, 0x95: 8},
 }
@@ -73,6 +84,7 @@ _TUPLES = b"\x85\x86\x87t"
 _MAX_DIGITS = 4000
 # hashing a tuple recurses in C without a guard: a hundred thousand nested ones end the process
 _MAX_TUPLES = 20_000
+_MAX_FOREIGN = 64  # classes that one message may name
 
 
 def scan(data: bytes, *, limits: Limits) -> None:
@@ -203,7 +215,10 @@ class _Array:
         self._state = state
 
     def resolve(self, *, limits: Limits) -> np.ndarray:
-        _, shape, dtype, fortran, data = self._state
+        state = self._state
+        if isinstance(state[0], tuple):  # a sub-class puts something of its own beside it
+            state = state[0]
+        _, shape, dtype, fortran, data = state
         if not isinstance(data, bytes):
             raise UnsafeError(f"array made of a {type(data).__name__}: expected its bytes")
         return array_from(
@@ -211,12 +226,32 @@ class _Array:
         )
 
 
+class _Masked:
+    """Records the state of a masked array."""
+
+    __slots__ = ("_state",)
+
+    def __setstate__(self, state: tuple) -> None:
+        self._state = state
+
+    def resolve(self, *, limits: Limits) -> np.ndarray:
+        """Return the numbers, NaN where they are masked."""
+        _, shape, dtype, fortran, data, mask, *_ = self._state
+        order = "F" if fortran else "C"
+        values = array_from(data, dtype.resolve(), shape, limits=limits, order=order)
+        hidden = array_from(mask, np.dtype(bool), shape, limits=limits, order=order)
+        if values.dtype.kind not in "biuf" or not hidden.any():
+            return values
+        return np.where(hidden, np.nan, values)
+
+
 _NDARRAY = _Callable(lambda *_: _refuse("a bare numpy.ndarray"))
+_MASKED = _Callable(lambda *_: _refuse("a bare numpy.ma.MaskedArray"))
 
 
 def _refuse(what: str) -> NoReturn:
     raise UnsafeError(
-        f"pickle asks for {what}: only builtin data types and numpy arrays are admitted; "
+        f"pickle asks for {what}: only data are admitted, of numpy its plain arrays; "
         "publish with msgpack or JSON, or keep such values out of the documents"
     )
 
@@ -237,21 +272,42 @@ class _Restricted(pickle.Unpickler):
             self._names[f"{core}.multiarray", "_reconstruct"] = self._reconstruct
             self._names[f"{core}.multiarray", "scalar"] = self._scalar
             self._names[f"{core}.numeric", "_frombuffer"] = self._frombuffer
+        self._names["numpy.ma.core", "_mareconstruct"] = self._mareconstruct
+        self._names["copyreg", "_reconstructor"] = self._reconstructor
+        self._names["copy_reg", "_reconstructor"] = self._reconstructor
+        self._foreign: dict[tuple[str, str], type[Foreign]] = {}
         for builtins in ("builtins", "__builtin__"):  # protocol 3 and up, and below
             self._names[builtins, "set"] = self._set
             self._names[builtins, "frozenset"] = self._frozenset
             self._names[builtins, "complex"] = self._complex
             self._names[builtins, "bytes"] = self._bytes
             self._names[builtins, "bytearray"] = self._bytearray
+            self._names[builtins, "getattr"] = self._getattr
 
     def load(self) -> Any:
         return self._settle(super().load(), 0)
 
-    def find_class(self, module: str, name: str) -> _Callable:
+    def find_class(self, module: str, name: str) -> _Callable | type[Foreign]:
         if (module, name) == ("numpy", "ndarray"):
             return _NDARRAY
+        if module.startswith("numpy.ma") and name == "MaskedArray":
+            return _MASKED
         function = self._names.get((module, name))
-        return _Callable(function) if function else _refuse(f"{module}.{name}")
+        return _Callable(function) if function else self._standin(module, name)
+
+    def _standin(self, module: str, name: str) -> type[Foreign]:
+        plain = module in ("builtins", "__builtin__") and name in PLAIN_TYPES
+        if len(module) + len(name) > LONGEST_NAME:
+            _refuse(f"a name of {len(module) + len(name)} characters")
+        if module.partition(".")[0] in PROGRAMS and not plain:
+            _refuse(f"{module}.{name}")
+        if (module, name) not in self._foreign:
+            if len(self._foreign) >= _MAX_FOREIGN:
+                raise TooLargeError(f"pickle of more than {_MAX_FOREIGN} classes")
+            self._foreign[module, name] = foreign_type(
+                "builtins" if plain else module, name, spend=self._spend
+            )
+        return self._foreign[module, name]
 
     def persistent_load(self, pid: object) -> NoReturn:
         _refuse("a persistent object")
@@ -265,7 +321,24 @@ class _Restricted(pickle.Unpickler):
     # each of these takes what Python's own pickler writes for that type and no other form
 
     def _reconstruct(self, kind: object, shape: tuple, code: object) -> _Array:
-        return _Array() if kind is _NDARRAY else _refuse("a sub-class of numpy.ndarray")
+        if kind is not _NDARRAY and not _is_standin(kind):
+            _refuse("a sub-class of numpy.ndarray")
+        return _Array()
+
+    def _mareconstruct(self, kind: object, base: object, shape: tuple, code: object) -> _Masked:
+        if kind is not _MASKED or base is not _NDARRAY:
+            _refuse("a sub-class of numpy.ma.MaskedArray")
+        return _Masked()
+
+    def _reconstructor(self, kind: Any, base: object, value: object) -> Any:
+        if not _is_standin(kind):
+            _refuse("an object of no class")
+        return kind() if value is None else kind(value)
+
+    def _getattr(self, owner: Any, name: str) -> str:
+        if not _is_standin(owner) or not isinstance(name, str):
+            _refuse("builtins.getattr")
+        return f"{name_of(owner)}.{name}"  # a member of an enumeration
 
     def _frombuffer(self, data: Any, dtype: _Dtype, shape: tuple, order: str) -> np.ndarray:
         return array_from(data, dtype.resolve(), shape, limits=self._limits, order=order)
@@ -311,18 +384,29 @@ class _Restricted(pickle.Unpickler):
         if kind is dict:
             check_keys(item, limits=self._limits)
             self._spend(16 * len(item))
-            return {self._inner(k, depth): self._inner(v, depth) for k, v in item.items()}
+            return {self._key(k, depth): self._inner(v, depth) for k, v in item.items()}
         if kind in _COLLECTIONS:
             self._spend(8 * len(item))
-            return kind([x if type(x) in _ATOMS else self._settle(x, depth + 1) for x in item])
+            settle = self._key if kind in _SETS else self._inner
+            return kind([settle(x, depth) for x in item])
+        if isinstance(item, Foreign):
+            return self._settle(content(item), depth + 1)
         return self._leaf(item)
 
     def _inner(self, item: Any, depth: int) -> Any:
         return item if type(item) in _ATOMS else self._settle(item, depth + 1)
 
+    def _key(self, item: Any, depth: int) -> Any:
+        """Settle a key, or a member of a set: what has become a list or a map is named there."""
+        settled = self._inner(item, depth)
+        unhashable = isinstance(item, Foreign) and type(settled) in (list, dict, set, bytearray)
+        return f"<{name_of(type(item))}>" if unhashable else settled
+
     def _leaf(self, item: Any) -> Any:
         kind = type(item)
-        if kind is _Array:
+        if _is_standin(item):
+            return name_of(item)
+        if kind is _Array or kind is _Masked:
             item = item.resolve(limits=self._limits)
         elif kind is _Dtype:
             return item.resolve()
@@ -337,4 +421,9 @@ class _Restricted(pickle.Unpickler):
 
 _ATOMS = frozenset({float, int, bool, complex, type(None)})
 _TEXTS = frozenset({str, bytes, bytearray})
-_COLLECTIONS = frozenset({list, tuple, set, frozenset})
+_SETS = frozenset({set, frozenset})
+_COLLECTIONS = frozenset({list, tuple}) | _SETS
+
+
+def _is_standin(item: object) -> TypeGuard[type[Foreign]]:
+    return isinstance(item, type) and issubclass(item, Foreign)

@@ -1,5 +1,6 @@
 """The examples of units, containers and configurations are what the programs understand."""
 
+import importlib
 import shlex
 import shutil
 import subprocess
@@ -98,3 +99,9 @@ def test_no_container_has_a_secret_in_it() -> None:
     services = compose()["services"].values()
     variables = {k: v for one in services for k, v in one.get("environment", {}).items()}
     assert all(v.startswith("${TILED_API_KEY:?") for k, v in variables.items() if "KEY" in k)
+
+
+def test_the_printed_configuration_lets_tiled_give_the_documents_of_runs() -> None:
+    name = server_config.config()["media_types"]["BlueskyRun"]["application/json-seq"]
+    module, function = name.split(":")
+    assert callable(getattr(importlib.import_module(module), function))
