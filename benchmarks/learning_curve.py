@@ -20,7 +20,8 @@ from nearedge.models.data.dataset import Site, read_dataset
 from nearedge.models.data.views import usable
 from nearedge.models.training.encoders import Targets
 from nearedge.models.training.recipe import Recipe, read_recipe
-from nearedge.models.training.training import Sites, read_spectra
+from nearedge.models.training.sites import Sites
+from nearedge.models.training.spectra import read_spectra
 
 ROOT = Path(__file__).parent.parent
 #: What the table tells apart: groups of structures, absorber, coordination number.

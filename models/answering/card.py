@@ -8,8 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from nearedge.models.aside import written_aside
+
 #: The form of the cards that this code reads and writes.
-FORM = 7
+FORM = 8
 
 
 class CardError(ValueError):
@@ -25,7 +27,8 @@ class Card:
     name, path
         Of the weights.
     digest
-        SHA-256 of the weights file, hex.
+        SHA-256 of weights and card together, hex; the name does not count. Weights that are
+        calibrated otherwise are another model.
     edges
         The (absorber, edge) pairs that the model was trained on, in the order of its embedding.
     species
@@ -114,17 +117,25 @@ def _edges(pairs: list[list[str]]) -> tuple[tuple[str, str], ...]:
     return tuple((absorber, edge) for absorber, edge in pairs)
 
 
+def _digest(text: dict[str, Any]) -> str:
+    """SHA-256 of a card, which holds that of its weights, whatever the spaces and the name."""
+    plain = json.dumps({k: v for k, v in text.items() if k != "name"}, sort_keys=True)
+    return hashlib.sha256(plain.encode()).hexdigest()
+
+
 @cache
 def _read(path: Path, sidecar: Path, _stamps: tuple[tuple[int, int], ...]) -> Card:
     text = json.loads(sidecar.read_text())
     if text.pop("form", None) != FORM:
         raise CardError(f"{sidecar} is no card of form {FORM}: train the weights again")
-    digest = sha256(path)
-    if text.pop("digest") != digest:
+    weights = sha256(path)
+    if text["weights"] != weights:
         raise CardError(
-            f"{sidecar.name} belongs to other weights: {path.name} has digest {digest[:12]}…; "
+            f"{sidecar.name} belongs to other weights: {path.name} has SHA-256 {weights[:12]}…; "
             "copy both files together"
         )
+    digest = _digest(text)
+    del text["weights"]
     text["edges"] = _edges(text["edges"])
     for key in {"species", "grid", "limits"} & set(text):
         text[key] = tuple(text[key])
@@ -163,6 +174,7 @@ def write_card(path: Path, **entries: Any) -> Card:
     **entries
         The attributes of `Card`, but for ``name``, ``path`` and ``digest``.
     """
-    text = {"form": FORM, "digest": sha256(path), "name": path.stem, **entries}
-    path.with_suffix(".json").write_text(json.dumps(text, indent=1) + "\n")
+    text = {"form": FORM, "weights": sha256(path), "name": path.stem, **entries}
+    with written_aside(path.with_suffix(".json")) as part:
+        part.write_text(json.dumps(text, indent=1) + "\n")
     return read_card(str(path))

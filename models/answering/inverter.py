@@ -64,8 +64,12 @@ class Parts:
 
 
 def load_parts(card: Card, device: torch.device) -> Parts:
-    """Build the networks that a card describes and load their weights."""
-    tensors = load_file(card.path)
+    """Build the networks that a card describes and load their weights from its file."""
+    return assemble(card, load_file(card.path), device)
+
+
+def assemble(card: Card, tensors: dict[str, Tensor], device: torch.device) -> Parts:
+    """Build the networks that a card describes from the tensors of a file of weights."""
     ensemble = Ensemble(EncoderSize(**card.encoder), members=card.members)
     denoiser = diffusion.build(
         species=len(card.species),
@@ -159,7 +163,7 @@ class Inverter:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the weights, hex."""
+        """SHA-256 of weights and card, hex."""
         return self.card.digest
 
     def supports(self, absorber: str, edge: str) -> bool:

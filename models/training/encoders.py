@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from nearedge.models.training.recipe import EncoderRecipe
 
 #: Called with the members that are trained, and the figures of the newest.
 Progress = Callable[[int, dict[str, float]], None]
+
+#: Weights of a trained member, and the randomness that the next one begins with.
+MemberState = dict[str, Any]
 
 #: Least spread of a grid point over the training spectra: what never varies must not be blown up.
 LEAST_SPREAD = 0.05
@@ -268,6 +272,8 @@ def train_ensemble(
     edges: int,
     seed: int,
     device: torch.device = CPU,
+    trained: Sequence[MemberState] = (),
+    keep: Callable[[MemberState], None] = lambda state: None,
     exam: EncoderExam | None = None,
     progress: Progress = lambda member, figures: None,
 ) -> tuple[Ensemble, Array]:
@@ -285,6 +291,10 @@ def train_ensemble(
         Of weights, batches and partitions.
     device
         Where the members train; the ensemble comes back to the CPU.
+    trained
+        States of the first members, which are taken over as they are.
+    keep
+        Called with the state of each further member as it is done.
     exam
         What the members are examined on as they are done, if on anything.
     progress
@@ -309,14 +319,31 @@ def train_ensemble(
     wanted = _wanted(ensemble, bank, known)
     folds = partition(sites, folds=recipe.folds, rounds=recipe.rounds, seed=seed)
     for number, member in enumerate(ensemble.encoders()):
+        if number < len(trained):
+            member.eval().load_state_dict(trained[number]["weights"])
+            _set_randomness(trained[number]["randomness"], device)
+            continue
         rows = np.flatnonzero(folds[number // recipe.folds] != number % recipe.folds)
         loss = _train_member(
             member, bank, wanted, known, rows, recipe=recipe, seed=seed + number, device=device
         )
         held_out = _examine(ensemble, exam, trained=number + 1) if exam else {}
         progress(number + 1, {"loss": loss} | held_out)
+        keep({"weights": member.state_dict(), "randomness": _randomness(device)})
     ensemble.eval()
     return ensemble, blind_weights(folds, parts=recipe.folds)
+
+
+def _randomness(device: torch.device) -> dict[str, Tensor]:
+    """Return the states of the generators that dropout draws from."""
+    on_device = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
+    return {"cpu": torch.get_rng_state()} | on_device
+
+
+def _set_randomness(states: dict[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
 
 
 @torch.inference_mode()

@@ -1,7 +1,13 @@
-"""The log of a training: the figures of each report as a line of CSV."""
+"""How far a training is: told to whoever asked, and logged as lines of CSV."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
+
+from nearedge.models.aside import written_aside
+
+#: Called with what is being done, how much is done, how much there is, and the newest figures.
+Progress = Callable[[str, int, int, dict[str, float]], None]
 
 
 class TrainingLog:
@@ -28,7 +34,22 @@ class TrainingLog:
         told = {name: f"{value:.5g}" for name, value in figures.items()}
         self._rows[stage, str(step)] = {"stage": stage, "step": str(step), **told}
         columns = dict.fromkeys(name for row in self._rows.values() for name in row)
-        with self._path.open("w", newline="") as file:
+        with written_aside(self._path) as part, part.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(columns), restval="", lineterminator="\n")
             writer.writeheader()
             writer.writerows(self._rows.values())
+
+
+def silent(stage: str, done: int, total: int, figures: dict[str, float]) -> None:
+    """Progress for callers that show none."""
+
+
+def logged(progress: Progress, log: TrainingLog) -> Progress:
+    """Tell progress, and write down its figures."""
+
+    def tell(stage: str, done: int, total: int, figures: dict[str, float]) -> None:
+        if figures:
+            log.add(stage, done, figures)
+        progress(stage, done, total, figures)
+
+    return tell

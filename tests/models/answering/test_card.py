@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -34,6 +35,23 @@ def test_card_reads_back_what_was_written(weights):
     assert card.figures == {"val": {"bond_mae": 0.03}}
     assert card.name == "tiny"
     assert read_card(str(weights)) == card
+
+
+def test_the_digest_covers_weights_and_card(weights, tmp_path):
+    digest = write_card(weights, **ENTRIES).digest
+    other = write_card(weights, **ENTRIES, outlier={"misfit": 1.0, "threshold": 0.5})
+    assert other.digest != digest
+    again = tmp_path / "renamed.safetensors"
+    again.write_bytes(weights.read_bytes())
+    assert write_card(again, **ENTRIES).digest == digest
+    save_file({"a": np.arange(4.0)}, again)
+    assert write_card(again, **ENTRIES).digest != digest
+
+
+def test_spaces_of_a_card_do_not_matter(weights):
+    card, sidecar = write_card(weights, **ENTRIES), weights.with_suffix(".json")
+    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()), indent=4))
+    assert read_card(str(weights)).digest == card.digest
 
 
 def test_supports_only_what_was_trained(weights):

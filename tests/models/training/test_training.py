@@ -1,4 +1,5 @@
 import csv
+import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -11,19 +12,15 @@ from nearedge.models.answering.card import read_card
 from nearedge.models.answering.inverter import Inverter
 from nearedge.models.clusters.descriptors import CN_CLASSES, Expectation, count, describe
 from nearedge.models.data import rattle
-from nearedge.models.data.dataset import read_dataset
+from nearedge.models.data.dataset import read_dataset, write_dataset
 from nearedge.models.normalise.xanes import normalise_xanes
-from nearedge.models.training import denoiser, encoders
+from nearedge.models.training import calibrating, denoiser, encoders
+from nearedge.models.training.checkpoint import CheckpointError
 from nearedge.models.training.denoiser import _rate
 from nearedge.models.training.recipe import Recipe, read_recipe
-from nearedge.models.training.training import (
-    calibrating,
-    load_sites,
-    read_spectra,
-    set_exam,
-    start_denoiser,
-    train,
-)
+from nearedge.models.training.sites import load_sites
+from nearedge.models.training.spectra import read_spectra, set_exam
+from nearedge.models.training.training import start_denoiser, train
 
 DATA = Path(__file__).parents[2] / "data" / "siox.parquet"
 EDGES = (("O", "K"), ("Si", "K"))
@@ -125,18 +122,72 @@ def test_training_again_gives_the_same_weights(trained, tmp_path):
     assert again.digest == card.digest
 
 
-def test_resumed_training_gives_the_same_weights_and_log(trained, tmp_path):
+@pytest.mark.parametrize(
+    ("place", "left"),
+    [
+        (("encoder", 2), [("encoder", 2), ("denoiser", 2), ("denoiser", 4), ("denoiser", 6)]),
+        (("denoiser", 6), [("denoiser", 6)]),
+        (("calibration", 0), []),
+    ],
+)
+def test_resumed_training_gives_the_same_weights_and_log(trained, tmp_path, place, left):
+    """What was done before the interruption is not done again, and nothing passes as finished."""
     card, out, _ = trained
 
     def stop(stage, done, total, figures):
-        if stage == "denoiser" and done == 4:
+        if (stage, done) == place:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         train(RECIPE, data=[DATA], out=tmp_path, device="cpu", progress=stop)
-    resumed = train(RECIPE, data=[DATA], out=tmp_path, device="cpu", resume=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.pt", "log.csv"]
+    seen = []
+    resumed = train(
+        RECIPE,
+        data=[DATA],
+        out=tmp_path,
+        device="cpu",
+        resume=True,
+        progress=lambda stage, done, *_: seen.append((stage, done)),
+    )
+    assert seen == [*left, ("calibration", 0), ("calibration", 1)]
     assert resumed.digest == card.digest
     assert (tmp_path / "log.csv").read_text() == (out / "log.csv").read_text()
+
+
+def test_a_training_that_is_cut_off_in_calibration_leaves_no_model(tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(calibrating, "outlier_scale", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(RECIPE, data=[DATA], out=tmp_path, device="cpu")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.pt", "log.csv"]
+
+
+def test_another_recipe_does_not_go_on_from_a_checkpoint(trained, tmp_path):
+    _, out, _ = trained
+    (tmp_path / "checkpoint.pt").write_bytes((out / "checkpoint.pt").read_bytes())
+    other = Recipe.model_validate(RECIPE.model_dump() | {"seed": 1})
+    with pytest.raises(CheckpointError, match=r"recipe\.seed was 0, is 1"):
+        train(other, data=[DATA], out=tmp_path, device="cpu", resume=True)
+
+
+def test_other_data_do_not_go_on_from_a_checkpoint(trained, sites, tmp_path):
+    """Rows of the same names but with other spectra are other data."""
+    _, out, _ = trained
+    (tmp_path / "checkpoint.pt").write_bytes((out / "checkpoint.pt").read_bytes())
+    write_dataset([replace(s, mu=1.01 * s.mu) for s in sites], tmp_path / "other.parquet")
+    with pytest.raises(CheckpointError, match="data was"):
+        train(RECIPE, data=[tmp_path / "other.parquet"], out=tmp_path, device="cpu", resume=True)
+
+
+def test_weights_can_be_read_by_whoever_can_read_their_card(trained):
+    card, _, _ = trained
+    modes = {p.stat().st_mode & 0o777 for p in (card.path, card.path.with_suffix(".json"))}
+    umask = os.umask(0o022)
+    os.umask(umask)
+    assert modes == {0o666 & ~umask}
 
 
 def test_few_held_out_spectra_are_called_outliers(trained):
@@ -161,8 +212,6 @@ def test_trained_model_inverts(trained, sites):
 
 
 def test_only_train_and_val_are_read(sites, tmp_path):
-    from nearedge.models.data.dataset import write_dataset
-
     foreign = [replace(s, id=f"t{k}", split=("test", "glass")[k % 2]) for k, s in enumerate(sites)]
     write_dataset([*sites, *foreign], tmp_path / "all.parquet")
     loaded = load_sites([tmp_path / "all.parquet"], span=RECIPE.grid)
@@ -171,16 +220,12 @@ def test_only_train_and_val_are_read(sites, tmp_path):
 
 
 def test_data_without_held_out_sites_are_refused(sites, tmp_path):
-    from nearedge.models.data.dataset import write_dataset
-
     write_dataset([s for s in sites if s.split == "train"], tmp_path / "train.parquet")
     with pytest.raises(ValueError, match="0 of val"):
         load_sites([tmp_path / "train.parquet"], span=RECIPE.grid)
 
 
 def test_held_out_sites_of_another_edge_are_left_out(sites, tmp_path):
-    from nearedge.models.data.dataset import write_dataset
-
     silicon = [s for s in sites if s.split == "val" or s.absorber == "Si"]
     write_dataset(silicon, tmp_path / "si.parquet")
     loaded = load_sites([tmp_path / "si.parquet"], span=RECIPE.grid)

@@ -1,0 +1,218 @@
+"""From trained parts to a released model: calibrated first, and only then written."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from nearedge.models.answering.card import Card, write_card
+from nearedge.models.answering.estimate import Calibration
+from nearedge.models.answering.inverter import Inverter, assemble
+from nearedge.models.aside import written_aside
+from nearedge.models.clusters import descriptors
+from nearedge.models.data.dataset import describe
+from nearedge.models.data.views import Bank
+from nearedge.models.parts.device import CPU
+from nearedge.models.parts.diffusion import Diffusion
+from nearedge.models.parts.library import Library
+from nearedge.models.parts.outlier import Familiar
+from nearedge.models.parts.ridge import Ridge
+from nearedge.models.parts.surrogate import Surrogate
+from nearedge.models.spectrum import Array
+from nearedge.models.training import calibrating, library, surrogates
+from nearedge.models.training import denoiser as atoms_side
+from nearedge.models.training.familiarity import familiarise
+from nearedge.models.training.recipe import Recipe
+from nearedge.models.training.sites import Sites, folds_of
+from nearedge.models.training.spectra import SpectrumSide
+from nearedge.models.training.surrogates import SurrogateError
+
+LIMITS = (
+    "Trained on calculated (FEFF10) spectra only.",
+    "Structures of the elements in `species` only; a spectrum of others is flagged at best.",
+    "Handedness is not determined: a spectrum of unoriented matter cannot fix it.",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Forward:
+    """The forward surrogates, one for each (absorber, edge) pair, and their errors."""
+
+    surrogates: list[Surrogate]
+    errors: list[SurrogateError]
+
+
+def learn_forward(sites: Sites, read: SpectrumSide, recipe: Recipe) -> Forward:
+    """Fit the forward surrogates to the clean spectra of some sites."""
+    folds = folds_of(sites, recipe)
+    fitted, errors = [], []
+    for k in range(len(sites.edges)):
+        rows = np.random.default_rng(recipe.seed).permutation(np.flatnonzero(read.known.edge == k))
+        rows = rows[: surrogates.MOST]
+        own, values = [sites.train[i] for i in rows], read.bank.values[0, rows]
+        atoms = surrogates.as_tensors(own, atoms=recipe.atoms, vocabulary=recipe.species)
+        fitted.append(surrogates.fit(*atoms, values, species=len(recipe.species)))
+        errors.append(
+            surrogates.cross_validate(
+                own, values, folds[rows], atoms=recipe.atoms, vocabulary=recipe.species
+            )
+        )
+    return Forward(surrogates=fitted, errors=errors)
+
+
+def collect(sites: Sites, read: SpectrumSide, recipe: Recipe) -> Library:
+    """Put together the clusters that samples start from: all of ``train``, rattled ones too."""
+    rattled = [site for site in sites.train if site.rattle]
+    known = [site for site in sites.bare if (site.absorber, site.edge) in sites.edges]
+    own = [*known, *rattled]
+    clusters = atoms_side.as_clusters(
+        own, atoms=recipe.atoms, vocabulary=recipe.species, edges=sites.edges
+    )
+    around = library.surroundings(own, vocabulary=recipe.species)
+    expected = [descriptors.tidy(e, species=len(recipe.species)) for e in read.expected]
+    return library.build(clusters, around, expected, torch.from_numpy(read.known.described).float())
+
+
+def _fields(part: Ridge | Library) -> dict[str, Tensor]:
+    return {field.name: getattr(part, field.name) for field in fields(part)}
+
+
+def _tensors(
+    read: SpectrumSide, model: Diffusion, forward: Forward, familiar: Familiar, known: Library
+) -> dict[str, Tensor]:
+    parts = {
+        "encoder.": {
+            name: value.half() if name.endswith("weight") else value
+            for name, value in read.reader.ensemble.state_dict().items()
+        },
+        "diffusion.": model.cpu().state_dict(),
+        "library.": _fields(known),
+    }
+    for k, (back, own) in enumerate(zip(forward.surrogates, read.reader.ridges, strict=True)):
+        parts[f"surrogate.{k}."] = back.state()
+        parts[f"ridge.{k}."] = {"share": own.share}
+        for number, one in enumerate(own.bands):
+            parts[f"ridge.{k}.{number}."] = _fields(one)
+    tensors = {p + name: value for p, state in parts.items() for name, value in state.items()}
+    tensors["outlier.mean"] = torch.tensor(familiar.mean, dtype=torch.float32)
+    tensors["outlier.covariance"] = torch.tensor(familiar.covariance, dtype=torch.float32)
+    return {name: value.detach().contiguous() for name, value in tensors.items()}
+
+
+def _familiar(bank: Bank, edge: Array, edges: int) -> Familiar:
+    views, sites, size = bank.values.shape
+    flat = bank.values.reshape(views * sites, size), bank.mask.reshape(views * sites, size)
+    return familiarise(*flat, np.tile(edge, views).astype(np.int64), edges=edges)
+
+
+def data_entry(sites: Sites) -> dict[str, Any]:
+    """Say what a model was trained on: a digest of the rows, and their make-up."""
+    made_of = describe([*sites.train, *sites.held_out])
+    return {"digest": sites.digest(), "bare_sites": len(sites.bare), **made_of}
+
+
+def _surrogate_entry(sites: Sites, forward: Forward, *, sharpness: float) -> dict[str, Any]:
+    errors = {
+        f"{absorber} {edge}": asdict(error)
+        for (absorber, edge), error in zip(sites.edges, forward.errors, strict=True)
+    }
+    return {"sharpness": sharpness, "errors": errors}
+
+
+def _entries(
+    sites: Sites, read: SpectrumSide, model: Diffusion, forward: Forward, recipe: Recipe
+) -> dict[str, Any]:
+    """Entries of the card before the model is calibrated: samples weigh alike, none is flagged."""
+    bare = atoms_side.as_clusters(
+        sites.train, atoms=recipe.atoms, vocabulary=recipe.species, edges=sites.edges
+    )
+    return {
+        "edges": sites.edges,
+        "species": recipe.species,
+        "atoms": recipe.atoms,
+        "grid": recipe.grid,
+        "network": recipe.denoiser.model_dump(include={"channels", "layers", "radial", "degree"}),
+        "encoder": asdict(read.reader.ensemble.size),
+        "surrogate": _surrogate_entry(sites, forward, sharpness=0.0),
+        "diffusion": asdict(model.noise),
+        "members": len(read.reader.ensemble.members),
+        "outlier": {"misfit": 1.0, "threshold": float("inf")},
+        "calibration": {
+            "cn_temperature": calibrating.cn_temperature(read.expected, read.known.cn),
+            "nearest": calibrating.nearest_distances(bare.atoms, recipe.species),
+            "estimates": Calibration().to_dict(),
+        },
+        "data": data_entry(sites),
+        "recipe": recipe.model_dump(mode="json"),
+        "limits": LIMITS,
+    }
+
+
+def _calibrated(
+    entries: dict[str, Any],
+    packed: bytes,
+    asked: Sequence[calibrating.Question],
+    *,
+    samples: int,
+) -> dict[str, Any]:
+    """Return the entries with what answers to questions of known truth say of the model."""
+
+    def model() -> Inverter:
+        draft = Card(name="draft", path=Path(), digest="", **entries)
+        return Inverter(draft, assemble(draft, load(packed), CPU), device=CPU)
+
+    raw = model()
+    answers = calibrating.ask(raw, asked, samples=samples)
+    sharpness = calibrating.sharpness(raw, asked, answers)
+    entries = entries | {"surrogate": entries["surrogate"] | {"sharpness": sharpness}}
+    answers = calibrating.reweigh(raw, asked, answers, sharpness=sharpness)
+    estimates = calibrating.calibrate(raw, asked, answers)
+    entries = entries | {"calibration": entries["calibration"] | {"estimates": estimates}}
+    answers = calibrating.ask(model(), asked, samples=samples)
+    return entries | {
+        "outlier": calibrating.outlier_scale(answers),
+        "figures": {"val": calibrating.figures(asked, answers)},
+    }
+
+
+def release(
+    sites: Sites,
+    read: SpectrumSide,
+    model: Diffusion,
+    recipe: Recipe,
+    *,
+    path: Path,
+    samples: int = 32,
+) -> Card:
+    """Calibrate a model on the held-out families, and then write its weights and card.
+
+    Nothing is written before everything is known. The card, without which weights cannot be read,
+    comes last.
+
+    Parameters
+    ----------
+    sites, read, model
+        Data and trained networks.
+    recipe
+        What they were trained by.
+    path
+        The ``.safetensors`` file to write; its card goes beside it.
+    samples
+        Clusters per spectrum in calibration and figures.
+    """
+    edges = len(sites.edges)
+    familiar = _familiar(read.bank, read.known.edge.astype(np.float64), edges)
+    forward = learn_forward(sites, read, recipe)
+    packed = save(_tensors(read, model, forward, familiar, collect(sites, read, recipe)))
+    seed = recipe.seed + 1
+    asked = list(calibrating.questions(sites.held_out, calibrating.CONDITIONS, seed=seed))
+    entries = _entries(sites, read, model, forward, recipe)
+    entries = _calibrated(entries, packed, asked, samples=samples)
+    with written_aside(path) as part:
+        part.write_bytes(packed)
+    return write_card(path, **entries)
