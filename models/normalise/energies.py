@@ -138,6 +138,12 @@ def _wrong_unit(energy: Array, expected: float, tolerance: float) -> Rejected | 
     found = f"energies run from {lo:.6g} to {hi:.6g}"
     if covers(lo, hi, expected, tolerance):
         return None
+    if lo < 0 < hi and covers(lo + expected, hi + expected, expected, tolerance):
+        text = (
+            f"{found}: those are relative to an edge; expected absolute energies near "
+            f"{expected:.6g} eV: add what they are relative to with normalise.energy_shift"
+        )
+        return Rejected(reason=Reason.WRONG_UNITS, detail=text)
     if covers(lo * 1e3, hi * 1e3, expected, tolerance):
         text = f"{found}: that looks like keV; set units: keV in the instrument's profile"
         return Rejected(reason=Reason.WRONG_UNITS, detail=text)
@@ -145,7 +151,10 @@ def _wrong_unit(energy: Array, expected: float, tolerance: float) -> Rejected | 
         text = f"{found}, 1000 times too large: the instrument reports eV; set units: eV"
         return Rejected(reason=Reason.WRONG_UNITS, detail=text)
     if hi < 90.0 and expected > 1000.0:
-        text = f"{found}: those are no energies in eV near {expected:.6g}; are they angles?"
+        text = (
+            f"{found}: those are no energies in eV near {expected:.6g}; are they angles, or k of "
+            "chi(k)?"
+        )
         return Rejected(reason=Reason.WRONG_UNITS, detail=text)
     return None
 

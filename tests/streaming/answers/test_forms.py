@@ -13,8 +13,9 @@ import yaml
 from pymatgen.io.cif import CifParser
 from pymatgen.io.vasp import Poscar
 
+from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.measurement import Measurement
-from nearedge.models import Inversion, NormalisedSpectrum, Samples, Technique
+from nearedge.models import Inversion, NormalisedSpectrum, Samples, Spectrum, Technique
 from nearedge.streaming.answers.answer import Answer, answer_of_result, answer_of_row
 from nearedge.streaming.answers.forms import EXPORTS, FormatError, export_of
 from nearedge.streaming.answers.overlay import typical_sample
@@ -32,6 +33,7 @@ from nearedge.streaming.commands.exporting import (
 from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.row import Row
 from nearedge.streaming.settings.configuration import load_profile
+from nearedge.streaming.sources.files import read_spectra
 
 BOX_CENTRE_A = 1e-3
 
@@ -179,6 +181,18 @@ def test_nexus_keeps_scalars_apart_whose_names_differ_by_a_slash(answer: Answer)
             "a_b": "K",
             "a_b_": "mA",
         }
+
+
+@pytest.mark.parametrize("technique", Technique)
+def test_nexus_can_be_read_again(answer: Answer, tmp_path: Path, technique: Technique) -> None:
+    measured = replace(answer.spectrum, technique=technique)
+    path = tmp_path / "a.nxs"
+    path.write_bytes(EXPORTS["nexus"].content(replace(answer, spectrum=measured)))
+    (read,) = read_spectra(path, Instrument(absorber="Ge", technique=technique))
+    assert isinstance(read.spectrum, Spectrum), read.spectrum
+    np.testing.assert_allclose(read.spectrum.energy, measured.energy)
+    np.testing.assert_allclose(read.spectrum.mu, measured.mu)
+    assert read.spectrum.technique is technique
 
 
 def test_nexus_of_eels_uses_the_terms_of_electron_microscopy(answer: Answer) -> None:

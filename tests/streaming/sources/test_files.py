@@ -167,7 +167,8 @@ def test_rows_of_parquet_that_are_no_spectra_are_refused_one_by_one(tmp_path):
     [
         (b"", "no rows of numbers"),
         (b"hello\nworld\n", "no rows of numbers"),
-        (b"\x89HDF\r\n\x1a\n\0\0", "binary"),
+        (b"\x89HDF\r\n\x1a\n\0\0", "HDF5 cannot open it"),
+        (b"\x7fELF\1\0\3", "binary"),
         (b"PAR1 and no more", "Parquet"),
         (b"1 2 3\n4 5 6\n", "3 columns"),
         (b"1 2\n3 4 5\n", "line 2"),

@@ -1,0 +1,201 @@
+"""The rows of numbers of a text, what stands above them, and where they stop making sense."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from nearedge.models import Array
+from nearedge.streaming.sources.files.cells import (
+    STYLES,
+    Style,
+    cells,
+    has_decimal_comma,
+    numbers,
+    starts_with_number,
+)
+from nearedge.streaming.sources.files.table import UnreadableFileError
+
+COMMENT = ("#", "%", ";", "!", "//")
+LOOKED_AT = 400  # lines from which the style is told
+MOST_STRAY = 2  # rows of numbers that may stand in a header, such as offsets and gains
+SHOWN = 60  # characters of a line in a message
+
+_Row: TypeAlias = list[float] | None
+_BEGINS = frozenset("+-.0123456789*\"'nN")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rows:
+    """The numbers of a text.
+
+    Attributes
+    ----------
+    header
+        The lines above them, stripped.
+    values
+        (n, columns), NaN where a cell stands for a missing number.
+    style
+        How they are written.
+    complete
+        False where the last row is cut.
+    """
+
+    header: list[str]
+    values: Array
+    style: Style
+    complete: bool
+
+
+def decode(data: bytes) -> str:
+    """Return the text of a file's bytes.
+
+    Raises
+    ------
+    UnreadableFileError
+        For bytes that are no text.
+    """
+    for mark, name in (
+        (b"\xff\xfe", "utf-16"),
+        (b"\xfe\xff", "utf-16"),
+        (b"\xef\xbb\xbf", "utf-8-sig"),
+    ):
+        if data.startswith(mark):
+            return data.decode(name, errors="replace").replace("\u2212", "-")
+    if b"\0" in data:
+        return _without_mark(data)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    return text.replace("\u2212", "-")
+
+
+def _without_mark(data: bytes) -> str:
+    """Return UTF-16 text that lacks its mark: every other byte is 0."""
+    for start, name in ((1, "utf-16-le"), (0, "utf-16-be")):
+        if data[start::2].count(0) > 0.9 * len(data) / 2:
+            return data.decode(name, errors="replace")
+    raise UnreadableFileError("a binary file of unknown form")
+
+
+def lines_of(text: str) -> list[str]:
+    """Return the lines of a text with any line ends, those of old Macs included."""
+    return re.split(r"\r\n|\r|\n", text)
+
+
+def read_rows(lines: Sequence[str]) -> Rows:
+    """Find the rows of numbers.
+
+    Words and a few stray numbers may stand above them, words below them, comments and empty
+    lines anywhere.
+
+    Raises
+    ------
+    UnreadableFileError
+        There are none, or one in their midst is no row like the others; its line is named.
+    """
+    style, width = _style(lines)
+    parsed = [_row(line, style, width) for line in lines]
+    first = _first(lines, parsed, width, style)
+    values: list[list[float]] = []
+    complete = True
+    for at in range(first, len(lines)):
+        row, line = parsed[at], lines[at]
+        if row is not None and len(row) == width:
+            values.append(row)
+        elif not _is_skipped(line):
+            complete = _end(lines, parsed, at, width, style)
+            break
+    return Rows(
+        header=[line.strip() for line in lines[:first] if line.strip()],
+        values=np.array(values),
+        style=style,
+        complete=complete,
+    )
+
+
+def _is_skipped(line: str) -> bool:
+    return not line.strip() or line.lstrip().startswith(COMMENT)
+
+
+def _row(line: str, style: Style, width: int) -> _Row:
+    """Return the numbers of a line, without what stands for none past the last column."""
+    row = None if _is_skipped(line) else numbers(line, style)
+    if row is None or not all(map(math.isnan, row[width:])):
+        return row
+    return row[:width]
+
+
+def _style(lines: Sequence[str]) -> tuple[Style, int]:
+    """Return the style in which most lines have the same number of cells, and that number."""
+    likely = [line for line in lines if line.strip()[:1] in _BEGINS and line.strip()]
+    looked_at = likely[:: 1 + len(likely) // LOOKED_AT]
+    best = Style(), 0, 0
+    for style in STYLES:
+        if not _may_be(style, looked_at):
+            continue
+        width, count = _commonest([len(row) for line in looked_at if (row := numbers(line, style))])
+        if width > 1 and count > best[2]:
+            best = style, width, count
+    if not best[2]:
+        raise UnreadableFileError("no rows of numbers in two or more columns")
+    return best[:2]
+
+
+def _may_be(style: Style, lines: Sequence[str]) -> bool:
+    if style.delimiter is not None and not any(style.delimiter in line for line in lines):
+        return False
+    commas = (has_decimal_comma(cell) for line in lines for cell in cells(line, style))
+    return not style.decimal_comma or any(commas)
+
+
+def _commonest(sizes: Sequence[int]) -> tuple[int, int]:
+    return Counter(sizes).most_common(1)[0] if sizes else (0, 0)
+
+
+def _first(lines: Sequence[str], parsed: Sequence[_Row], width: int, style: Style) -> int:
+    """Return where the rows begin: past all words that have no more than a few rows above them."""
+    first, above = 0, 0
+    last = max(at for at, row in enumerate(parsed) if row is not None and len(row) == width)
+    for at, line in enumerate(lines[:last]):
+        if parsed[at] is not None and len(parsed[at] or ()) == width:
+            above += 1
+        elif not _is_skipped(line):
+            if above > MOST_STRAY or (above and starts_with_number(line, style)):
+                break
+            first, above = at + 1, 0
+    begin = next(at for at in range(first, last + 1) if len(parsed[at] or ()) == width)
+    _refuse_ragged_above(lines, parsed, begin, width)
+    return begin
+
+
+def _refuse_ragged_above(
+    lines: Sequence[str], parsed: Sequence[_Row], begin: int, width: int
+) -> None:
+    """Refuse a row of another width that ends the header: it is more likely data than words."""
+    above = next((at for at in range(begin - 1, -1, -1) if lines[at].strip()), None)
+    if above is not None and parsed[above] is not None:
+        raise _no_row(lines, above, width)
+
+
+def _end(lines: Sequence[str], parsed: Sequence[_Row], at: int, width: int, style: Style) -> bool:
+    """Return whether the rows end whole at a line that is none: words do so, a cut row does not."""
+    rest = [n for n in range(at, len(lines)) if not _is_skipped(lines[n])]
+    if len(rest) == 1 and len(parsed[at] or range(width)) < width:
+        return False
+    wrong = next((n for n in rest if starts_with_number(lines[n], style)), None)
+    if wrong is None:
+        return True
+    raise _no_row(lines, at if len(parsed[wrong] or ()) == width else wrong, width)
+
+
+def _no_row(lines: Sequence[str], at: int, width: int) -> UnreadableFileError:
+    return UnreadableFileError(
+        f"line {at + 1} is {lines[at].strip()[:SHOWN]!r}; expected {width} numbers as in the other "
+        "lines: mend or remove it"
+    )

@@ -1,0 +1,122 @@
+"""Layouts of beamlines, all with one spectrum: who reads one rightly reads all rightly."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nearedge.callbacks.instrument import Instrument
+from nearedge.callbacks.normalise import normalise
+from nearedge.models import NormalisedSpectrum, Reason, Rejected, Spectrum
+from nearedge.streaming.sources.files import parse_columns, read_spectra
+
+DATA = Path(__file__).parents[2] / "data" / "files"
+COPPER = Instrument(absorber="Cu")
+NAMED = {
+    "alba-claess.dat": "energy=2,i0=3,it=4",
+    "kit-xas.dat": "i0=IC1,it=IC2",
+}
+FLUORESCENCE = {"esrf-id26.dat", "nslsii-bmm-fluorescence.002"}
+NO_SPECTRUM = {"README.md", "fdmnes.txt"}
+SPECIMENS = sorted(path for path in DATA.iterdir() if path.name not in NO_SPECTRUM)
+
+
+def spectra(path, instrument=COPPER, columns=None):
+    read = read_spectra(path, instrument, columns=columns)
+    return [one.spectrum for one in read if getattr(one.spectrum, "reason", "") != "not-a-sample"]
+
+
+def test_enough_layouts_are_tried():
+    assert len(SPECIMENS) >= 30
+    assert len(SPECIMENS) - len(NAMED) >= 28
+
+
+@pytest.mark.parametrize("path", SPECIMENS, ids=lambda path: path.name)
+def test_a_beamline_s_layout_gives_the_spectrum(path):
+    said = NAMED.get(path.name)
+    (spectrum,) = spectra(path, columns=parse_columns(said) if said else None)
+    assert isinstance(spectrum, Spectrum), spectrum
+    ours = normalise(spectrum, COPPER.normalise)
+    assert isinstance(ours, NormalisedSpectrum), ours
+    assert ours.e0 == pytest.approx(8984.0, abs=0.1)
+    assert ours.flat.max() == pytest.approx(1.57, abs=0.01)
+    if path.name not in FLUORESCENCE:
+        assert ours.edge_step == pytest.approx(0.876, abs=0.003)
+    assert ours.flags == ()
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_layout_with_names_of_its_own_lists_its_columns(name):
+    (refusal,) = spectra(DATA / name)
+    assert "--columns" in refusal.detail
+    assert "nergy" in refusal.detail
+
+
+def test_the_profile_s_roles_name_columns_of_a_file():
+    roles = {"energy": "Energy (eV)", "i0": "IC1", "it": "IC2"}
+    instrument = Instrument.model_validate({"absorber": "Cu", "roles": roles})
+    (spectrum,) = spectra(DATA / "kit-xas.dat", instrument)
+    assert isinstance(spectrum, Spectrum), spectrum
+
+
+def test_an_alignment_scan_beside_a_spectrum_is_no_sample():
+    alignment, scan = read_spectra(DATA / "esrf-id26.dat", COPPER)
+    assert alignment.spectrum.reason is Reason.NOT_A_SAMPLE
+    assert "ascan samz" in alignment.spectrum.detail
+    assert scan.id == "esrf-id26.dat#scan 2.1"
+
+
+@pytest.mark.parametrize(
+    ("name", "signal", "told"),
+    [
+        ("nslsii-bmm.001", "fluorescence", "ifluor"),
+        ("aps-20bm.dat", "fluorescence", "ifluor"),
+        ("sls-superxas.dat", "reference", "irefer"),
+        ("soleil-rock.txt", "fluorescence", "ifluor"),
+        ("esrf-lisa.xdi", "transmission", "itrans"),
+    ],
+)
+def test_nothing_stands_in_for_the_signal_that_the_profile_asks_for(name, signal, told):
+    (refusal,) = spectra(DATA / name, Instrument(absorber="Cu", signal=signal))
+    assert isinstance(refusal, Rejected)
+    assert told in refusal.detail
+    assert "nergy" in refusal.detail
+
+
+def test_the_foil_is_never_taken_for_the_sample(tmp_path):
+    energy = np.arange(8900.0, 9100.0)
+    path = tmp_path / "a.txt"
+    head = "energy detector itrans irefer\n"
+    path.write_text(head + "".join(f"{e} 9 {2000 - e % 7} {1500 - e % 3}\n" for e in energy))
+    (refusal,) = spectra(path)
+    assert "detector" in refusal.detail
+
+
+def test_relative_energies_are_told_as_such():
+    (spectrum,) = spectra(DATA / "fdmnes.txt")
+    refusal = normalise(spectrum, COPPER.normalise)
+    assert refusal.reason is Reason.WRONG_UNITS
+    assert "relative" in refusal.detail
+    assert "energy_shift" in refusal.detail
+    shifted = COPPER.normalise.model_copy(update={"energy_shift": 8984.0})
+    assert normalise(spectrum, shifted).e0 == pytest.approx(8984.0, abs=0.1)
+
+
+@pytest.mark.parametrize("text", ["energy", "energy=", "colour=1", "i0=1,i0=2", "it=3+4"])
+def test_columns_that_make_no_sense_are_refused(text):
+    with pytest.raises(ValueError, match="--columns"):
+        parse_columns(text)
+
+
+def test_columns_beyond_the_file_are_refused():
+    (refusal,) = spectra(DATA / "sls-superxas.dat", columns=parse_columns("energy=1,mu=7"))
+    assert "2 columns" in refusal.detail
+
+
+def test_without_larch_the_plain_layouts_are_read_and_the_others_say_what_to_install(monkeypatch):
+    for name in ("larch", "larch.io", "larch.io.xafs_beamlines", "silx", "silx.io.specfile"):
+        monkeypatch.setitem(__import__("sys").modules, name, None)
+    (spectrum,) = spectra(DATA / "dls-b18.dat")
+    assert isinstance(spectrum, Spectrum)
+    (refusal,) = spectra(DATA / "esrf-bm23.dat")
+    assert "nearedge[files]" in refusal.detail
