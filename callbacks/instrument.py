@@ -153,6 +153,11 @@ class Instrument(Settings):
     technique: Technique = Field(Technique.XANES, description="xanes or eels")
     absorber: str = Field("Si", description="chemical symbol of the absorbing element")
     edge: str = Field("K", description="edge: K, L1, L2, L3, …")
+    composition: str = Field(
+        "",
+        description="formula of the sample, or the elements in it, such as 'Fe2O3' or 'Fe O'; "
+        "empty: what the run or file says of it",
+    )
     signal: Literal["transmission", "fluorescence", "reference", "mu", "spectrum"] = Field(
         "transmission",
         description="which roles make the absorption: ln(i0/it), sum(if_)/i0, ln(it/ir), mu, or "

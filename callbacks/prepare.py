@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 
+from nearedge.callbacks.composition import formula_of, with_elements
 from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.measurement import Measurement
 from nearedge.callbacks.normalise import normalise
@@ -33,9 +34,12 @@ def prepare(
         if isinstance(spectrum, Rejected):
             return spectrum
         outcome = normalise(spectrum, instrument.normalise)
-        if isinstance(outcome, Rejected) or supports(outcome.absorber, outcome.edge):
+        if isinstance(outcome, Rejected):
             return outcome
-        return _unsupported(outcome)
+        if not supports(outcome.absorber, outcome.edge):
+            return _unsupported(outcome)
+        run = formula_of(raw.run.start) if isinstance(raw, Measurement) else ""
+        return with_elements(outcome, instrument.composition or spectrum.formula or run)
     except Exception as e:  # a bug of ours must cost no measurement: it is recorded with its reason
         logger.exception("reading a spectrum raised")
         detail = f"nearedge itself failed on it, please report: {type(e).__name__}: {e}"

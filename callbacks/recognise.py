@@ -37,17 +37,18 @@ def recognise(start: Mapping[str, Any], entries: RecogniseSettings) -> Kind:
     """
     for kind in (Kind.DARK, Kind.REFERENCE, Kind.CALIBRATION):
         wanted = getattr(entries, kind.value)
-        if any(_same(_entry(start, key), value) for key, value in wanted.items()):
+        if any(_same(entry(start, key), value) for key, value in wanted.items()):
             return kind
     return Kind.SAMPLE
 
 
-def _entry(start: Mapping[str, Any], key: str) -> Any:
+def entry(start: Mapping[str, Any], key: str) -> Any:
+    """Return an entry of a start document; one of a nested mapping is named with dots."""
     if key in start:
         return start[key]
     head, _, rest = key.partition(".")
     inner = start.get(head)
-    return _entry(inner, rest) if rest and isinstance(inner, Mapping) else None
+    return entry(inner, rest) if rest and isinstance(inner, Mapping) else None
 
 
 def _same(found: Any, wanted: str | bool | int) -> bool:

@@ -50,6 +50,9 @@ class Spectrum:
         False when the scan ended early or still runs.
     flags
         Short words on how it was measured: ``gap``, ``bad-points`` … They go with the result.
+    formula
+        The sample's formula or list of elements, as its file or run writes it; empty where not
+        known.
     """
 
     energy: Array
@@ -62,6 +65,7 @@ class Spectrum:
     low_loss: Array | None = None
     complete: bool = True
     flags: tuple[str, ...] = ()
+    formula: str = ""
 
     def __post_init__(self) -> None:
         freeze_arrays(self)
@@ -91,6 +95,8 @@ class NormalisedSpectrum:
     flags
         Short words on what a reader should know: those of the measurement, and ``partial``,
         ``short-post-edge``, …
+    elements
+        Symbols of what is in the sample, sorted; empty where not known.
     """
 
     energy: Array
@@ -106,6 +112,7 @@ class NormalisedSpectrum:
     complete: bool = True
     parameters: dict[str, float | str] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
+    elements: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         freeze_arrays(self)

@@ -357,8 +357,16 @@ class Inverter:
             seed=seed,
             quality=quality,
             seconds=seconds,
-            flags=tuple(dict.fromkeys([*spectrum.flags, *_flags(spectrum, outlier=flag)])),
+            flags=tuple(dict.fromkeys([*spectrum.flags, *self._flags(spectrum, outlier=flag)])),
         )
+
+    def _flags(self, spectrum: NormalisedSpectrum, *, outlier: bool) -> Iterator[str]:
+        if outlier:
+            yield "out-of-distribution"
+        if not spectrum.complete:
+            yield "partial"
+        if other := set(spectrum.elements) - {*self.card.species, "H"}:
+            yield f"other-elements: {' '.join(sorted(other))}"
 
     def _score(self, spectrum: NormalisedSpectrum, read: Condition, unexplained: float) -> float:
         """Out-of-distribution score; the misfit of a part of a scan is not comparable."""
@@ -438,10 +446,3 @@ def _apart(
     apart = np.linalg.norm(positions[:, :, None] - positions[:, None], axis=-1)
     i, j = np.triu_indices(positions.shape[1], 1)
     return np.asarray((apart[:, i, j] >= nearest[kinds[:, i], kinds[:, j]]).all(1))
-
-
-def _flags(spectrum: NormalisedSpectrum, *, outlier: bool) -> Iterator[str]:
-    if outlier:
-        yield "out-of-distribution"
-    if not spectrum.complete:
-        yield "partial"

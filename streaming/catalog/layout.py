@@ -117,6 +117,7 @@ def normalisation(spectrum: NormalisedSpectrum) -> dict[str, Any]:
         "e0": spectrum.e0,
         "edge_step": spectrum.edge_step,
         "energy_shift": spectrum.energy_shift,
+        "elements": spectrum.elements,
         "complete": spectrum.complete,
         "parameters": spectrum.parameters,
         "flags": spectrum.flags,

@@ -97,7 +97,7 @@ class Result(Entry):
         metadata, numbers = self.metadata, dict(self.metadata["normalisation"])
         return NormalisedSpectrum(
             **rows,
-            **(numbers | {"flags": tuple(numbers["flags"])}),
+            **(numbers | {name: tuple(numbers.get(name, ())) for name in ("flags", "elements")}),
             technique=Technique(metadata["technique"]),
             absorber=metadata["absorber"],
             edge=metadata["edge"],

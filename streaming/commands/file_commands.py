@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nearedge.streaming.commands.options import Configs, Device, Samples, profile_of
+from nearedge.streaming.commands.options import Configs, Device, Elements, Samples, profile_of
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs
     from rich.progress import Progress, TaskID
@@ -30,6 +30,7 @@ def invert(
     samples: Samples = None,
     seed: Annotated[int, typer.Option(help="Another seed draws other clusters.")] = 0,
     device: Device = None,
+    elements: Elements = None,
     verify: Annotated[
         bool,
         typer.Option(
@@ -43,7 +44,7 @@ def invert(
     from nearedge.streaming.sources.files import read_spectra
     from nearedge.streaming.workers.worker import load_inverter
 
-    profile = profile_of(config, device=device, samples=samples)
+    profile = profile_of(config, device=device, samples=samples, elements=elements)
     worker = profile.worker
     write = inverting.writer_for(out)
     asked = [one for file in files for one in read_spectra(file, profile.instrument)]

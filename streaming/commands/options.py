@@ -24,10 +24,18 @@ Device: TypeAlias = Annotated[
 Samples: TypeAlias = Annotated[
     int | None, typer.Option(min=1, help="Clusters per spectrum instead of the profile's.")
 ]
+Elements: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="Formula of the sample or the elements in it: Fe2O3, or 'Fe O'."),
+]
 
 
 def profile_of(
-    configs: Sequence[str] | None, *, device: str | None = None, samples: int | None = None
+    configs: Sequence[str] | None,
+    *,
+    device: str | None = None,
+    samples: int | None = None,
+    elements: str | None = None,
 ) -> "Profile":
     """Return the layered profile with a command's own options on top.
 
@@ -43,4 +51,18 @@ def profile_of(
     worker = profile.worker.model_copy(
         update={name: value for name, value in changes.items() if value is not None}
     )
-    return profile.model_copy(update={"worker": worker})
+    instrument = profile.instrument
+    if elements is not None:
+        _check(elements)
+        instrument = instrument.model_copy(update={"composition": elements})
+    return profile.model_copy(update={"worker": worker, "instrument": instrument})
+
+
+def _check(elements: str) -> None:
+    """Refuse at once what is no formula: the caller can still correct it."""
+    from nearedge.models.composition import CompositionError, elements_in
+
+    try:
+        elements_in(elements)
+    except CompositionError as error:
+        raise typer.BadParameter(str(error), param_hint="--elements") from error

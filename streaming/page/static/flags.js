@@ -9,6 +9,7 @@ const FLAGS = {
   "degraded": "quick answer of few samples; the full one follows",
   "dropped-rows": "points that were no numbers left out",
   "empty": "no points came",
+  "formula-without-absorber": "the sample's formula lacks the absorber: not used",
   "gap": "documents are missing",
   "low-loss-without-axis": "low-loss spectrum not used: its axis is not known",
   "maybe-saturated": "the detector may be saturated",
@@ -17,10 +18,12 @@ const FLAGS = {
   "no-stop": "the end of the run never came",
   "noisy": "noisy",
   "odd-frames": "readings of another size left out",
+  "other-elements": "the sample holds elements that the model does not know",
   "out-of-distribution": "unlike anything the model learned: do not rely on it",
   "partial": "partial scan",
   "short-post-edge": "ends soon after the edge",
   "truncated": "run too long: its end left out",
+  "unreadable-formula": "the sample's formula cannot be read: not used",
   "unreadable": "some data could not be read",
 };
 

@@ -146,10 +146,11 @@ def _table(
 
 
 def _about(entry: h5py.Group) -> dict[str, str]:
-    """Return title, mode, element and edge, where the entry names them."""
+    """Return title, mode, element, edge and formula, where the entry names them."""
     found: dict[str, str] = {}
     keys = {name: name for name in ("title", "mode")}
     keys |= {"element": "element.symbol", "edge": "element.edge"}
+    keys |= {"chemical_formula": "sample.formula"}
     for name, item in _below(entry):
         if name in keys and isinstance(item, h5py.Dataset) and item.shape == ():
             value = item[()]

@@ -30,7 +30,7 @@ def read_parquet(path: Path, instrument: Instrument) -> Iterator[tuple[str, Spec
         if missing := {"id", "energy", "mu"} - names:
             found = f"columns {sorted(names)} without {sorted(missing)}"
             raise UnreadableFileError(found)
-        wanted = [n for n in ("id", "energy", "mu", "absorber", "edge") if n in names]
+        wanted = [n for n in ("id", "energy", "mu", "absorber", "edge", "formula") if n in names]
         for batch in file.iter_batches(batch_size=1024, columns=wanted):
             for row in batch.to_pylist():
                 yield str(row["id"]), _row(row, instrument)
@@ -55,4 +55,5 @@ def _row(row: dict[str, Any], instrument: Instrument) -> Spectrum | Rejected:
         technique=instrument.technique,
         absorber=row.get("absorber") or instrument.absorber,
         edge=row.get("edge") or instrument.edge,
+        formula=row.get("formula") or "",
     )

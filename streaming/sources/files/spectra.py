@@ -103,9 +103,18 @@ def _spectrum(
         keys=tuple(table.columns),
     )
     spectrum = reduce(measurement, _as_measured(table, channels, instrument))
-    if isinstance(spectrum, Rejected) or channels.reference is None:
+    if isinstance(spectrum, Rejected):
+        return spectrum
+    spectrum = replace(spectrum, formula=_formula(table.header))
+    if channels.reference is None:
         return spectrum
     return replace(spectrum, reference=table.columns[channels.reference][rows])
+
+
+def _formula(header: dict[str, str]) -> str:
+    """Return the sample's formula, or what else names its elements, where the file says so."""
+    names = ("sample.formula", "sample.stoichiometry", "sample.elements")
+    return next((header[name].strip() for name in names if header.get(name, "").strip()), "")
 
 
 def _as_measured(table: Table, channels: Channels, instrument: Instrument) -> Instrument:

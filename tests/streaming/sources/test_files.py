@@ -66,6 +66,17 @@ def test_xdi_holds_the_reference_channel_and_its_header():
 XDI = "# XDI/1.0\n# Column.1: {axis}\n# Column.2: i0\n# Column.3: ifluor\n# Column.4: itrans\n"
 
 
+def test_the_samples_formula_goes_with_the_spectrum(tmp_path):
+    assert only(DATA / "measured" / "Fe_Fe2O3_rt_01.xdi").spectrum.formula == "Fe2O3"
+    path = tmp_path / "rows.parquet"
+    rows = [
+        {"id": k, "energy": ENERGY, "mu": MU, "formula": f} for k, f in ((1, "SiO2"), (2, None))
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    assert [one.spectrum.formula for one in read_spectra(path, SILICON)] == ["SiO2", ""]
+    assert only(write(tmp_path / "plain.dat", ENERGY, MU)).spectrum.formula == ""
+
+
 def test_the_profile_chooses_among_the_channels(tmp_path):
     columns = ENERGY, np.full(len(MU), 2.0), MU, 2 * np.exp(-MU)
     path = write(tmp_path / "a.xdi", *columns, head=XDI.format(axis="energy eV"))
