@@ -15,8 +15,9 @@ from nearedge.models.clusters import geometry
 from nearedge.models.inversion import Estimates, Interval, Samples
 from nearedge.models.spectrum import Array
 
-#: Coordination numbers 0 … 12; what lies above counts as 12.
-CN_CLASSES = 13
+#: Coordination numbers 0 … 12 that an answer states, as its clusters may have them; what lies above
+#: counts as 12.
+STATED_CN_CLASSES = 13
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,15 +150,17 @@ def estimate(
 
 
 def _sample_share(cn: np.ndarray, weights: Array, spill: float) -> Array:
-    classes = np.arange(CN_CLASSES)
-    counted = np.bincount(np.minimum(cn, CN_CLASSES - 1), weights, minlength=CN_CLASSES)
+    classes = np.arange(STATED_CN_CLASSES)
+    counted = np.bincount(
+        np.minimum(cn, STATED_CN_CLASSES - 1), weights, minlength=STATED_CN_CLASSES
+    )
     blur = spill ** np.abs(classes[:, None] - classes)
     return np.asarray((blur / blur.sum(0)) @ counted)
 
 
 def _to_classes(head: Array) -> Array:
-    out = np.zeros(CN_CLASSES)
-    inside = min(len(head), CN_CLASSES)
+    out = np.zeros(STATED_CN_CLASSES)
+    inside = min(len(head), STATED_CN_CLASSES)
     out[:inside] = head[:inside]
     out[-1] += head[inside:].sum()
     return np.asarray(out / out.sum())

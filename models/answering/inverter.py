@@ -161,15 +161,6 @@ class Inverter:
         card, place = read_card(model), choose_device(device)
         return cls(card, load_parts(card, place), device=place)
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of weights and card, hex."""
-        return self.card.digest
-
-    def supports(self, absorber: str, edge: str) -> bool:
-        """Whether the model was trained on this edge of this element."""
-        return self.card.supports(absorber, edge)
-
     def invert(
         self,
         spectra: Sequence[NormalisedSpectrum],
@@ -353,7 +344,7 @@ class Inverter:
             ood_flag=flag,
             misfit=unexplained,
             implied=samples.weights @ found.implied,
-            model=self.digest,
+            model=self.card.digest,
             seed=seed,
             quality=quality,
             seconds=seconds,

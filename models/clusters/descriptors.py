@@ -21,8 +21,9 @@ from nearedge.models.spectrum import Array
 RADII = 16
 #: Stands for an atom that is further than the cluster reaches, Å.
 FAR = 6.6
-#: Coordination numbers 0 … 10; what lies above counts as 10.
-CN_CLASSES = 11
+#: Coordination numbers 0 … 10 that a spectrum is expected to tell apart; what lies above counts
+#: as 10. An answer states more classes: see `nearedge.models.answering.estimate`.
+EXPECTED_CN_CLASSES = 11
 #: Numbers after the radii: mean bond, mean and standard deviation of the cosines of bond angles.
 SHELL = 3
 #: What the numbers of the first shell, and the first radii of each species, count in training.
@@ -106,7 +107,7 @@ def describe(
 
 def cn_class(absorber: str, kinds: NDArray[np.str_], positions: Array) -> int:
     """Class of the coordination number: the number itself, at most 10."""
-    return min(int(geometry.coordination(absorber, kinds, positions)), CN_CLASSES - 1)
+    return min(int(geometry.coordination(absorber, kinds, positions)), EXPECTED_CN_CLASSES - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,7 @@ def tidy(expected: Expectation, *, species: int) -> Expectation:
 
 def context_size(species: int, edges: int) -> int:
     """Length of the vector that `context` makes."""
-    return 2 * count(species) + CN_CLASSES + edges
+    return 2 * count(species) + EXPECTED_CN_CLASSES + edges
 
 
 def context(expected: Expectation, *, centre: Tensor, scale: Tensor, edges: int) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from nearedge.models.answering.estimate import CN_CLASSES
+from nearedge.models.answering.estimate import STATED_CN_CLASSES
 from nearedge.models.clusters import geometry
 from nearedge.models.data.dataset import Site
 from nearedge.models.data.instruments import Case
@@ -155,7 +155,7 @@ class Trees:
         pairs = cn * (cn - 1) // 2
         levels = (np.arange(pairs) + 0.5) / max(pairs, 1)
         return ScoredAnswer(
-            cn_mean=float(prob @ np.arange(CN_CLASSES)),
+            cn_mean=float(prob @ np.arange(STATED_CN_CLASSES)),
             cn_map=cn,
             cn_set=(),
             bond=_certain(_predict(self.bond, x)[0]),
@@ -181,7 +181,7 @@ def _predict(trees: Any, x: Array) -> Array:
 
 
 def _class_probabilities(trees: Any, x: Array) -> Array:
-    prob = np.zeros(CN_CLASSES)
+    prob = np.zeros(STATED_CN_CLASSES)
     prob[trees.classes_] = trees.predict_proba(x)[0]
     return prob
 
@@ -249,7 +249,7 @@ def fit_trees(cases: Sequence[Case], *, trees: int = 200, seed: int = 0) -> Tree
     clusters = [(s.absorber, s.species, s.positions) for s in sites]
     return Trees(
         cn=_classifier(
-            x, np.array([min(s.cn, CN_CLASSES - 1) for s in sites]), trees=trees, seed=seed
+            x, np.array([min(s.cn, STATED_CN_CLASSES - 1) for s in sites]), trees=trees, seed=seed
         ),
         bonds=regressor([_shortest(s) for s in sites]),
         angles=regressor([_angle_levels(s) for s in sites]),

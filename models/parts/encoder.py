@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nearedge.models.clusters.descriptors import CN_CLASSES, Expectation
+from nearedge.models.clusters.descriptors import EXPECTED_CN_CLASSES, Expectation
 from nearedge.models.parts.channels import CHANNELS, channels
 
 #: Brings the sum over the grid to the size of the other channels.
@@ -80,7 +80,7 @@ class Encoder(nn.Module):
         self.read = nn.Linear(_looked(size) + size.edges, n)
         self.drop = nn.Dropout(size.dropout)
         self.hidden = nn.Linear(n, n)
-        self.answer = nn.Linear(n, 2 * size.descriptors + CN_CLASSES)
+        self.answer = nn.Linear(n, 2 * size.descriptors + EXPECTED_CN_CLASSES)
         self.register_buffer("centre", torch.zeros(size.edges, size.grid))
         self.register_buffer("scale", torch.ones(size.edges, size.grid))
 
@@ -161,10 +161,6 @@ class Ensemble(nn.Module):
             cn=cn.clamp(min=1e-4).log(),
             edge=edge,
         )
-
-    def embed(self, values: Tensor, mask: Tensor, edge: Tensor) -> Tensor:
-        """Embeddings of all members, (batch, members * width)."""
-        return torch.cat([m.embed(values, mask, edge) for m in self.encoders()], 1)
 
 
 def loss(

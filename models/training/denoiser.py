@@ -139,7 +139,10 @@ def borrow(truth: Tensor, donor: Tensor, expected: Expectation, noise: Tensor) -
 
 def nothing(edge: Tensor, centre: Tensor, scale: Tensor) -> Expectation:
     """Return what is expected without a spectrum: the mean over the training data."""
-    even = torch.full((len(edge), descriptors.CN_CLASSES), -float(np.log(descriptors.CN_CLASSES)))
+    even = torch.full(
+        (len(edge), descriptors.EXPECTED_CN_CLASSES),
+        -float(np.log(descriptors.EXPECTED_CN_CLASSES)),
+    )
     return Expectation(centre[edge], scale[edge], even, edge)
 
 

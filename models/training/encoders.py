@@ -57,7 +57,7 @@ def targets(
         descriptors.describe(s.absorber, s.species, s.positions, vocabulary=vocabulary)
         for s in sites
     ]
-    top = descriptors.CN_CLASSES - 1
+    top = descriptors.EXPECTED_CN_CLASSES - 1
     return Targets(
         described=np.array(described),
         cn=np.array([min(s.cn, top) for s in sites]),
@@ -109,8 +109,8 @@ def mix(known: Targets, members: NDArray[np.int64]) -> Mixed:
     """
     views, sites, _ = members.shape
     mean, variance = (np.empty((views, sites, known.described.shape[1])) for _ in range(2))
-    cn = np.empty((views, sites, descriptors.CN_CLASSES))
-    classes = np.eye(descriptors.CN_CLASSES)[known.cn]
+    cn = np.empty((views, sites, descriptors.EXPECTED_CN_CLASSES))
+    classes = np.eye(descriptors.EXPECTED_CN_CLASSES)[known.cn]
     for view, row in enumerate(members):
         there = (row >= 0)[..., None]
         told = np.where(there, known.described[row], np.nan)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from nearedge.models.answering.estimate import (
-    CN_CLASSES,
+    STATED_CN_CLASSES,
     Calibration,
     Head,
     Widening,
@@ -81,7 +81,7 @@ def _count(
             cn=geometry.coordination(site.absorber, answer.species, answer.positions),
             weights=answer.weights,
             head=head,
-            truth=min(site.cn, CN_CLASSES - 1),
+            truth=min(site.cn, STATED_CN_CLASSES - 1),
             weight=weight,
         )
         for answer, site, head, weight in zip(
@@ -112,7 +112,7 @@ def _try(counted: Sequence[_Counted], blend: Calibration) -> _Trial:
         blend=blend,
         loss=loss,
         uncertainty=float(np.sqrt((weights**2) @ (losses - loss) ** 2)),
-        error=float(weights @ np.abs(prob @ np.arange(CN_CLASSES) / truth - 1)),
+        error=float(weights @ np.abs(prob @ np.arange(STATED_CN_CLASSES) / truth - 1)),
     )
 
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nearedge.models.answering.estimate import (
-    CN_CLASSES,
+    STATED_CN_CLASSES,
     Calibration,
     Head,
     Widening,
@@ -94,7 +94,7 @@ def test_any_distribution_sums_to_one_and_its_set_grows_with_the_threshold(
 ):
     calibration = Calibration(spill=spill, temperature=temperature)
     prob = cn_distribution(np.array(cn), np.full(len(cn), 1 / len(cn)), calibration=calibration)
-    assert prob.shape == (CN_CLASSES,)
+    assert prob.shape == (STATED_CN_CLASSES,)
     assert prob.sum() == pytest.approx(1)
     chosen = prediction_set(prob, threshold=threshold)
     assert prob.argmax() in chosen

@@ -82,7 +82,7 @@ def test_samples_are_clusters_sorted_by_distance(inverter, spectra):
     assert answer.samples.weights.sum() == pytest.approx(1)
     assert answer.estimates.cn_prob.sum() == pytest.approx(1)
     assert len(answer.grid) == len(answer.condition)
-    assert answer.model == inverter.digest
+    assert answer.model == inverter.card.digest
 
 
 def test_a_scan_that_still_runs_is_answered_and_flagged(inverter, sites):
@@ -108,7 +108,7 @@ def test_the_misfit_of_a_whole_scan_makes_its_score(inverter, sites, spectra):
 
 def test_an_unknown_edge_is_refused_with_what_is_known(inverter, spectra):
     foreign = replace(spectra[0], absorber="Fe")
-    assert not inverter.supports("Fe", "K")
+    assert not inverter.card.supports("Fe", "K")
     with pytest.raises(ValueError, match="knows O K, Si K, not Fe K"):
         inverter.invert([foreign], seeds=[0])
 

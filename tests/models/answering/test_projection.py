@@ -4,7 +4,7 @@ import torch
 
 from nearedge.models.answering.projection import TRUSTED, agreeing, project
 from nearedge.models.clusters import geometry
-from nearedge.models.clusters.descriptors import CN_CLASSES, FAR, RADII, SHELL, Expectation
+from nearedge.models.clusters.descriptors import EXPECTED_CN_CLASSES, FAR, RADII, SHELL, Expectation
 
 TETRAHEDRON = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / np.sqrt(3)
 VOCABULARY = ("O", "Si")
@@ -25,7 +25,7 @@ def expected(*, bond=1.62, spread=0.01):
     mean = torch.tensor(np.concatenate([radii.ravel(), [bond, -1 / 3, 0.0]]))[None].float()
     assert mean.shape[1] == 2 * RADII + SHELL
     return Expectation(
-        mean, torch.full_like(mean, spread), torch.zeros(1, CN_CLASSES), torch.tensor([0])
+        mean, torch.full_like(mean, spread), torch.zeros(1, EXPECTED_CN_CLASSES), torch.tensor([0])
     )
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from nearedge.models.answering.reader import Reader
-from nearedge.models.clusters.descriptors import CN_CLASSES, Expectation
+from nearedge.models.clusters.descriptors import EXPECTED_CN_CLASSES, Expectation
 from nearedge.models.data.views import Bank
 from nearedge.models.parts.encoder import EncoderSize, Ensemble
 from nearedge.models.training.encoders import Targets
@@ -39,7 +39,7 @@ def told(known):
     """What an ensemble expects that knows nothing."""
     edge = torch.from_numpy(known.edge)
     nothing = torch.zeros(SITES, NUMBERS)
-    return [Expectation(nothing, nothing + 1, torch.zeros(SITES, CN_CLASSES), edge)] * 3
+    return [Expectation(nothing, nothing + 1, torch.zeros(SITES, EXPECTED_CN_CLASSES), edge)] * 3
 
 
 FOLDS = np.arange(SITES) // 2 % 4

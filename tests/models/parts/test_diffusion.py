@@ -3,7 +3,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from nearedge.models.clusters.descriptors import CN_CLASSES, RADII, Expectation, count
+from nearedge.models.clusters.descriptors import EXPECTED_CN_CLASSES, RADII, Expectation, count
 from nearedge.models.parts import diffusion
 from nearedge.models.parts.diffusion import KIND_SCALE, Noise
 
@@ -12,7 +12,7 @@ def expectation(batch, *, dtype=torch.float32):
     generator = torch.Generator().manual_seed(3)
     mean = torch.rand(batch, count(2), generator=generator, dtype=dtype) * 3 + 1.5
     spread = torch.full_like(mean, 0.1)
-    cn = torch.zeros(batch, CN_CLASSES, dtype=dtype).log_softmax(-1)
+    cn = torch.zeros(batch, EXPECTED_CN_CLASSES, dtype=dtype).log_softmax(-1)
     return Expectation(mean, spread, cn, torch.zeros(batch, dtype=torch.long))
 
 

@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional
 
 from nearedge.models.clusters import descriptors
-from nearedge.models.clusters.descriptors import CN_CLASSES
+from nearedge.models.clusters.descriptors import EXPECTED_CN_CLASSES
 from nearedge.models.parts import encoder
 from nearedge.models.parts.encoder import EncoderSize, Ensemble
 
@@ -65,7 +65,7 @@ def test_members_that_disagree_widen_the_spread(ensemble, spectra):
 
 def of_one(target, cn):
     """Targets of spectra of one site each."""
-    return target, torch.zeros_like(target), functional.one_hot(cn, CN_CLASSES).float()
+    return target, torch.zeros_like(target), functional.one_hot(cn, EXPECTED_CN_CLASSES).float()
 
 
 def test_loss_falls_as_a_member_learns():
@@ -101,13 +101,13 @@ def test_undefined_targets_teach_nothing():
 
 def test_an_average_teaches_what_its_sites_teach_together():
     """Two sites in one target cost what they cost one by one, on the mean."""
-    answer = tuple(torch.randn(1, n) for n in (2, 2, CN_CLASSES))
+    answer = tuple(torch.randn(1, n) for n in (2, 2, EXPECTED_CN_CLASSES))
     sites = torch.tensor([[0.5, -1.0], [1.5, 2.0]])
     cn = torch.tensor([4, 6])
     apart = [
         encoder.loss(answer, of_one(sites[k : k + 1], cn[k : k + 1]), torch.ones(2)) for k in (0, 1)
     ]
-    shares = functional.one_hot(cn, CN_CLASSES).float().mean(0, keepdim=True)
+    shares = functional.one_hot(cn, EXPECTED_CN_CLASSES).float().mean(0, keepdim=True)
     told = sites.mean(0, keepdim=True), sites.var(0, correction=0, keepdim=True), shares
     together = encoder.loss(answer, told, torch.ones(2))
     assert together.item() == pytest.approx(torch.stack(apart).mean().item(), rel=1e-5)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nearedge.models.clusters import descriptors
-from nearedge.models.clusters.descriptors import CN_CLASSES, Expectation
+from nearedge.models.clusters.descriptors import EXPECTED_CN_CLASSES, Expectation
 from nearedge.models.parts.diffusion import KIND_SCALE, encode_kinds
 from nearedge.models.training import library
 from nearedge.models.training.denoiser import Clusters
@@ -36,7 +36,7 @@ def expectation(clusters, row, *, spread=0.02):
     return Expectation(
         clusters.described[row : row + 1],
         torch.full_like(clusters.described[:1], spread),
-        torch.zeros(1, CN_CLASSES),
+        torch.zeros(1, EXPECTED_CN_CLASSES),
         clusters.edge[row : row + 1],
     )
 
@@ -48,7 +48,7 @@ def known(clusters):
     told = Expectation(
         clusters.described + 0.02 * noise,
         torch.full_like(noise, 0.02),
-        torch.zeros(KNOWN, CN_CLASSES),
+        torch.zeros(KNOWN, EXPECTED_CN_CLASSES),
         clusters.edge,
     )
     absent = torch.full((KNOWN, 2, 3), torch.nan)

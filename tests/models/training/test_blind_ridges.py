@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nearedge.models.clusters.descriptors import CN_CLASSES, Expectation
+from nearedge.models.clusters.descriptors import EXPECTED_CN_CLASSES, Expectation
 from nearedge.models.data.views import Bank
 from nearedge.models.training.encoders import Targets
 from nearedge.models.training.ridges import fit_ridges
@@ -37,7 +37,7 @@ def told(known):
     """What an ensemble expects that knows nothing."""
     edge = torch.from_numpy(known.edge)
     nothing = torch.zeros(SITES, NUMBERS)
-    return [Expectation(nothing, nothing + 1, torch.zeros(SITES, CN_CLASSES), edge)] * 3
+    return [Expectation(nothing, nothing + 1, torch.zeros(SITES, EXPECTED_CN_CLASSES), edge)] * 3
 
 
 FOLDS = np.arange(SITES) // 2 % 4

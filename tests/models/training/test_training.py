@@ -10,7 +10,7 @@ import torch
 
 from nearedge.models.answering.card import read_card
 from nearedge.models.answering.inverter import Inverter
-from nearedge.models.clusters.descriptors import CN_CLASSES, Expectation, count, describe
+from nearedge.models.clusters.descriptors import EXPECTED_CN_CLASSES, Expectation, count, describe
 from nearedge.models.data import rattle
 from nearedge.models.data.dataset import read_dataset, write_dataset
 from nearedge.models.normalise.xanes import normalise_xanes
@@ -245,7 +245,10 @@ def test_members_are_blind_to_whole_families(sites):
 def test_borrowed_expectation_errs_as_the_donor_does():
     d = count(2)
     told = Expectation(
-        torch.ones(1, d) * 3, torch.ones(1, d), torch.zeros(1, CN_CLASSES), torch.tensor([0])
+        torch.ones(1, d) * 3,
+        torch.ones(1, d),
+        torch.zeros(1, EXPECTED_CN_CLASSES),
+        torch.tensor([0]),
     )
     truth, donor = torch.full((1, d), 2.0), torch.full((1, d), 2.9)
     truth[0, -1] = torch.nan
