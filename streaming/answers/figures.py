@@ -248,12 +248,12 @@ def plain_figures(answer: Answered | None) -> dict[str, Plain]:
 
 def stored_figures(metadata: Mapping[str, Any]) -> dict[str, Plain]:
     """Return the same of an entry of the catalog (docs/results.md)."""
-    found: dict[str, Plain] = {}
-    for one in FIGURES:
-        plain = metadata.get(one.name)
-        parts = isinstance(plain, Mapping)
-        found[one.name] = {part: plain[part] for part in one.parts} if parts else plain
-    return found
+    return {one.name: _without_others(one, metadata.get(one.name)) for one in FIGURES}
+
+
+def _without_others(figure: Figure, stored: Plain) -> Plain:
+    """Return the parts of a figure, without what the catalog has besides them."""
+    return {part: stored[part] for part in figure.parts} if figure.parts and stored else stored
 
 
 def as_columns(plain: Mapping[str, Plain]) -> dict[str, Any]:

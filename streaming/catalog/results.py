@@ -238,7 +238,7 @@ class Results:
         since
             When the measurement ended at the earliest, seconds since the epoch.
         """
-        equal = {
+        equal: dict[str, Any] = {
             "raw.uid": raw_uid,
             "raw.scan_id": scan_id,
             "absorber": absorber,
@@ -256,8 +256,8 @@ class Results:
         found = self._of(ENSEMBLE, COMPLETE)
         for name, value in equal.items():
             found = found if value is None else found.search(Key(name) == value)
-        for operator, name, value in bounds:
-            found = found if value is None else found.search(Comparison(operator, name, value))
+        for operator, name, bound in bounds:
+            found = found if bound is None else found.search(Comparison(operator, name, bound))
         yield from map(Result, found.sort(("written", -1)).values())
 
     def rejected(self, *, raw_uid: str | None = None) -> Iterator[RejectedResult]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nearedge.models import Rejected
+from nearedge.models import Inversion, Rejected
 from nearedge.streaming.catalog import layout
 from nearedge.streaming.catalog.connection import Client
 from nearedge.streaming.catalog.layout import Provenance
@@ -57,12 +57,13 @@ class Storing:
         )
         if isinstance(row.outcome, Rejected):
             writer.write_rejected(row.key, row.measurement, row.outcome, provenance=provenance)
-        elif row.inversion is not None:
-            degraded = row.status is State.DEGRADED
-            write = writer.write_degraded if degraded else writer.write
-            write(row.key, row.measurement, row.outcome, row.inversion, provenance=provenance)
-            if row.redone:
-                writer.remove_degraded(row.key)
+            return
+        degraded = row.status is State.DEGRADED
+        write = writer.write_degraded if degraded else writer.write
+        inversion = _answer_of(row)
+        write(row.key, row.measurement, row.outcome, inversion, provenance=provenance)
+        if row.redone:
+            writer.remove_degraded(row.key)
 
     def _open(self) -> ResultWriter:
         if self._writer is None:
@@ -119,14 +120,21 @@ def _contents(row: Row) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return the metadata and arrays that the row would be stored with."""
     none = Provenance(config="", code="", written=0.0)
     measurement, outcome = row.measurement, row.outcome
-    if isinstance(outcome, Rejected) or row.inversion is None:
+    if isinstance(outcome, Rejected):
         arrays = {name: array for name, (array, _) in layout.raw_arrays(measurement).items()}
         metadata = layout.rejected_metadata(measurement, outcome, none)
     else:
-        arrays = layout.ensemble_arrays(measurement, outcome, row.inversion)
-        metadata = layout.ensemble_metadata(measurement, outcome, row.inversion, none)
+        arrays = layout.ensemble_arrays(measurement, outcome, _answer_of(row))
+        metadata = layout.ensemble_metadata(measurement, outcome, _answer_of(row), none)
     metadata["status"] = str(row.status)
     return {k: v for k, v in metadata.items() if k not in OF_THE_MOMENT}, arrays
+
+
+def _answer_of(row: Row) -> Inversion:
+    """Return the answer of a row that is to be stored; without one, its spectrum would be lost."""
+    if row.inversion is None:
+        raise ValueError(f"the row {row.key} has neither an answer nor a rejection to store")
+    return row.inversion
 
 
 def _is_stored(array: np.ndarray, name: str, node: Any) -> bool:

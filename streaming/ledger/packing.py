@@ -24,7 +24,7 @@ from nearedge.models import (
 )
 
 VERSION = 1
-VALUES = {
+VALUES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
         *(Run, Measurement, Gap, Dark),
@@ -181,7 +181,7 @@ def _scalar(content: list) -> np.generic:
     return np.frombuffer(data, np.lib.format.descr_to_dtype(descr))[0]
 
 
-_BUILTINS = (dict, list, tuple, str, bytes, int, float)
+_BUILTINS: tuple[type[Any], ...] = (dict, list, tuple, str, bytes, int, float)
 _ENCODERS: dict[type, tuple[Code, Callable[[Any], Any]]] = {
     tuple: (Code.TUPLE, list),
     set: (Code.SET, list),

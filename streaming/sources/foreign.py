@@ -36,6 +36,11 @@ class Foreign:
     __slots__ = ("args", "called", "entries", "items", "state")
     module = qualname = ""
     spend: Callable[[int], None]
+    args: tuple[Any, ...]
+    called: bool
+    entries: dict[Any, Any]
+    items: list[Any]
+    state: Any
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Foreign":
         """Record the arguments."""

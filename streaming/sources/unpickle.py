@@ -161,6 +161,7 @@ class _Callable:
     """A function that a pickle can call and cannot change."""
 
     __slots__ = ("_function",)
+    _function: Callable[..., Any]
 
     def __init__(self, function: Callable[..., Any]) -> None:
         object.__setattr__(self, "_function", function)
@@ -197,7 +198,7 @@ class _Dtype:
         return self._dtype
 
 
-def _structure(names: tuple[str, ...], members: dict[str, tuple], itemsize: int) -> dict[str, Any]:
+def _structure(names: tuple[str, ...], members: dict[str, tuple], itemsize: int) -> Any:
     return {
         "names": list(names),
         "formats": [members[name][0].resolve() for name in names],

@@ -198,7 +198,7 @@ class ZmqSource:
             self._queue.close()
 
     def _take(self, socket: zmq.Socket) -> None:
-        frames = []
+        frames: list[bytes] = []
         try:
             while len(frames) < DRAIN:
                 frames.append(b"".join(socket.recv_multipart(zmq.NOBLOCK)))
