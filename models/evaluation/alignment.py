@@ -1,12 +1,11 @@
 """Compare two first shells whatever their orientation, handedness and order of atoms."""
 
-from collections.abc import Iterator
 from functools import cache
 from itertools import permutations
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
+from nearedge.models.clusters import superpose
 from nearedge.models.clusters.geometry import first_shell
 from nearedge.models.data.dataset import Site
 from nearedge.models.inversion import Samples
@@ -19,25 +18,6 @@ EXACT = 6
 @cache
 def _orders(count: int) -> np.ndarray:
     return np.array(list(permutations(range(count))), dtype=np.int64)
-
-
-def _frame(first: Array, second: Array) -> Array:
-    """Return the orthonormal frame (3, 3), by rows, that two vectors span."""
-    one = first / np.linalg.norm(first)
-    normal = np.cross(one, second)
-    normal /= max(float(np.linalg.norm(normal)), 1e-12)
-    return np.array([one, np.cross(normal, one), normal])
-
-
-def _orientations(kinds: np.ndarray, a: Array, other: np.ndarray, b: Array) -> Iterator[Array]:
-    """Give the rotations and reflections that lay two atoms of b along two atoms of a."""
-    k = int(np.linalg.norm(np.cross(a[0], a[1:]), axis=1).argmax()) + 1
-    target = _frame(a[0], a[k])
-    for i, j in permutations(range(len(b)), 2):
-        if other[i] == kinds[0] and other[j] == kinds[k]:
-            frame = _frame(b[i], b[j])
-            yield frame.T @ target
-            yield (frame * [[1], [1], [-1]]).T @ target
 
 
 def _matched(a: Array, b: Array) -> Array:
@@ -56,22 +36,18 @@ def _rmsd_exact(kinds: np.ndarray, a: Array, other: np.ndarray, b: Array) -> flo
     return float(_matched(np.broadcast_to(a, (len(allowed), *a.shape)), b[allowed]).min())
 
 
-def _rotation(a: Array, b: Array) -> Array:
-    u, _, vt = np.linalg.svd(b.T @ a)
-    return np.asarray(u @ vt)
-
-
-def _settle(kinds: np.ndarray, a: Array, other: np.ndarray, b: Array, turn: Array) -> float:
-    """Assign and rotate in turns until the assignment stays."""
-    forbidden = np.where(kinds[:, None] == other[None, :], 0.0, 1e6)
-    order = None
-    for _ in range(20):
-        cost = ((a[:, None] - (b @ turn)[None]) ** 2).sum(-1)
-        new = linear_sum_assignment(cost + forbidden)[1]
-        if order is not None and (new == order).all():
-            break
-        order, turn = new, _rotation(a, b[new])
-    return float(_matched(a, b[order]))
+def _rmsd_searched(kinds: np.ndarray, a: Array, other: np.ndarray, b: Array) -> float:
+    """Refine every orientation that lays two atoms of b along two atoms of a."""
+    k = int(np.linalg.norm(np.cross(a[0], a[1:]), axis=1).argmax()) + 1
+    pairs = [
+        (i, j)
+        for i, j in permutations(range(len(b)), 2)
+        if other[i] == kinds[0] and other[j] == kinds[k]
+    ]
+    turns = superpose.orientations(a, [(0, k)], b, pairs)
+    apart = superpose.forbidden(kinds, other)
+    found = superpose.settled(a, b, apart, turns, weight=np.ones(len(a)))
+    return float(np.sqrt(found.cost / len(a)))
 
 
 def rmsd(kinds: np.ndarray, a: Array, other: np.ndarray, b: Array) -> float:
@@ -88,8 +64,7 @@ def rmsd(kinds: np.ndarray, a: Array, other: np.ndarray, b: Array) -> float:
         return float("nan")
     if len(a) <= EXACT:
         return _rmsd_exact(kinds, a, other, b)
-    turns = _orientations(kinds, a, other, b)
-    return min(_settle(kinds, a, other, b, turn) for turn in turns)
+    return _rmsd_searched(kinds, a, other, b)
 
 
 def shell_rmsds(samples: Samples, site: Site) -> Array:
