@@ -14,6 +14,8 @@ from nearedge.models import Array, Estimates, Inversion, NormalisedSpectrum, Sam
 from nearedge.models.inversion import Quality
 from nearedge.streaming.ledger.row import Row
 
+OUT_OF_DISTRIBUTION = "out-of-distribution"
+
 
 class StoredAnswer(Protocol):
     """An answer that a catalog holds, as `nearedge.streaming.Results` yields it."""
@@ -37,6 +39,10 @@ class StoredAnswer(Protocol):
     @property
     def estimates(self) -> Estimates:
         """The figures drawn from the samples."""
+
+    @property
+    def raw(self) -> dict[str, np.ndarray]:
+        """The measured columns by role."""
 
     @property
     def fit(self) -> dict[str, np.ndarray] | None:
@@ -64,6 +70,8 @@ class Answer:
     context, units, sample
         Single numbers that belong to the spectrum, their units, and the sample's name, as far as
         known.
+    columns, darks
+        The measured columns by role, (n,) or (n, elements), and the uids of the dark runs.
     grid, condition
         (g,) eV from e0 and what the model read there.
     implied
@@ -92,6 +100,8 @@ class Answer:
     context: Mapping[str, Any] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
     sample: str | None = None
+    columns: Mapping[str, Array] = field(default_factory=dict)
+    darks: tuple[str, ...] = ()
     grid: Array | None = None
     condition: Array | None = None
     implied: Array | None = None
@@ -105,6 +115,12 @@ class Answer:
     def edge(self) -> str:
         """Its edge."""
         return self.spectrum.edge
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """All that speaks against relying on it: the flags, that of the score among them."""
+        foreign = (OUT_OF_DISTRIBUTION,) if self.ood_flag else ()
+        return tuple(dict.fromkeys((*foreign, *self.flags)))
 
 
 def answer_of_row(row: Row) -> Answer | None:
@@ -125,6 +141,8 @@ def answer_of_row(row: Row) -> Answer | None:
         context=measurement.context,
         units=measurement.units,
         sample=measurement.run.sample,
+        columns=measurement.columns,
+        darks=tuple(measurement.dark_runs),
         **_inverted(inversion),
     )
 
@@ -166,6 +184,8 @@ def answer_of_result(result: StoredAnswer) -> Answer:
         context=metadata["context"],
         units=metadata.get("units", {}),
         sample=raw.get("sample"),
+        columns=result.raw,
+        darks=tuple(raw.get("darks") or ()),
         grid=fit.get("energy"),
         condition=fit.get("measured"),
         implied=fit.get("implied"),

@@ -54,6 +54,15 @@ def _fill_entry(entry: h5py.Group, answer: Answer) -> None:
         _fill_absorption(_group(entry, "data", "NXdata"), answer)
         entry.attrs["default"] = "data"
     _fill_inversion(_group(entry, "inversion", "NXprocess"), answer)
+    _fill_raw(_group(entry, "raw", "NXcollection"), answer)
+
+
+def _fill_raw(raw: h5py.Group, answer: Answer) -> None:
+    """Write the measured columns by role: i0, it and whatever else there was."""
+    for role, column in answer.columns.items():
+        if np.asarray(column).dtype.kind in "biuf":
+            raw[_free_name(raw, role)] = column
+    raw["dark_runs"] = np.array(answer.darks, dtype=h5py.string_dtype())
 
 
 def _fill_reduction(process: h5py.Group, answer: Answer) -> None:
@@ -103,7 +112,7 @@ def _fill_inversion(process: h5py.Group, answer: Answer) -> None:
         {
             "key": answer.key,
             "model": answer.model,
-            "config": answer.config,
+            "config": answer.config or "not known",
             "seed": answer.seed,
             "quality": answer.quality,
         },
@@ -115,7 +124,7 @@ def _fill_inversion(process: h5py.Group, answer: Answer) -> None:
         figures,
         {
             **{SPELLED.get(k, k): v for k, v in as_columns(plain_figures(answer)).items()},
-            "flags": ", ".join(answer.flags),
+            "flags": ", ".join(answer.doubts),
         },
         units={
             column: one.unit_word for one in figures_of(answer.absorber) for column in one.columns

@@ -8,11 +8,13 @@ from nearedge.streaming.answers.overlay import typical_sample
 
 def extended_xyz(answer: Answer) -> str:
     """Return all samples as extended XYZ, a frame each."""
-    info = {"key": answer.key, "raw_uid": answer.run_uid, "edge": answer.edge}
+    info: dict[str, str] = {"key": answer.key, "raw_uid": answer.run_uid, "edge": answer.edge}
+    made = {"model": answer.model, "config": answer.config or "", "seed": str(answer.seed)}
+    judged = {"ood_score": f"{answer.ood_score:.4g}"} | clusters.flags_note(answer.doubts)
     return clusters.extended_xyz(
         answer.samples,
         absorber=answer.absorber,
-        info=info | {"model": answer.model} | clusters.flags_note(answer.flags),
+        info=info | made | judged,
         per_sample=per_sample(answer.samples.weights, answer.estimates),
     )
 
@@ -55,9 +57,11 @@ def _chosen(answer: Answer, sample: int | None) -> int:
 
 def _title(answer: Answer, sample: int | None) -> str:
     scan = "" if answer.scan_id is None else f" scan {answer.scan_id}"
-    doubts = f"; flags: {', '.join(answer.flags)}" if answer.flags else ""
+    doubts = f"; FLAGS: {', '.join(answer.doubts)}" if answer.doubts else ""
+    chosen = _chosen(answer, sample)
+    weights = answer.samples.weights
     return (
         f"nearedge: {answer.absorber} {answer.edge}{scan} run {answer.run_uid[:8]} "
-        f"sample {_chosen(answer, sample)} of {len(answer.samples.weights)}, a cluster in a box"
-        f"{doubts}"
+        f"sample {chosen} of {len(weights)} (weight {weights[chosen]:.4g}), a cluster in a box; "
+        f"model {answer.model}, seed {answer.seed}, OOD score {answer.ood_score:.3g}{doubts}"
     )

@@ -3,10 +3,11 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from nearedge.streaming.answers.answer import StoredAnswer
-from nearedge.streaming.answers.figures import FIGURES, as_columns
+from nearedge.streaming.answers.figures import FIGURES, as_columns, figures_of
 from nearedge.streaming.answers.summary import Json, stored_summary
 
 if TYPE_CHECKING:
@@ -69,13 +70,45 @@ def trend(results: Iterable[StoredAnswer]) -> "pd.DataFrame":
 
 
 def trend_csv(summaries: Iterable[Json]) -> str:
-    """Return summaries as CSV with a header line; ``time`` is seconds since the epoch."""
-    records = [record(told) for told in summaries]
+    """Return summaries as CSV.
+
+    The header line has the units, as in ``bond [Å]``; ``time`` is ISO 8601 in UTC.
+    """
+    told = list(summaries)
+    records = [{**record(one), "time": _iso(one["time"])} for one in told]
+    units = _units(told)
+    columns = _columns(records)
     out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=_columns(records), lineterminator="\n")
-    writer.writeheader()
+    writer = csv.DictWriter(out, fieldnames=columns, lineterminator="\n")
+    writer.writerow(
+        {name: f"{name} [{units[name]}]" if name in units else name for name in columns}
+    )
     writer.writerows(records)
     return out.getvalue()
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def _units(told: Sequence[Json]) -> dict[str, str]:
+    """Return the unit of each column that has one, the same in all rows."""
+    found = {"latency": "s"}
+    for one in figures_of(_only({edge.split(" ")[0] for t in told if (edge := t["edge"])})):
+        if one.unit:
+            found |= {name.removesuffix("_mean"): one.unit for name in one.columns}
+    scalars: dict[str, set[str]] = {}
+    for one in told:
+        for name in _as_columns(one["context"]):
+            scalars.setdefault(name, set())
+        for name, unit in _as_columns(one["units"]).items():
+            scalars.setdefault(name, set()).add(unit)
+    return found | {name: unit for name, units in scalars.items() if (unit := _only(units))}
+
+
+def _only(members: set[str]) -> str | None:
+    """Return the one member, or None where there are none or several."""
+    return next(iter(members)) if len(members) == 1 else None
 
 
 def _columns(records: Sequence[dict[str, Any]]) -> list[str]:

@@ -6,6 +6,12 @@ import numpy as np
 
 from nearedge.streaming.answers.answer import Answer
 
+_FROM_E0 = ("pre1", "pre2", "norm1", "norm2", "step1", "step2")
+_ENERGIES = ("e0", "energy_shift", "background1", "background2", "zero_loss_centre")
+
+#: Units of the numbers that made the spectrum.
+UNITS = dict.fromkeys(_FROM_E0, "eV from e0") | dict.fromkeys(_ENERGIES, "eV")
+
 
 def xdi(answer: Answer) -> str:
     """Return energy, mu, norm and flat with the numbers that made them.
@@ -38,12 +44,14 @@ def _fields(answer: Answer) -> list[tuple[str, str]]:
         for n, name in enumerate(_labels(answer), 1)
     ]
     measured = datetime.fromtimestamp(answer.time, UTC).strftime("%Y-%m-%dT%H:%M:%S+00:00")
+    signal = _labels(answer)[1]
     numbers = {
         "e0": spectrum.e0,
         "edge_step": spectrum.edge_step,
         "energy_shift": spectrum.energy_shift,
         **spectrum.parameters,
     }
+    units = UNITS | dict.fromkeys(("edge_step", "edge_step_error"), signal)
     return [
         *columns,
         ("Element.symbol", answer.absorber),
@@ -56,14 +64,21 @@ def _fields(answer: Answer) -> list[tuple[str, str]]:
         ("Nearedge.key", answer.key),
         ("Nearedge.model", answer.model),
         ("Nearedge.version", answer.code),
-        *((f"Nearedge.{name}", _number(value)) for name, value in numbers.items()),
+        ("Nearedge.config", answer.config or "not known"),
+        ("Nearedge.seed", str(answer.seed)),
+        ("Nearedge.ood_score", _number(answer.ood_score)),
+        ("Nearedge.flags", ", ".join(answer.doubts) or "none"),
+        *(
+            (f"Nearedge.{name}", f"{_number(value)} {units.get(name, '')}".rstrip())
+            for name, value in numbers.items()
+        ),
     ]
 
 
 def _notes(answer: Answer) -> list[str]:
-    flags = ", ".join(answer.flags)
+    flags = ", ".join(answer.doubts)
     return [
-        "normalised by nearedge with Larch's names; parameters above are eV from e0",
+        "normalised by nearedge with Larch's names",
         *([f"flags: {flags}"] if flags else []),
     ]
 

@@ -45,7 +45,8 @@ def exporter(name: str) -> Callable[..., Awaitable[bytes]]:
         from nearedge.streaming.answers.forms import EXPORTS
         from nearedge.streaming.catalog.results import Result
 
-        names = ARRAYS if metadata["misfit"] is None else (*ARRAYS, "fit")
+        fit = () if metadata["misfit"] is None else ("fit",)
+        names = (*ARRAYS, *fit, *metadata["raw"]["columns"])
         arrays = {array: ReadArray(await _read(adapter, array)) for array in names}
         node = Node(adapter.node.key, metadata, arrays)
         return EXPORTS[name].content(answer_of_result(Result(node)))

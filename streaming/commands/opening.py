@@ -242,5 +242,6 @@ def page_of(
         history=History(partial(results_box, profile, server)),
         title=profile.title,
         context=profile.instrument.roles.context,
+        config=profile.digest(),
     ) as address:
         yield address

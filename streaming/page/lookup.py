@@ -1,6 +1,7 @@
 """Find one spectrum by its key: among what has just come, else in the catalog."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from nearedge.models import Rejected
@@ -21,16 +22,19 @@ class Lookup:
         What has just come.
     history
         What the catalog holds, or None where there is no catalog.
+    config
+        Digest of the settings that the feed's answers were made with.
     """
 
-    def __init__(self, feed: Feed, history: History | None) -> None:
-        self._feed, self._history = feed, history
+    def __init__(self, feed: Feed, history: History | None, *, config: str | None = None) -> None:
+        self._feed, self._history, self._config = feed, history, config
 
     def answer(self, key: str) -> Answer | None:
         """Return the answer of that key, or None when there is none."""
         row = self._feed.row(key)
         if row is not None:
-            return answer_of_row(row)
+            fresh = answer_of_row(row)
+            return None if fresh is None else replace(fresh, config=self._config)
         return None if self._history is None else self._history.answer(key)
 
     def detail(self, key: str) -> Json | None:

@@ -47,6 +47,8 @@ class Page:
         Stored results, or None where there is no catalog.
     title, context
         Of the profile: the page offers the scalars of its ``roles.context`` first.
+    config
+        Digest of the settings, which exports name.
     """
 
     def __init__(
@@ -57,9 +59,10 @@ class Page:
         history: History | None = None,
         title: str = "",
         context: Sequence[str] = (),
+        config: str | None = None,
     ) -> None:
         self._feed, self._health, self._title, self._context = feed, health, title, context
-        self._lookup = Lookup(feed, history)
+        self._lookup = Lookup(feed, history, config=config)
 
     def app(self) -> Starlette:
         """Return the ASGI application."""

@@ -34,6 +34,7 @@ def serving_page(
     history: History | None = None,
     title: str = "",
     context: Sequence[str] = (),
+    config: str | None = None,
 ) -> Iterator[str | None]:
     """Serve the page of a service until the end of the block; yield its address.
 
@@ -47,8 +48,8 @@ def serving_page(
         Of the loopback; 0 for any that is free, None for no page (then None is yielded).
     history
         Results of before, read in the background.
-    title, context
-        Of the profile.
+    title, context, config
+        Of the profile: the last is the digest of its settings.
 
     Raises
     ------
@@ -60,7 +61,9 @@ def serving_page(
         return
     with recent_warnings() as warnings:
         health = Health(service, warnings)
-        page = Page(feed=feed, health=health, history=history, title=title, context=context)
+        page = Page(
+            feed=feed, health=health, history=history, title=title, context=context, config=config
+        )
         if history is not None:
             loader = threading.Thread(target=load, args=(feed, history), daemon=True)
             loader.start()

@@ -132,8 +132,9 @@ def test_larch_reads_the_normalised_spectrum_from_xdi(answer: Answer, tmp_path: 
         np.testing.assert_allclose(getattr(read, name), getattr(answer.spectrum, name), rtol=1e-7)
     assert (read.element, read.edge) == ("Si", "K") or read.attrs["element"]["symbol"] == "Si"
     attributes = read.attrs["nearedge"]
-    assert float(attributes["e0"]) == answer.spectrum.e0
-    assert float(attributes["pre1"]) == -40.0
+    assert attributes["e0"] == f"{answer.spectrum.e0:.8g} eV"
+    assert attributes["pre1"] == "-40 eV from e0"
+    assert attributes["flags"] == "gap, short-post-edge, partial"
     assert attributes["run_uid"] == "run-1"
     assert read.attrs["sample"]["name"] == "quartz"
 
@@ -207,6 +208,32 @@ def test_nexus_of_eels_uses_the_terms_of_electron_microscopy(answer: Answer) -> 
         assert "definition" not in file["entry"]
 
 
+@pytest.mark.parametrize("name", list(EXPORTS))
+def test_every_form_carries_the_doubts_and_what_made_it(answer: Answer, name: str) -> None:
+    doubtful = replace(answer, ood_flag=True, flags=("partial",), config="c0ffee")
+    content = EXPORTS[name].content(doubtful)
+    if name == "nexus":
+        with h5py.File(io.BytesIO(content)) as file:
+            flags = file["entry/inversion/figures/flags"].asstr()[()]
+            made = file["entry/inversion/parameters"]
+            assert (made["config"].asstr()[()], made["seed"][()]) == ("c0ffee", answer.seed)
+            assert set(file["entry/raw"]) == {*answer.columns, "dark_runs"}
+    else:
+        flags = content.decode()
+        assert answer.model in flags and str(answer.seed) in flags
+    assert "out-of-distribution, partial" in flags
+
+
+def test_xdi_of_eels_says_which_energies_count_from_the_edge(answer: Answer) -> None:
+    parameters = {"background1": 480.0, "background2": 520.0, "step1": 20.0, "r": 3.1}
+    lost = replace(answer.spectrum, technique=Technique.EELS, parameters=parameters)
+    lines = EXPORTS["xdi"].content(replace(answer, spectrum=lost)).decode().splitlines()
+    for line in ("background1: 480 eV", "step1: 20 eV from e0", "r: 3.1"):
+        assert f"# Nearedge.{line}" in lines
+    step = next(line for line in lines if line.startswith("# Nearedge.edge_step:"))
+    assert step.endswith(" counts")
+
+
 @pytest.mark.parametrize(
     ("file", "name"),
     [("a.xyz", "xyz"), ("POSCAR", "poscar"), ("b.vasp", "poscar"), ("c.nxs", "nexus")],
@@ -265,4 +292,4 @@ def test_the_command_saves_the_latest_result_and_the_trend(kept: Path, tmp_path:
     assert len(ase.io.read(tmp_path / "POSCAR", format="vasp")) >= 3
     assert export_trend(profile, tmp_path / "trend.csv").endswith("4 spectra")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "trend.csv").read_text())))
-    assert [row["press-pressure"] for row in rows] == ["0.0", "10.0", "20.0", "30.0"]
+    assert [row["press-pressure [GPa]"] for row in rows] == ["0.0", "10.0", "20.0", "30.0"]

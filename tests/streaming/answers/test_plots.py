@@ -2,6 +2,7 @@ import csv
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -75,11 +76,13 @@ def test_a_scalar_that_is_named_like_a_figure_takes_no_place_of_it(
 def test_csv_holds_the_same(results: Results) -> None:
     summaries = [stored_summary(r.key, r.metadata) for r in results.search()]
     rows = list(csv.DictReader(io.StringIO(trend_csv(summaries))))
-    assert {row["key"]: (row["cn_set"], row["pressure"]) for row in rows} == {
+    assert {row["key"]: (row["cn_set"], row["pressure [GPa]"]) for row in rows} == {
         "k0": ("4 5", "0.0"),
         "k1": ("5 6", "10.0"),
         "k2": ("6 7", "20.0"),
     }
+    assert {"bond [Å]", "bond_lo [Å]", "angle [°]", "latency [s]", "time"} <= set(rows[0])
+    assert datetime.fromisoformat(rows[0]["time"]).utcoffset() == timedelta(0)
     assert rows[0]["flags"] == "gap short-post-edge partial"
 
 
