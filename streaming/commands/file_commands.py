@@ -115,7 +115,18 @@ def train(
 
 
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="Parquet file of sites.")],
+    data: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Parquet files of calculated sites.", show_default=False),
+    ] = None,
+    measured: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of measured spectra with truth.csv: score on these; DATA, if any, is for "
+            "the nearest calculated spectrum.",
+            show_default=False,
+        ),
+    ] = None,
     model: Annotated[str, typer.Option(help="Shipped name or .safetensors file.")] = "siox",
     split: Annotated[
         list[str] | None, typer.Option(help="Splits to evaluate on; default test and glass.")
@@ -125,23 +136,58 @@ def evaluate(
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: all.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Every figure as JSON.")] = False,
 ) -> None:
-    """Score a model and the baselines on held-out families."""
+    """Score a model and the baselines on held-out families, or on measured standards."""
     from nearedge.models.answering.inverter import Inverter
     from nearedge.models.data.dataset import read_dataset
     from nearedge.models.evaluation.evaluate import Plan
     from nearedge.models.evaluation.evaluate import evaluate as evaluate_model
 
+    if not (data or measured):
+        raise typer.BadParameter("found nothing to score on: name Parquet files, or --measured")
+    if measured:
+        _evaluate_measured(
+            measured, data or [], model, samples=samples, device=device, as_json=as_json
+        )
+        return
     inverter = Inverter.load(model, device=device, threads=threads)
     plan = Plan(samples=samples, splits=tuple(split or ("test", "glass")))
     with progress() as bar:
         told = _stages(bar)
         report = evaluate_model(
             inverter,
-            read_dataset(data),
+            read_dataset(data or []),
             plan=plan,
             progress=lambda stage, done, total: told(stage, done, total, {}),
         )
     typer.echo(report.to_json() if as_json else report.to_markdown())
+
+
+def _evaluate_measured(
+    folder: Path, data: list[Path], model: str, *, samples: int, device: str, as_json: bool
+) -> None:
+    import json
+
+    from nearedge.models import Quality
+    from nearedge.models.answering.card import read_card
+    from nearedge.models.answering.inverter import Inverter
+    from nearedge.models.data.dataset import read_dataset
+    from nearedge.models.evaluation.standards import to_dict, to_markdown
+    from nearedge.streaming.commands import standards
+    from nearedge.streaming.commands.inverting import InvertOptions
+
+    asked = standards.read_standards(folder)
+    effort = InvertOptions(samples=samples, quality=Quality.DEFAULT)
+    with progress() as bar:
+        found = standards.answer_standards(
+            asked,
+            inverter=Inverter.load(model, device=device),
+            supports=read_card(model).supports,
+            effort=effort,
+            track=lambda some: bar.track(list(some), description="inverting"),
+        )
+    baselines = standards.answer_by_baselines(asked, read_dataset(data) if data else [])
+    show = json.dumps(to_dict(found, baselines), indent=1) if as_json else None
+    typer.echo(show or to_markdown(found, baselines))
 
 
 @contextmanager

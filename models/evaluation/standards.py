@@ -1,0 +1,317 @@
+"""Measured standards: what is found of compounds whose structure is known, beside the truth.
+
+A scan counts once; compounds count alike, however many scans there are of each. The truth of a
+compound with several sites is their mean, so it need not be a whole number.
+"""
+
+import csv
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from nearedge.models.inversion import Inversion
+from nearedge.models.spectrum import Rejected
+
+#: A coordination number is right within so much of the truth.
+RIGHT = 0.5
+COLUMNS = ("file", "compound", "absorber", "edge", "cn_true", "bond_mean_A")
+_SLACK = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standard:
+    """One scan of a compound whose structure is known.
+
+    Attributes
+    ----------
+    file
+        Relative to the folder.
+    compound, absorber, edge
+        What was measured.
+    cn, bond
+        True coordination number and mean first-shell distance (Å), means over the sites.
+    """
+
+    file: str
+    compound: str
+    absorber: str
+    edge: str
+    cn: float
+    bond: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a method says of one scan: most probable CN, mean bond (Å), and their 90 % ranges."""
+
+    cn: float
+    bond: float
+    cn_range: tuple[float, float] | None = None
+    bond_range: tuple[float, float] | None = None
+    flagged: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compound:
+    """The scans of one compound and absorber: those answered, and why others were not."""
+
+    name: str
+    absorber: str
+    cn: float
+    bond: float
+    found: tuple[Found, ...]
+    refused: tuple[str, ...]
+
+    @property
+    def cn_right(self) -> bool:
+        """Whether the scans' coordination numbers are right in the mean."""
+        return fmean(abs(one.cn - self.cn) for one in self.found) <= RIGHT + _SLACK
+
+    @property
+    def bond_error(self) -> float:
+        """Mean absolute error of the scans' bonds, Å."""
+        return fmean(abs(one.bond - self.bond) for one in self.found)
+
+
+def read_truth(path: Path) -> list[Standard]:
+    """Read a table of standards: CSV with the columns `COLUMNS`; others are passed over.
+
+    A row without CN or bond, or whose ``confidence`` is ``none``, is no standard.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, a number is none, or no row is left.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
+            raise ValueError(
+                f"{path} has no column {', '.join(missing)}; expected {', '.join(COLUMNS)}"
+            )
+        found = [one for row in reader if (one := _standard(row, path)) is not None]
+    if not found:
+        raise ValueError(f"{path} holds no compound with cn_true and bond_mean_A")
+    return found
+
+
+def _standard(row: Mapping[str, str], path: Path) -> Standard | None:
+    if not (row["cn_true"] and row["bond_mean_A"]) or row.get("confidence") == "none":
+        return None
+    try:
+        cn, bond = float(row["cn_true"]), float(row["bond_mean_A"])
+    except ValueError as error:
+        raise ValueError(f"{path}, {row['file']}: {error}; expected CN and bond in Å") from None
+    return Standard(
+        file=row["file"],
+        compound=row["compound"],
+        absorber=row["absorber"],
+        edge=row["edge"],
+        cn=cn,
+        bond=bond,
+    )
+
+
+def found_of(answer: Inversion | Rejected) -> Found | str:
+    """Return what an answer says, or why there is none: the reason in one word."""
+    if isinstance(answer, Rejected):
+        return answer.reason.value
+    estimates = answer.estimates
+    bond = estimates.bond
+    return Found(
+        cn=float(estimates.cn_map),
+        cn_range=(float(min(estimates.cn_set)), float(max(estimates.cn_set))),
+        bond=math.nan if bond is None else bond.mean,
+        bond_range=None if bond is None else (bond.lo, bond.hi),
+        flagged=answer.ood_flag,
+    )
+
+
+def compounds(standards: Sequence[Standard], answers: Mapping[str, Found | str]) -> list[Compound]:
+    """Put the scans of each compound together, by absorber and name.
+
+    Parameters
+    ----------
+    standards
+        The scans.
+    answers
+        For each file what was found, or why nothing was.
+    """
+    together: dict[tuple[str, str], list[Standard]] = defaultdict(list)
+    for one in standards:
+        together[one.absorber, one.compound].append(one)
+    return [
+        _compound(scans, [answers[one.file] for one in scans])
+        for _, scans in sorted(together.items())
+    ]
+
+
+def _compound(scans: Sequence[Standard], answers: Sequence[Found | str]) -> Compound:
+    first = scans[0]
+    return Compound(
+        name=first.compound,
+        absorber=first.absorber,
+        cn=first.cn,
+        bond=first.bond,
+        found=tuple(one for one in answers if isinstance(one, Found)),
+        refused=tuple(one for one in answers if isinstance(one, str)),
+    )
+
+
+def _share(values: Sequence[bool]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _held(
+    some: Sequence[Compound],
+    truth: Callable[[Compound], float],
+    of: Callable[[Found], tuple[float, float] | None],
+    *,
+    slack: float,
+) -> float | None:
+    """Share of the scans whose range holds the truth, compounds counting alike."""
+    shares = []
+    for one in some:
+        ranges = [r for scan in one.found if (r := of(scan)) is not None]
+        if ranges:
+            held = [lo - slack <= truth(one) <= hi + slack for lo, hi in ranges]
+            shares.append(fmean(held))
+    return fmean(shares) if shares else None
+
+
+def figures(every: Sequence[Compound]) -> dict[str, Any]:
+    """Return the figures of a set of compounds.
+
+    Returns
+    -------
+        ``compounds`` and how many were ``answered``; of these ``cn_right`` (share), ``bond_error``
+        (median, Å), and ``cn_held``, ``bond_held`` (shares whose 90 % range holds the truth, for a
+        mixture's CN within `RIGHT`); None where there is nothing to count.
+    """
+    some = [one for one in every if one.found]
+    errors = [e for one in some if not math.isnan(e := one.bond_error)]
+    return {
+        "compounds": len(every),
+        "answered": len(some),
+        "cn_right": _share([one.cn_right for one in some]),
+        "bond_error": median(errors) if errors else None,
+        "cn_held": _held(some, lambda c: c.cn, lambda f: f.cn_range, slack=RIGHT),
+        "bond_held": _held(some, lambda c: c.bond, lambda f: f.bond_range, slack=0.0),
+    }
+
+
+def unflagged(every: Sequence[Compound]) -> list[Compound]:
+    """Return the compounds with the answers alone that are not flagged as unlike the training."""
+    return [
+        Compound(
+            name=one.name,
+            absorber=one.absorber,
+            cn=one.cn,
+            bond=one.bond,
+            found=tuple(scan for scan in one.found if not scan.flagged),
+            refused=one.refused + ("out-of-distribution",) * sum(s.flagged for s in one.found),
+        )
+        for one in every
+    ]
+
+
+def to_dict(
+    every: Sequence[Compound], baselines: Mapping[str, Sequence[Compound]]
+) -> dict[str, Any]:
+    """Return all that `to_markdown` shows, for JSON."""
+    return {
+        "compounds": [_row(one) for one in every],
+        "all": figures(every),
+        "not flagged": figures(unflagged(every)),
+        "by element": {a: figures(some) for a, some in _by_absorber(every).items()},
+        "baselines": {name: figures(some) for name, some in baselines.items()},
+    }
+
+
+def _by_absorber(every: Sequence[Compound]) -> dict[str, list[Compound]]:
+    found: dict[str, list[Compound]] = defaultdict(list)
+    for one in every:
+        found[one.absorber].append(one)
+    return dict(sorted(found.items()))
+
+
+def _row(one: Compound) -> dict[str, Any]:
+    scans = one.found
+    row: dict[str, Any] = {"absorber": one.absorber, "compound": one.name}
+    row |= {"scans": len(scans) + len(one.refused), "cn_true": one.cn, "bond_true": one.bond}
+    refused = ", ".join(sorted(set(one.refused)))
+    if not scans:
+        return row | {"flag": refused}
+    return row | {
+        "cn": fmean(scan.cn for scan in scans),
+        "cn_lo": fmean(scan.cn_range[0] for scan in scans if scan.cn_range),
+        "cn_hi": fmean(scan.cn_range[1] for scan in scans if scan.cn_range),
+        "bond": fmean(scan.bond for scan in scans),
+        "bond_lo": _mean([scan.bond_range[0] for scan in scans if scan.bond_range]),
+        "bond_hi": _mean([scan.bond_range[1] for scan in scans if scan.bond_range]),
+        "flag": ", ".join(filter(None, [_flagged(scans), refused])),
+    }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return fmean(values) if values else None
+
+
+def _flagged(scans: Sequence[Found]) -> str:
+    count = sum(scan.flagged for scan in scans)
+    return f"out-of-distribution ({count} of {len(scans)})" if count else ""
+
+
+def to_markdown(every: Sequence[Compound], baselines: Mapping[str, Sequence[Compound]]) -> str:
+    """Return the tables: by compound, by element, and all beside the baselines."""
+    return "\n".join([*_compound_table(every), "", *_summary(every, baselines)])
+
+
+def _compound_table(every: Sequence[Compound]) -> Iterator[str]:
+    yield "| absorber | compound | CN true | found | 90 % | bond true, Å | found | 90 % | flag |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    for one in every:
+        row = _row(one)
+        start = f"| {one.absorber} | {one.name} | {one.cn:g} |"
+        if not one.found:
+            yield f"{start} – | – | {one.bond:.3f} | – | – | {row['flag']} |"
+            continue
+        bonds = _range(row["bond_lo"], row["bond_hi"], ".2f")
+        yield (
+            f"{start} {row['cn']:.3g} | {_range(row['cn_lo'], row['cn_hi'], '.3g')} "
+            f"| {one.bond:.3f} | {row['bond']:.3f} | {bonds} | {row['flag']} |"
+        )
+
+
+def _range(lo: float | None, hi: float | None, form: str) -> str:
+    return "–" if lo is None or hi is None else f"{lo:{form}} to {hi:{form}}"
+
+
+def _summary(
+    every: Sequence[Compound], baselines: Mapping[str, Sequence[Compound]]
+) -> Iterator[str]:
+    yield "| | compounds | answered | CN within 0.5 | median bond error, Å | CN held | bond held |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for name, some in _by_absorber(every).items():
+        yield _figures_row(name, some)
+    yield _figures_row("all", every)
+    yield _figures_row("not flagged", unflagged(every))
+    for name, some in baselines.items():
+        yield _figures_row(name, some)
+
+
+def _figures_row(name: str, some: Sequence[Compound]) -> str:
+    found = figures(some)
+    shares = {
+        key: "–" if found[key] is None else f"{100 * found[key]:.0f} %"
+        for key in ("cn_right", "cn_held", "bond_held")
+    }
+    error = "–" if found["bond_error"] is None else f"{found['bond_error']:.3f}"
+    return (
+        f"| {name} | {found['compounds']} | {found['answered']} | {shares['cn_right']} | {error} "
+        f"| {shares['cn_held']} | {shares['bond_held']} |"
+    )
