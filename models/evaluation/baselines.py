@@ -6,6 +6,7 @@ same input condition, and answer in the same form, so that the same figures appl
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import numpy as np
@@ -201,6 +202,20 @@ def _curves(site: Site, species: Sequence[str]) -> Array:
         site.species, site.positions, vocabulary=species, r=geometry.rdf_grid()
     )
     return np.concatenate([curves[symbol] for symbol in species])
+
+
+def check_trees() -> None:
+    """Find scikit-learn, which grows the trees.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If it is not installed.
+    """
+    if find_spec("sklearn") is None:
+        raise ModuleNotFoundError(
+            "the baselines need scikit-learn: pip install 'nearedge[evaluate]'", name="sklearn"
+        )
 
 
 def _regressor(x: Array, y: Array, *, trees: int, seed: int) -> Any:

@@ -9,7 +9,7 @@ from zlib import crc32
 from nearedge.models.data.dataset import Site
 from nearedge.models.data.instruments import Case, InputCondition, SimulatedInstrument, cases
 from nearedge.models.evaluation.answers import answer_of, truth_of
-from nearedge.models.evaluation.baselines import Baseline, fit_templates, fit_trees
+from nearedge.models.evaluation.baselines import Baseline, check_trees, fit_templates, fit_trees
 from nearedge.models.evaluation.figures import score
 from nearedge.models.evaluation.report import MODEL, Foreign, NoiseLevel, Report, ReportRow
 from nearedge.models.inversion import Inversion, Quality
@@ -94,8 +94,15 @@ def evaluate(
         What is evaluated; by default the splits ``test`` and ``glass`` under every condition.
     progress
         Called as answers come.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If the plan asks for the baselines and scikit-learn is not installed.
     """
     plan = plan or Plan()
+    if plan.baselines:
+        check_trees()
     evaluation = _Evaluation(inverter=inverter, sites=sites, plan=plan, progress=progress)
     for condition in plan.conditions:
         evaluation.under(condition)

@@ -6,6 +6,7 @@ from matplotlib.image import imread
 
 from nearedge.models.answering.estimate import Calibration, estimate
 from nearedge.models.data.instruments import InputCondition, half_height
+from nearedge.models.evaluation import baselines
 from nearedge.models.evaluation.evaluate import Plan, evaluate
 from nearedge.models.evaluation.plots import plot
 from nearedge.models.inversion import Inversion, Quality, Samples
@@ -152,6 +153,14 @@ def test_baselines_are_evaluated_without_a_model(sites):
     report = evaluate(None, sites, plan=plan)
     assert set(report.figures()["clean"]) == {"templates", "trees"}
     assert report.cpu_s() is None
+
+
+def test_baselines_without_scikit_learn_say_what_to_install(sites, monkeypatch):
+    oracle = Oracle(sites)
+    monkeypatch.setattr(baselines, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"nearedge\[evaluate\]"):
+        evaluate(oracle, sites, plan=Plan(splits=("test",)))
+    assert oracle.asked == []
 
 
 def test_progress_is_told(sites):
