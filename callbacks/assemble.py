@@ -34,6 +34,8 @@ MAX_OPEN_RUNS = 256
 """With more runs than this at once, the one that was silent longest is closed."""
 MAX_ORPHANS = 2_000
 """As many documents wait for a descriptor or a file's document that has not come yet."""
+PARTIAL_SHARE = 0.1
+"""At most so much of the time goes into the partial measurements of a run."""
 MAX_REMEMBERED = 100_000
 """As many names of finished runs and their parts are remembered, to know late documents."""
 
@@ -90,7 +92,7 @@ class Assembler:
         self._darks = Darks() if darks is None else darks
         self._runs: dict[str, OpenRun] = {}
         self._touched_at: dict[str, float] = {}
-        self._partial_at: dict[str, float] = {}
+        self._partial_due: dict[str, float] = {}
         self._run_of = Names(MAX_REMEMBERED)
         self._finished = Names(MAX_REMEMBERED)
         self._orphans = Orphans()
@@ -185,13 +187,15 @@ class Assembler:
     def _show_partial(self, run: OpenRun) -> None:
         every, now = self._instrument.partial_every_s, self._clock()
         # the first is due when the scan has run that long, not at its first point
-        since = self._partial_at.setdefault(run.uid, now)
-        if every <= 0 or now - since < every:
+        due = self._partial_due.setdefault(run.uid, now + every)
+        if every <= 0 or now < due:
             return
-        self._partial_at[run.uid] = now
         measurement = run.partial()
         if measurement is not None:
             self._emit(measurement)
+        # from its end, and the later the longer it took: the documents of other runs wait behind it
+        ended = self._clock()
+        self._partial_due[run.uid] = ended + max(every, (ended - now) * (1 / PARTIAL_SHARE - 1))
 
     def _open(self, uid: str) -> OpenRun:
         run = self._runs.get(uid)
@@ -225,7 +229,7 @@ class Assembler:
     def _free(self, uid: str) -> None:
         self._runs.pop(uid, None)
         self._touched_at.pop(uid, None)
-        self._partial_at.pop(uid, None)
+        self._partial_due.pop(uid, None)
 
     def _report_orphans(self, orphans: Mapping[str, int]) -> None:
         for parent, count in orphans.items():

@@ -23,8 +23,9 @@ class ResultWriter:
     """Writes one container for each spectrum.
 
     Its status is ``writing`` until everything under it is there, then ``complete`` or ``rejected``,
-    and then it is never touched again. Each step can be repeated: a writer that was killed between
-    any two of them, or works beside another on the same key, does no harm.
+    and then it is never touched again, save that an answer takes the place of a rejection. Each
+    step can be repeated: a writer that was killed between any two of them, or works beside another
+    on the same key, does no harm.
 
     Parameters
     ----------
@@ -127,7 +128,11 @@ class ResultWriter:
             if e.response.status_code != CONFLICT:
                 raise
             node = self._container[key]
-            if node.metadata["status"] != WRITING:
+            status = node.metadata["status"]
+            if status == REJECTED and final == COMPLETE:  # it can be read now: a file came, say
+                self._container.delete_contents([key], recursive=True, external_only=False)
+                node = self._container.create_container(key, metadata=first, specs=[spec])
+            elif status != WRITING:
                 return
         if arrays:
             list(self._pool.map(lambda item: put_array(node, *item), arrays.items()))

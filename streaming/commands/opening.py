@@ -18,6 +18,7 @@ from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.key import result_key
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.page.feed import Feed
+from nearedge.streaming.service.known import Known
 from nearedge.streaming.service.recovery import Archive
 from nearedge.streaming.service.service import Listener, PartialListener, Service
 from nearedge.streaming.service.writing import Put
@@ -176,6 +177,7 @@ def serving(
         ledger=ledger,
         worker=worker_of(profile.worker, card=card),
         key=lambda measurement: key_of(measurement, profile=profile, card=card),
+        known=known_runs(ledger, profile=profile, card=card),
         supports=card.supports,
         put=put,
         live=live,
@@ -210,6 +212,21 @@ def key_of(measurement: Measurement, *, profile: Profile, card: Card) -> str:
         model_digest=card.digest,
         config_digest=profile.digest(),
     )
+
+
+def known_runs(ledger: Ledger, *, profile: Profile, card: Card) -> Known:
+    """Return which runs a ledger has answers to, with this model and these settings."""
+    settings = hashlib.sha256(f"{card.digest} {profile.reading_digest()}".encode()).hexdigest()
+
+    def keys(run_uid: str) -> list[str]:
+        if profile.instrument.finish.when != "stop":  # as many results as there are spectra
+            return []
+        digests = {"model_digest": card.digest, "config_digest": profile.digest()}
+        return [
+            result_key(run_uid, stream, "0", **digests) for stream in profile.instrument.streams
+        ]
+
+    return Known(ledger, settings=settings[:16], keys=keys)
 
 
 @contextmanager

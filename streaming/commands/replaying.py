@@ -1,5 +1,6 @@
 """Invert stored runs with the code of the live service."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -9,12 +10,14 @@ from pathlib import Path
 
 from rich.console import Console
 
+from nearedge.models.answering.card import read_card
 from nearedge.streaming.catalog.connection import Client, connect, raw_container, results_container
 from nearedge.streaming.catalog.storing import Comparing
 from nearedge.streaming.commands.opening import (
     Server,
     archive_of,
     connected,
+    known_runs,
     ledger_for,
     results_of,
     serving,
@@ -23,6 +26,7 @@ from nearedge.streaming.commands.stopping import stop_signals
 from nearedge.streaming.commands.table import showing
 from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.ledger import Ledger
+from nearedge.streaming.service.known import Known
 from nearedge.streaming.service.recovery import Archive
 from nearedge.streaming.service.service import Listener, Service
 from nearedge.streaming.service.writing import Put
@@ -31,7 +35,10 @@ from nearedge.streaming.sources.jsonl_source import JsonlSource
 from nearedge.streaming.sources.source import Source
 from nearedge.streaming.sources.tiled_source import TiledSource
 
+logger = logging.getLogger(__name__)
+
 LOOK_S = 0.5
+UNREADABLE = "unreadable runs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +78,7 @@ class ReplayOutcome:
     @property
     def good(self) -> bool:
         """Whether everything was done and nothing failed, differed or was missing."""
-        bad = (State.FAILED, "different", "missing")
+        bad = (State.FAILED, "different", "missing", UNREADABLE)
         return not self.interrupted and not any(self.counts.get(name) for name in bad)
 
     def text(self) -> str:
@@ -108,18 +115,18 @@ def replay(profile: Profile, selection: Selection, *, console: Console) -> Repla
     console
         Where rows are shown as they come.
 
-    Raises
-    ------
-    KeyError
-        If the catalog has no such run.
+    Notes
+    -----
+    A run that cannot be read is counted, and the next one is read.
     """
     done: Counter[str] = Counter()
     with connected(profile) as server, ledger_for(profile, server) as ledger:
         archive = archive_of(profile, server)
-        ledger.queue.adopt(archive.finished())
+        ledger.align(archive.finished())
+        known = known_runs(ledger, profile=profile, card=read_card(profile.worker.model))
         with _replaying(
             profile,
-            _source(profile, server, selection),
+            _source(profile, server, selection, known=known, done=done),
             ledger=ledger,
             put=results_of(profile, server).put,
             archive=archive,
@@ -127,21 +134,22 @@ def replay(profile: Profile, selection: Selection, *, console: Console) -> Repla
             count=lambda row: done.update([row.status]),
         ) as service:
             interrupted = not _drain(service)
-            done["known before"] = service.known
-    return ReplayOutcome(counts=dict(done), interrupted=interrupted)
+            done["known before"] = service.known + known.spectra
+            done[UNREADABLE] += len(service.unreadable)
+    return ReplayOutcome(counts=dict(+done), interrupted=interrupted)
 
 
 def verify(profile: Profile, selection: Selection, *, console: Console) -> ReplayOutcome:
     """Invert again what was inverted, and compare exactly; nothing is written.
 
-    Parameters and errors as for `replay`.
+    Parameters as for `replay`.
     """
     done: Counter[str] = Counter(equal=0)
     with connected(profile) as server, closing(Ledger(":memory:")) as ledger:
         comparing = Comparing(results_container(_client(server), profile.catalog.results))
         with _replaying(
             profile,
-            _source(profile, server, selection),
+            _source(profile, server, selection, known=Known(ledger), done=done),
             ledger=ledger,
             put=comparing.put,
             archive=archive_of(profile, server),
@@ -149,6 +157,7 @@ def verify(profile: Profile, selection: Selection, *, console: Console) -> Repla
             count=lambda row: done.update(["failed"] if row.status is State.FAILED else []),
         ) as service:
             interrupted = not _drain(service)
+            done[UNREADABLE] += len(service.unreadable)
     done.update(comparing.counts)
     return ReplayOutcome(counts=dict(done), interrupted=interrupted)
 
@@ -190,11 +199,27 @@ def _drain(service: Service) -> bool:
     return True
 
 
-def _source(profile: Profile, server: Server, selection: Selection) -> Source:
+def _source(
+    profile: Profile, server: Server, selection: Selection, *, known: Known, done: Counter[str]
+) -> Source:
     if selection.files:
         return JsonlSource(selection.files)
+
+    def pass_over(uid: str, error: Exception) -> None:
+        done[UNREADABLE] += 1
+        reason = (
+            error.args[0] if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
+        )
+        logger.error("run %s is passed over: %s", uid, reason, extra={"run_uid": uid})
+
     raw = raw_container(_client(server), profile.catalog.raw)
-    return TiledSource(raw, uids=selection.uids or None, since=selection.since)
+    return TiledSource(
+        raw,
+        uids=selection.uids or None,
+        since=selection.since,
+        skip=known.among,
+        on_unreadable=pass_over,
+    )
 
 
 def _client(server: Server) -> Client:

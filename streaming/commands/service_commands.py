@@ -152,7 +152,9 @@ def status(config: Configs = None) -> None:
     if runs["gap"]:
         typer.echo(f"{runs['gap']} runs with gaps are asked of the catalog")
     if runs["failed"]:
-        typer.echo(f"{runs['failed']} runs could not be read from the catalog")
+        typer.echo(f"{runs['failed']} runs could not be read so far:")
+        for uid, why in ledger.runs.failed()[:20]:
+            typer.echo(f"run {uid}: {why}")
     age = ledger.backlog.oldest_age_s()
     if age is not None:
         typer.echo(f"the oldest open spectrum has waited {age:.0f} s")
@@ -170,9 +172,11 @@ def retry(
     ] = None,
     config: Configs = None,
 ) -> None:
-    """Queue failed spectra again; a running service takes them up."""
+    """Queue failed spectra again, and runs that could not be read; a running service takes them."""
     ledger = _existing_ledger(profile_of(config))
     typer.echo(f"{ledger.queue.retry(key or None)} spectra are queued again")
+    if not key and (runs := ledger.runs.retry()):
+        typer.echo(f"{runs} runs that could not be read are tried again: {RETRIED}")
     ledger.close()
 
 
@@ -195,4 +199,5 @@ def _existing_ledger(profile: "Profile") -> "Ledger":
     return Ledger(path)
 
 
+RETRIED = "by a running service, at the next start, or by nearedge replay"
 COMMANDS = (run, replay, check, config, status, retry)

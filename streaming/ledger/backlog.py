@@ -2,6 +2,8 @@
 
 # ruff: noqa: S608 - the queries are put together from constants of this package
 
+from collections.abc import Iterable
+
 from nearedge.streaming.ledger.database import Database
 from nearedge.streaming.ledger.job import OPEN, STATES, Job, State, job_of
 
@@ -39,6 +41,16 @@ class Backlog:
         """Return the rows of one state in order of their turn, without payload and result."""
         query = f"SELECT {_SMALL} FROM spectra WHERE state = ? ORDER BY turn LIMIT ?"
         return [job_of(row) for row in self._database.read(query, (state, limit))]
+
+    def has_run(self, run_uid: str) -> bool:
+        """Return whether there is any spectrum of a run."""
+        query = "SELECT 1 FROM spectra WHERE run_uid = ? LIMIT 1"
+        return bool(self._database.read(query, (run_uid,)))
+
+    def answered(self, keys: Iterable[str]) -> set[str]:
+        """Return those of the keys that the ledger has and that were not rejected."""
+        query = "SELECT 1 FROM spectra WHERE key = ? AND outcome != 'rejected'"
+        return {key for key in keys if self._database.read(query, (key,))}
 
     def open_keys(self) -> set[str]:
         """Return the keys of the spectra that have not come to an end."""

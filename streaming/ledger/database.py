@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS spectra (
     key TEXT PRIMARY KEY,
@@ -34,11 +34,16 @@ CREATE TABLE IF NOT EXISTS partials (
 CREATE TABLE IF NOT EXISTS runs (       -- those that have ended, or lack something
     run_uid TEXT PRIMARY KEY,
     state TEXT NOT NULL,                -- gap | done | failed
+    settings TEXT,                      -- digest of those with which all of it was read
     why TEXT, held_since REAL, held_until REAL
 );
 CREATE TABLE IF NOT EXISTS darks (run_uid TEXT PRIMARY KEY, ended REAL NOT NULL, payload BLOB);
 """
-MIGRATIONS = {1: "ALTER TABLE spectra ADD COLUMN priority INTEGER NOT NULL DEFAULT 0"}
+ADDED = (
+    ("spectra", "priority", "INTEGER NOT NULL DEFAULT 0"),
+    ("runs", "settings", "TEXT"),
+)
+"""Columns that ledgers of earlier versions lack."""
 FREE = "(held_until IS NULL OR held_until <= :now OR held_since > :now)"
 """Condition of a row whose hold has ended."""
 
@@ -99,9 +104,10 @@ class Database:
                 f"it has version {version}, this program knows {SCHEMA_VERSION}: "
                 "upgrade nearedge, or name another file in service.ledger"
             )
-        if version in MIGRATIONS:
-            db.execute(MIGRATIONS[version])
         db.executescript(SCHEMA)
+        for table, column, kind in ADDED:
+            if column not in {row["name"] for row in db.execute(f"PRAGMA table_info({table})")}:
+                db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def close(self) -> None:

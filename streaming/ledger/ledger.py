@@ -5,13 +5,13 @@ one transaction.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from nearedge.streaming.ledger.backlog import Backlog
 from nearedge.streaming.ledger.darks import StoredDarks
 from nearedge.streaming.ledger.database import Database
-from nearedge.streaming.ledger.job import Place, Priority
+from nearedge.streaming.ledger.job import Place, Priority, State
 from nearedge.streaming.ledger.owners import this_process
 from nearedge.streaming.ledger.partials import Partials
 from nearedge.streaming.ledger.queue import Queue
@@ -79,7 +79,8 @@ class Ledger:
     ) -> bool:
         """Queue a spectrum for inversion; return False when the ledger has it already.
 
-        One that is held does not count: it is replaced.
+        One that is held does not count: it is replaced. So is a rejection by a spectrum: what could
+        not be read before can be read now.
 
         Parameters
         ----------
@@ -108,19 +109,61 @@ class Ledger:
             self.partials.drop(place)
             return new
 
-    def settle(self, run_uid: str, *, error: str | None = None) -> None:
+    def settle(self, run_uid: str, *, settings: str | None = None) -> None:
         """Note that a run has all that it will get, and go on with what it held.
 
         Parameters
         ----------
         run_uid
             Of the run.
-        error
-            Why it could not be read from the catalog.
+        settings
+            Digest of the settings with which all of it was read; None when some was missing.
         """
         with self._database.transaction():
-            self.runs.end(run_uid, error=error)
+            self.runs.end(run_uid, settings=settings)
             self.queue.release(run_uid)
+
+    def postpone(self, run_uid: str, why: str, *, delay_s: float) -> None:
+        """Go on with what a run held, and note that it is to be read again after a delay.
+
+        Parameters
+        ----------
+        run_uid
+            Of the run.
+        why
+            What could not be read.
+        delay_s
+            Until it is tried again, s; infinite: not before `Runs.retry`.
+        """
+        with self._database.transaction():
+            self.runs.postpone(run_uid, why, delay_s=delay_s)
+            self.queue.release(run_uid)
+
+    def align(self, finished: Iterable[tuple[str, State]]) -> tuple[int, int]:
+        """Take over what the catalog has: note what is new here, forget what it has no more.
+
+        So a lost ledger is rebuilt, and a result that was deleted is made again when its run is
+        read.
+
+        Parameters
+        ----------
+        finished
+            Key and state of every result of the catalog, complete or rejected.
+
+        Returns
+        -------
+        tuple of int
+            How many were noted, and how many forgotten.
+        """
+        before = self._database.now()
+        states = dict(finished)
+        with self._database.transaction():
+            noted = self.queue.adopt(states.items())
+            gone = self.queue.forget_unlisted(states.keys(), before=before)
+            self.runs.forget(uid for uid in gone if uid)
+            if "" in gone:  # it was learned from the catalog, and nobody knows of which run it is
+                self.runs.forget_done()
+        return noted, len(gone)
 
     def is_new(self) -> bool:
         """Return whether nothing was ever noted in it."""

@@ -20,7 +20,7 @@ that is done twice is stored once.
 # ruff: noqa: S608 - the queries are put together from constants of this module
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from uuid import uuid4
 
 from nearedge.streaming.ledger.database import FREE, Database
@@ -75,8 +75,10 @@ class Queue:
                 f"VALUES (?, ?, ?, ?, ?, ?, ?, ?, {NEXT_TURN}, ?, ?, ?) "
                 "ON CONFLICT (key) DO UPDATE SET state = excluded.state, "
                 "outcome = excluded.outcome, payload = excluded.payload, turn = excluded.turn, "
-                "ended = COALESCE(spectra.ended, excluded.ended), queued = excluded.queued "
-                "WHERE spectra.state = 'held' AND excluded.state != 'held'",
+                "ended = COALESCE(spectra.ended, excluded.ended), queued = excluded.queued, "
+                f"finished = NULL, error = NULL, attempts = 0, {RELEASED} "
+                "WHERE excluded.state != 'held' AND (spectra.state = 'held' "
+                "OR spectra.outcome = 'rejected' AND excluded.outcome = 'complete')",
                 (
                     *(key, *_columns(place), State.HELD if held else state, outcome),
                     *(payload, priority, ended, self._database.now()),
@@ -101,6 +103,25 @@ class Queue:
                 rows,
             )
             return db.total_changes - before
+
+    def forget_unlisted(self, keys: Collection[str], *, before: float) -> list[str]:
+        """Forget what ended before a time and is not among keys; return whose spectra it was.
+
+        Parameters
+        ----------
+        keys
+            What the catalog has.
+        before
+            When the catalog was asked, seconds since the epoch.
+        """
+        query = (
+            "SELECT key, run_uid FROM spectra WHERE state IN ('complete', 'rejected') "
+            "AND finished < ?"
+        )
+        with self._database.transaction() as db:
+            gone = [row for row in db.execute(query, (before,)) if row["key"] not in keys]
+            db.executemany("DELETE FROM spectra WHERE key = ?", [(row["key"],) for row in gone])
+        return [row["run_uid"] for row in gone]
 
     def release(self, run_uid: str) -> None:
         """Go on with the spectra that a run held."""

@@ -2,7 +2,7 @@
 
 # ruff: noqa: S608 - the queries are put together from constants of this package
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from nearedge.streaming.ledger.database import FREE, Database
 
@@ -39,14 +39,64 @@ class Runs:
         rows = self._database.read(query, {"now": self._database.clock()})
         return [(run_uid, bool(over)) for run_uid, over in rows]
 
-    def end(self, run_uid: str, *, error: str | None) -> None:
-        """Note that a run has all that it will get, or why it could not be read."""
+    def end(self, run_uid: str, *, settings: str | None) -> None:
+        """Note that a run has all that it will get, and with which settings all of it was read."""
         with self._database.transaction() as db:
             db.execute(
-                "INSERT INTO runs (run_uid, state, why) VALUES (?1, ?2, ?3) "
-                "ON CONFLICT (run_uid) DO UPDATE SET state = ?2, why = ?3",
-                (run_uid, DONE if error is None else FAILED, error),
+                "INSERT INTO runs (run_uid, state, settings) VALUES (?1, ?2, ?3) "
+                "ON CONFLICT (run_uid) DO UPDATE SET state = ?2, why = NULL, "
+                "settings = COALESCE(?3, settings)",
+                (run_uid, DONE, settings),
             )
+
+    def postpone(self, run_uid: str, why: str, *, delay_s: float) -> None:
+        """Note that some of a run could not be read, and when to try again, s from now."""
+        now = self._database.clock()
+        with self._database.transaction() as db:
+            db.execute(
+                "INSERT INTO runs (run_uid, state, why, held_since, held_until) "
+                "VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (run_uid) DO UPDATE SET "
+                "state = ?2, why = ?3, held_since = ?4, held_until = ?5, settings = NULL",
+                (run_uid, FAILED, why, now, now + delay_s),
+            )
+
+    def due(self) -> list[str]:
+        """Return the runs that could not be read and are to be tried again now."""
+        query = f"SELECT run_uid FROM runs WHERE state = '{FAILED}' AND {FREE}"
+        return [
+            row["run_uid"] for row in self._database.read(query, {"now": self._database.clock()})
+        ]
+
+    def retry(self) -> int:
+        """Have every run that could not be read tried again now; return how many."""
+        with self._database.transaction() as db:
+            return db.execute(
+                f"UPDATE runs SET held_until = NULL WHERE state = '{FAILED}'"
+            ).rowcount
+
+    def failed(self) -> list[tuple[str, str]]:
+        """Return the runs that could not be read, and why."""
+        query = f"SELECT run_uid, why FROM runs WHERE state = '{FAILED}'"
+        return [(row["run_uid"], row["why"] or "") for row in self._database.read(query)]
+
+    def read_with(self, settings: str) -> dict[str, int]:
+        """Return the runs that were read to their end with settings, and their spectra."""
+        query = (
+            "SELECT runs.run_uid AS run_uid, COUNT(spectra.key) AS n FROM runs "
+            "LEFT JOIN spectra ON spectra.run_uid = runs.run_uid "
+            f"WHERE runs.state = '{DONE}' AND runs.settings = ? GROUP BY runs.run_uid"
+        )
+        return {row["run_uid"]: row["n"] for row in self._database.read(query, (settings,))}
+
+    def forget(self, run_uids: Iterable[str]) -> None:
+        """Let runs be read again as if they had never been heard of."""
+        with self._database.transaction() as db:
+            db.executemany("DELETE FROM runs WHERE run_uid = ?", [(uid,) for uid in run_uids])
+
+    def forget_done(self) -> None:
+        """Let all runs be read again that have ended."""
+        with self._database.transaction() as db:
+            db.execute(f"DELETE FROM runs WHERE state = '{DONE}'")
 
     def unknown(self, run_uids: Sequence[str]) -> list[str]:
         """Return those of the runs that the ledger has not, in the same order."""

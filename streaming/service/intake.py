@@ -3,6 +3,7 @@
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +12,7 @@ import stamina
 
 from nearedge.callbacks.assemble import Assembler
 from nearedge.callbacks.instrument import Instrument
-from nearedge.callbacks.measurement import Gap, Measurement
+from nearedge.callbacks.measurement import Gap, Measurement, Run
 from nearedge.callbacks.prepare import Supports, prepare
 from nearedge.callbacks.recognise import Darks
 from nearedge.models import NormalisedSpectrum, Reason, Rejected
@@ -60,6 +61,10 @@ class Intake:
         0: they go on as they are.
     on_gap
         Called when a run is to be fetched from the catalog.
+    settings
+        Digest of the settings that decide how a run is read.
+    patient
+        Whether a spectrum with a file that cannot be read is left out, to come another time.
 
     Attributes
     ----------
@@ -67,6 +72,8 @@ class Intake:
         The dark runs seen so far.
     problem
         Why the ledger takes no spectra now, or None.
+    unread
+        Of each run that ended with a file that could not be read: what was wrong.
     """
 
     def __init__(
@@ -85,13 +92,18 @@ class Intake:
         priority: Priority = Priority.LIVE,
         hold_s: float = 0.0,
         on_gap: Callable[[], None] = lambda: None,
+        settings: str | None = None,
+        patient: bool = False,
     ) -> None:
         self._instrument, self._ledger, self._metrics = instrument, ledger, metrics
         self._key, self._supports, self._live = key, supports, live
         self._on_submit, self._on_partial, self._on_gap = on_submit, on_partial, on_gap
         self.darks, self._recall = Darks() if darks is None else darks, recall
         self._priority, self._hold_s = priority, hold_s
+        self._settings, self._patient = settings, patient
         self.problem: str | None = None
+        self.unread: dict[str, str] = {}
+        self._begun: set[str] = set()
         self._suspects: set[str] = set()
         self._lock = threading.Lock()
         self._assembler = Assembler(
@@ -112,6 +124,8 @@ class Intake:
         if name == "start" and self._recall is not None:
             self._recall(doc, self.darks)
         with self._surviving(name, doc):
+            if name == "start":
+                self._begun.add(str(doc.get("uid")))
             self._assembler(name, doc)
 
     def end(self) -> None:
@@ -159,6 +173,7 @@ class Intake:
         with self._lock:
             self._assembler.drop(run_uid)
             self._suspects.discard(run_uid)
+            self._begun.discard(run_uid)
 
     def note_discard(self, reason: str, uid: str) -> None:
         """Log and count a document that was not used."""
@@ -172,13 +187,41 @@ class Intake:
         logger.warning("run %s: documents are missing: %s", gap.run_uid, gap.detail, extra=extra)
 
     def note_end(self, run_uid: str, whole: bool) -> None:
-        """Note that a run has ended, or that the catalog is to be asked for it."""
-        if self._hold_s and (not whole or run_uid in self._suspects):
-            self._ledger.runs.ask(run_uid, "documents are missing", wait_s=self._hold_s)
+        """Note that a run has ended, or that it is to be read again."""
+        unread = self.unread.pop(run_uid, None) if self._live else self.unread.get(run_uid)
+        headless = run_uid not in self._begun
+        if self._hold_s and (not whole or unread or run_uid in self._suspects):
+            self._ledger.runs.ask(run_uid, unread or _missing(headless), wait_s=self._hold_s)
             self._on_gap()
+        elif unread:
+            if not self._patient:
+                self._ledger.postpone(run_uid, unread, delay_s=0.0)
         else:
-            self._ledger.settle(run_uid)
+            if not whole:
+                self.note_lost(run_uid, _missing(headless))
+            self._ledger.settle(run_uid, settings=self._settings if whole else None)
         self._suspects.discard(run_uid)
+        self._begun.discard(run_uid)
+
+    def note_lost(self, run_uid: str, why: str) -> None:
+        """Record that a run came to nothing, unless there is a spectrum of it."""
+        if self._ledger.backlog.has_run(run_uid):
+            return
+        now = time.time()
+        run = Run(uid=run_uid, scan_id=None, time=now, start={"uid": run_uid})
+        stream = next(iter(self._instrument.streams), "primary")
+        nothing = Measurement(
+            run=run,
+            stream=stream,
+            spectrum="0",
+            columns={},
+            complete=False,
+            final=True,
+            time=now,
+            flags=("gap", "partial"),
+            problems=(why,),
+        )
+        self._keep(nothing, Rejected(reason=Reason.UNREADABLE, detail=why), hold_s=None)
 
     def take(self, measurement: Measurement) -> None:
         """Submit a finished measurement, or its rejection; show one that still grows."""
@@ -195,8 +238,23 @@ class Intake:
         on_partial(measurement, outcome)
 
     def _submit(self, measurement: Measurement) -> None:
-        key = self._key(measurement)
+        if measurement.problems:
+            self.unread[measurement.run.uid] = measurement.problems[0]
+            if self._patient:
+                return
         outcome = prepare(measurement, self._instrument, supports=self._supports)
+        hold_s = self._hold_s if self._may_improve(measurement) else None
+        self._keep(measurement, outcome, hold_s=hold_s)
+
+    def _keep(
+        self,
+        measurement: Measurement,
+        outcome: NormalisedSpectrum | Rejected,
+        *,
+        hold_s: float | None,
+    ) -> None:
+        """Put a spectrum, or why there is none, into the ledger."""
+        key = self._key(measurement)
         payload = pack({"measurement": measurement, "outcome": outcome})
         ended = measurement.time if self._live else None
         for attempt in stamina.retry_context(
@@ -211,7 +269,7 @@ class Intake:
                         ended=ended,
                         rejected=isinstance(outcome, Rejected),
                         priority=self._priority,
-                        hold_s=self._hold_s if self._may_improve(measurement) else None,
+                        hold_s=hold_s,
                     )
         self._count(measurement, outcome, new=new)
         self._on_submit(key, new)
@@ -230,7 +288,7 @@ class Intake:
         self.problem = None
 
     def _may_improve(self, measurement: Measurement) -> bool:
-        incomplete = INCOMPLETE.intersection(measurement.flags)
+        incomplete = INCOMPLETE.intersection(measurement.flags) or measurement.problems
         return self._hold_s > 0 and bool(incomplete or measurement.run.uid in self._suspects)
 
     def _count(
@@ -256,6 +314,12 @@ class Intake:
                 *(run.uid, run.scan_id, measurement.spectrum, measurement.stream),
                 extra=extra,
             )
+
+
+def _missing(headless: bool) -> str:
+    if headless:
+        return "its start document never came, or could not be read"
+    return "documents are missing"
 
 
 def place_of(measurement: Measurement) -> Place:

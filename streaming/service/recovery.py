@@ -3,9 +3,11 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+import httpx
 
 from nearedge.callbacks.recognise import Darks
 from nearedge.streaming.catalog.connection import Client
@@ -13,15 +15,17 @@ from nearedge.streaming.ledger.job import Priority, State
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.service.dark_runs import DarkRuns
 from nearedge.streaming.service.intake import Intake
+from nearedge.streaming.service.known import Known
 from nearedge.streaming.service.metrics import Metrics
 from nearedge.streaming.settings import profile
-from nearedge.streaming.sources.tiled_source import documents_of, ended, is_finished
+from nearedge.streaming.sources.raw_runs import ended, is_finished
+from nearedge.streaming.sources.run_documents import documents_of
 
 logger = logging.getLogger(__name__)
 
 LOOK_S = 2.0  # between two looks whether a run with gaps is finished in the catalog
 AT_ONCE = 10  # missed runs, between two looks for gaps: those hold up live spectra
-TRIES = 8  # of one missed run, before it counts as unreadable: about two hours
+TRIES = 8  # of a run that the catalog gives and that cannot be read: about two hours
 LONGEST_DELAY_S = 3600.0  # between two of them
 LATE_S = 3600.0  # so much later than it ended may a run appear in the catalog
 DAY_S = 86400.0
@@ -44,13 +48,14 @@ class Archive:
 
 
 class UnreadableRunError(RuntimeError):
-    """A run that the catalog has and cannot give."""
+    """A run of which the catalog gives nothing, or names a file that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unreadable:
-    """A run that the catalog has and could not give: how often it was tried, and when again."""
+class Trouble:
+    """Why a run could not be read, and how often it was tried."""
 
+    why: str
     tries: int
     again_at: float
 
@@ -58,7 +63,7 @@ class Unreadable:
 class MakeIntake(Protocol):
     """Makes an intake for the documents of one run of the catalog."""
 
-    def __call__(self, *, priority: Priority) -> Intake:
+    def __call__(self, *, priority: Priority, patient: bool = False) -> Intake:
         """Return a new one."""
 
 
@@ -77,6 +82,8 @@ class Recovery:
         What is known, and what is counted.
     archive
         Where runs are fetched from.
+    known
+        Which runs have their answers.
     dark_runs, darks
         The catalog's dark runs, and where those go that the live runs need.
     clock, now
@@ -97,6 +104,7 @@ class Recovery:
         ledger: Ledger,
         metrics: Metrics,
         archive: Archive,
+        known: Known,
         dark_runs: DarkRuns,
         darks: Darks,
         clock: Callable[[], float] = time.monotonic,
@@ -104,15 +112,15 @@ class Recovery:
     ) -> None:
         self._settings, self._live, self._make_intake = settings, live, make_intake
         self._ledger, self._metrics = ledger, metrics
-        self._archive = archive
+        self._archive, self._known = archive, known
         self._dark_runs, self._darks = dark_runs, darks
         self._clock, self._now = clock, now
         self._epoch = now() - clock()  # the wall clock may jump; what it was at first stays
         self._since = now() - settings.catch_up_days * DAY_S
         self._next_look = float("-inf")
         self._open_before: set[str] = set()
-        self._unreadable: dict[str, Unreadable] = {}
-        self._adopted = not ledger.is_new()
+        self._troubles: dict[str, Trouble] = {}
+        self._aligned = False
         self._stopping = threading.Event()
         self.primed = threading.Event()
 
@@ -135,7 +143,7 @@ class Recovery:
         except Exception as e:  # the catalog is away, or refuses: live documents go on without it
             logger.warning("the catalog of raw runs cannot be read: %s: %s", type(e).__name__, e)
             self._metrics.retries.labels("recover").inc()
-            self._give_up_overdue()
+            self._give_up_overdue(f"the catalog cannot be read: {type(e).__name__}: {e}")
         finally:
             self.primed.set()
         return LOOK_S
@@ -157,24 +165,40 @@ class Recovery:
                 self._give_up(uid)
 
     def _filled(self, raw: Client, uid: str) -> bool:
-        try:
-            return is_finished(raw, uid) and self._take(raw, uid, priority=Priority.LIVE)
-        except UnreadableRunError:  # at the next look, until its time is over
+        trouble = self._troubles.get(uid)
+        if trouble is not None and trouble.again_at > self._clock():
             return False
+        try:
+            if not (is_finished(raw, uid) and self._take(raw, uid, filling=True)):
+                return False
+        except UnreadableRunError as e:  # at a later look, until its time is over
+            self._note_trouble(uid, str(e), every_s=LOOK_S)
+            return False
+        self._troubles.pop(uid, None)
+        return True
 
-    def _give_up_overdue(self) -> None:
+    def _give_up_overdue(self, why: str) -> None:
         for uid, overdue in self._ledger.runs.asked():
             if overdue:
-                self._give_up(uid)
+                self._give_up(uid, why)
 
-    def _give_up(self, uid: str) -> None:
+    def _give_up(self, uid: str, why: str | None = None) -> None:
+        """Go on with what there is of a run; read it again later if the catalog has more of it."""
+        trouble = self._troubles.pop(uid, None)
+        why = trouble.why if trouble is not None else why
+        wait_s = self._settings.backfill_wait_s
         logger.warning(
-            "run %s: the catalog has it not whole after %g s: taken as it is",
-            *(uid, self._settings.backfill_wait_s),
+            "run %s: the catalog has it not whole after %g s: taken as it is%s",
+            *(uid, wait_s, f" ({why})" if why else ""),
             extra={"run_uid": uid},
         )
         self._metrics.backfills.labels("given-up").inc()
-        self._ledger.settle(uid)
+        found = why or f"the catalog has no more of it after {wait_s:g} s"
+        self._live.note_lost(uid, f"documents are missing or could not be read: {found}")
+        if why is None:
+            self._ledger.settle(uid)
+        else:
+            self._ledger.postpone(uid, why, delay_s=self._settings.catch_up_every_s)
 
     # -- missed runs --------------------------------------------------------------------------
 
@@ -183,13 +207,15 @@ class Recovery:
         every_s = self._settings.catch_up_every_s
         if not every_s or self._clock() < self._next_look:
             return False
-        self._adopt()
+        self._align()
         began = self._epoch + self._clock()
         still_open = set(self._live.open_runs())
         # the live documents of a run may be on their way: one look is left to them
-        wait = self._not_yet() | (still_open - self._open_before)
-        missed = self._ledger.runs.unknown([*self._unreadable, *ended(raw, since=self._since)])
-        due = [uid for uid in dict.fromkeys(missed) if uid not in wait]
+        wait = still_open - self._open_before
+        missed = self._ledger.runs.unknown(ended(raw, since=self._since))
+        answered = self._settle_answered(missed)
+        due = dict.fromkeys([*self._ledger.runs.due(), *missed])
+        due = [uid for uid in due if uid not in wait and uid not in answered]
         for uid in due[:AT_ONCE]:
             if self._stopping.is_set():
                 return False
@@ -201,54 +227,86 @@ class Recovery:
         self._next_look = self._clock() + every_s
         return False
 
+    def _settle_answered(self, run_uids: Sequence[str]) -> Collection[str]:
+        """Note the runs whose answers the catalog has: they need not be read."""
+        answered = self._known.among(run_uids)
+        for uid in answered:
+            self._ledger.settle(uid, settings=self._known.settings)
+        return answered
+
     def _catch_up_with(self, raw: Client, uid: str) -> None:
         logger.info("run %s was missed: it is read from the catalog", uid)
         try:
-            if self._take(raw, uid, priority=Priority.CAUGHT_UP):
+            if self._take(raw, uid):
                 self._metrics.caught_up.inc()
-                self._unreadable.pop(uid, None)
+                self._troubles.pop(uid, None)
         except UnreadableRunError as e:
-            self._postpone(uid, str(e))
+            self._postpone(uid, e)
 
-    def _not_yet(self) -> set[str]:
-        """Return the runs that could not be read, until they are to be tried again."""
-        now = self._clock()
-        return {uid for uid, one in self._unreadable.items() if one.again_at > now}
+    def _postpone(self, uid: str, error: UnreadableRunError) -> None:
+        """Have a run tried again, less and less often; never give up for an error of the server."""
+        trouble = self._note_trouble(uid, str(error), every_s=self._settings.catch_up_every_s)
+        servers = isinstance(error.__cause__, httpx.HTTPError)
+        delay_s = trouble.again_at - self._clock()
+        if trouble.tries >= TRIES and not servers:
+            tries, extra = trouble.tries, {"run_uid": uid}
+            logger.error("run %s: left alone after %d tries: %s", uid, tries, error, extra=extra)
+            delay_s = float("inf")
+            del self._troubles[uid]
+        self._ledger.postpone(uid, str(error), delay_s=delay_s)
 
-    def _postpone(self, uid: str, error: str) -> None:
-        """Have a run tried again later, less and less often, and in the end no more."""
-        tries = 1 + (self._unreadable[uid].tries if uid in self._unreadable else 0)
-        if tries < TRIES:
-            delay_s = min(LONGEST_DELAY_S, self._settings.catch_up_every_s * 2.0**tries)
-            self._unreadable[uid] = Unreadable(tries=tries, again_at=self._clock() + delay_s)
-        else:
-            logger.error("run %s: given up after %d tries", uid, tries, extra={"run_uid": uid})
-            self._ledger.settle(uid, error=error)
-            del self._unreadable[uid]
+    def _note_trouble(self, uid: str, why: str, *, every_s: float) -> Trouble:
+        tries = 1 + (self._troubles[uid].tries if uid in self._troubles else 0)
+        delay_s = min(LONGEST_DELAY_S, every_s * 2.0 ** min(tries, 30))
+        trouble = Trouble(why=why, tries=tries, again_at=self._clock() + delay_s)
+        self._troubles[uid] = trouble
+        return trouble
 
-    def _adopt(self) -> None:
-        """Fill a new ledger with what the catalog has."""
-        if not self._adopted:
-            if found := self._ledger.queue.adopt(self._archive.finished()):
-                logger.warning("the ledger was new: %d results of the catalog are noted", found)
-            self._adopted = True
+    def _align(self) -> None:
+        """Have the ledger agree with what the catalog has, once."""
+        if self._aligned:
+            return
+        new = self._ledger.is_new()
+        noted, forgotten = self._ledger.align(self._archive.finished())
+        if new and noted:
+            logger.warning("the ledger was new: %d results of the catalog are noted", noted)
+        if forgotten:
+            logger.warning(
+                "%d results are in the catalog no more: their runs count as missed", forgotten
+            )
+        self._ledger.runs.retry()  # what could not be read before may be readable to this service
+        self._aligned = True
 
-    def _take(self, raw: Client, uid: str, *, priority: Priority) -> bool:
-        """Feed one run to an intake of its own; return whether there was time for all of it."""
-        intake = self._make_intake(priority=priority)
+    def _take(self, raw: Client, uid: str, *, filling: bool = False) -> bool:
+        """Feed one run to an intake of its own; return whether there was time for all of it.
+
+        Parameters
+        ----------
+        raw, uid
+            The run.
+        filling
+            Whether live spectra wait for it: then a file that cannot be read is waited for.
+        """
+        priority = Priority.LIVE if filling else Priority.CAUGHT_UP
+        intake = self._make_intake(priority=priority, patient=filling)
         try:
             for name, doc in documents_of(raw, uid):
                 if self._stopping.is_set():
                     return False
                 intake.feed(name, doc)
         except Exception as e:  # one run that cannot be read must not hold up the others
-            text = f"{type(e).__name__}: {e}"
-            self._metrics.retries.labels("recover").inc()
-            logger.warning(
-                "run %s cannot be read from the catalog: %s", uid, text, extra={"run_uid": uid}
-            )
-            raise UnreadableRunError(text) from e
-        self._live.drop(uid)
+            raise self._unreadable(uid, f"{type(e).__name__}: {e}") from e
+        if not filling:
+            self._live.drop(uid)
         intake.end()
+        if uid in intake.unread:
+            raise self._unreadable(uid, intake.unread[uid])
+        self._live.drop(uid)
         self._ledger.settle(uid)
         return True
+
+    def _unreadable(self, uid: str, text: str) -> UnreadableRunError:
+        self._metrics.retries.labels("recover").inc()
+        extra = {"run_uid": uid}
+        logger.warning("run %s cannot be read from the catalog: %s", uid, text, extra=extra)
+        return UnreadableRunError(text)

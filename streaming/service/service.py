@@ -6,8 +6,9 @@ Live and replay are the same service with another source.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from nearedge.callbacks.measurement import Measurement
 from nearedge.callbacks.prepare import Supports
@@ -19,6 +20,7 @@ from nearedge.streaming.ledger.row import Row, row_of
 from nearedge.streaming.service.dark_runs import DarkRuns, KeptDarks
 from nearedge.streaming.service.dispatch import Dispatch
 from nearedge.streaming.service.intake import Intake
+from nearedge.streaming.service.known import Known
 from nearedge.streaming.service.loop import Loop
 from nearedge.streaming.service.metrics import Metrics
 from nearedge.streaming.service.recovery import Archive, Recovery
@@ -53,6 +55,8 @@ class Service:
         Opened, and closed by whoever opened them (the worker: also by `stop`).
     key
         Names the result of a measurement.
+    known
+        Which runs have their answers, and the settings that decide how one is read.
     supports
         Whether the model knows an absorber and edge.
     put
@@ -75,6 +79,8 @@ class Service:
         What is counted.
     known
         Finished spectra that the ledger had already.
+    unreadable
+        Runs that could not be read from the source, and why.
     broken
         The error that ended the source, or None.
     """
@@ -89,6 +95,7 @@ class Service:
         key: Callable[[Measurement], str],
         supports: Supports,
         put: Put,
+        known: Known | None = None,
         live: bool = True,
         archive: Archive | None = None,
         listeners: Sequence[Listener] = (),
@@ -98,6 +105,7 @@ class Service:
         self.metrics = Metrics()
         self.metrics.watch(ledger)
         self.known = 0
+        self.unreadable: dict[str, str] = {}
         self.broken: Exception | None = None
         self._source = source
         self._listeners, self._partial_listeners = tuple(listeners), tuple(partial_listeners)
@@ -107,6 +115,7 @@ class Service:
         self._next_look = float("-inf")
         self._source_ended = self._stopping = False
         self._settings, self._live = profile.service, live
+        self._known = Known(ledger) if known is None else known
         self._intake, self._recovery = self._intakes(
             partial(
                 Intake,
@@ -116,6 +125,7 @@ class Service:
                 key=key,
                 supports=supports,
                 on_submit=self._on_submit,
+                settings=self._known.settings,
                 darks=KeptDarks(ledger.darks) if live else Darks(),
             ),
             archive,
@@ -151,6 +161,7 @@ class Service:
             ledger=self.ledger,
             metrics=self.metrics,
             archive=archive,
+            known=self._known,
             dark_runs=dark_runs,
             darks=intake.darks,
         )
@@ -223,6 +234,14 @@ class Service:
         ledger = self._ledger_error() or self._intake.problem
         return {"ledger": ledger, "worker": self.worker.problem}
 
+    def pass_over(self, run_uid: str, error: Exception) -> None:
+        """Note that the source could not read a run."""
+        text = f"{type(error).__name__}: {error}"
+        extra = {"run_uid": run_uid}
+        logger.error("run %s cannot be read, and is passed over: %s", run_uid, text, extra=extra)
+        self.metrics.retries.labels("recover").inc()
+        self.unreadable[run_uid] = text
+
     def suspect(self) -> None:
         """Have the runs that are open now fetched from the catalog when they end."""
         self.metrics.interruptions.inc()
@@ -250,7 +269,7 @@ class Service:
             for name, doc in self._source.documents(self.suspect):
                 if self._recovery is not None:
                     self._recovery.primed.wait(PRIME_S)
-                self._intake.feed(name, doc)
+                self._feed(name, doc)
             if not self._stopping:  # else the runs that are open may still go on without us
                 self._intake.end()
         except Exception as e:  # a source that broke: what it brought is still finished
@@ -260,6 +279,14 @@ class Service:
         with self._changed:
             self._source_ended = True
             self._changed.notify_all()
+
+    def _feed(self, name: str, doc: Mapping[str, Any]) -> None:
+        try:
+            self._intake.feed(name, doc)
+        except Exception as e:  # what the run needs of the catalog cannot be read: the others can
+            uid = str(doc.get("uid"))
+            self.pass_over(uid, e)
+            self._intake.drop(uid)
 
     def _tend(self) -> float | None:
         if not self._live:

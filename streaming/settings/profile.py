@@ -229,10 +229,15 @@ class Profile(Settings):
 
     def digest(self) -> str:
         """Hash of the settings that change an answer: the instrument and the sampling."""
+        return self._digest(exclude={"partial_every_s", "readable_roots", "streams", "recognise"})
+
+    def reading_digest(self) -> str:
+        """Hash of the settings that change an answer, or which spectra of a run can be read."""
+        return self._digest(exclude={"partial_every_s"})
+
+    def _digest(self, *, exclude: set[str]) -> str:
         settings = {
-            "instrument": self.instrument.model_dump(
-                mode="json", exclude={"partial_every_s", "readable_roots", "streams", "recognise"}
-            ),
+            "instrument": self.instrument.model_dump(mode="json", exclude=exclude),
             "samples": self.worker.samples,
             "quality": self.worker.quality,
         }

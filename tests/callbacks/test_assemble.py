@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nearedge.callbacks.assemble import MAX_OPEN_RUNS, MAX_ORPHANS
+from nearedge.callbacks.assemble import MAX_OPEN_RUNS, MAX_ORPHANS, PARTIAL_SHARE, Assembler
 from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.measurement import Measurement
 
@@ -201,6 +201,24 @@ def test_a_running_scan_is_shown_now_and_then(hearing, compose, scan_points, tra
     assert [len(m.columns["energy"]) for m in partial] == [5, 9, 13, 17]
     assert not any(m.complete for m in partial) and partial[0].flags == ("partial",)
     assert heard.only.complete
+
+
+def test_showing_a_long_scan_leaves_time_for_other_documents(compose, scan_points, transmission):
+    now, shown = 0.0, []
+
+    def show(measurement):
+        nonlocal now
+        if not measurement.final:
+            shown.append(now)
+            now += 3.0  # as long as it takes
+
+    instrument = transmission.model_copy(update={"partial_every_s": 1.0})
+    assembler = Assembler(instrument, emit=show, clock=lambda: now)
+    for document in compose("a", scan_points(200)):
+        assembler(*document)
+        now += 0.5
+    assert len(shown) > 2
+    assert all(later - before >= 3.0 / PARTIAL_SHARE for before, later in itertools.pairwise(shown))
 
 
 @pytest.mark.parametrize("finish", [{"when": "stop"}, {"when": "event"}])

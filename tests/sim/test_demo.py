@@ -31,7 +31,7 @@ from nearedge.streaming.commands.opening import connected
 from nearedge.streaming.ledger.job import State
 from nearedge.streaming.settings.configuration import load_profile
 from nearedge.streaming.settings.profile import Profile
-from nearedge.streaming.sources.tiled_source import documents_of
+from nearedge.streaming.sources.run_documents import documents_of
 
 
 @pytest.mark.parametrize(

@@ -239,6 +239,19 @@ def test_a_finished_result_is_never_touched_again(
     assert written["k1"].status == "complete"
 
 
+def test_an_answer_takes_the_place_of_a_rejection(
+    box: Any, measurement: Measurement, spectrum: NormalisedSpectrum, make_inversion: Make
+) -> None:
+    writer, answer = ResultWriter(box), (measurement, spectrum, make_inversion())
+    writer.write_rejected("k", measurement, REJECTED, provenance=provenance())
+    writer.write("k", *answer, provenance=provenance())
+    writer.write_rejected("k", measurement, REJECTED, provenance=provenance())
+    writer.close()
+    (result,) = Results(box).search()
+    assert (result.key, result.status) == ("k", "complete")
+    assert list(Results(box).rejected()) == []
+
+
 def test_a_quick_answer_stands_beside_its_place_until_the_full_one_is_there(
     box: Any, measurement: Measurement, spectrum: NormalisedSpectrum, make_inversion: Callable
 ) -> None:

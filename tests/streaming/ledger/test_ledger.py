@@ -22,7 +22,10 @@ class Clock:
     """A clock that stands still until it is told otherwise."""
 
     def __init__(self) -> None:
-        self.time = 1000.0
+        self.time, self.wall = 1000.0, 5e8
+
+    def now(self) -> float:
+        return self.wall
 
     def __call__(self) -> float:
         return self.time
@@ -39,7 +42,7 @@ def clock():
 
 @pytest.fixture
 def ledger(clock, tmp_path):
-    ledger = Ledger(tmp_path / "ledger.sqlite", clock=clock, now=lambda: 5e8)
+    ledger = Ledger(tmp_path / "ledger.sqlite", clock=clock, now=clock.now)
     yield ledger
     ledger.close()
 
@@ -71,6 +74,53 @@ def test_submitting_twice_adds_nothing(ledger):
     assert not ledger.submit("k", place(), b"third", rejected=True)
     (job,) = ledger.queue.claim(5, lease_s=LEASE)
     assert job.payload == b"first"
+
+
+def test_a_spectrum_takes_the_place_of_its_rejection(ledger):
+    ledger.submit("k", place(), b"no file", rejected=True)
+    (writing,) = ledger.queue.claim_write(lease_s=LEASE)
+    assert ledger.submit("k", place(), b"x")
+    assert not ledger.queue.finish(writing)
+    assert not ledger.submit("k", place(), b"no file", rejected=True)
+    (job,) = ledger.queue.claim(lease_s=LEASE)
+    assert (job.payload, job.finished) == (b"x", None)
+    ledger.queue.store(job, b"answer")
+    ledger.queue.finish(ledger.queue.claim_write(lease_s=LEASE)[0])
+    assert ledger.backlog.get("k").state is State.COMPLETE
+    assert not ledger.submit("k", place(), b"y")
+
+
+def test_a_run_that_cannot_be_read_is_due_again_after_its_delay(ledger, clock):
+    ledger.submit("k", place(), b"x", hold_s=60)
+    ledger.postpone("run", "no file", delay_s=30)
+    assert ledger.backlog.get("k").state is State.QUEUED
+    assert (ledger.runs.due(), ledger.runs.failed()) == ([], [("run", "no file")])
+    clock.time += 31
+    assert ledger.runs.due() == ["run"]
+    ledger.postpone("run", "no file", delay_s=float("inf"))
+    clock.time += 1e9
+    assert ledger.runs.due() == []
+    assert ledger.runs.retry() == 1
+    assert ledger.runs.due() == ["run"]
+    ledger.settle("run", settings="a")
+    assert ledger.runs.due() == []
+    assert (ledger.runs.read_with("a"), ledger.runs.read_with("b")) == ({"run": 1}, {})
+
+
+def test_a_ledger_forgets_what_the_catalog_has_no_more(ledger, clock):
+    for key in ("kept", "gone"):
+        ledger.submit(key, place(run=f"run-{key}"), b"x", rejected=True)
+        ledger.queue.finish(ledger.queue.claim_write(lease_s=LEASE)[0])
+        ledger.settle(f"run-{key}", settings="a")
+    ledger.submit("open", place(run="run-open"), b"x")
+    clock.wall += 1
+    assert ledger.align([("kept", State.REJECTED), ("new", State.COMPLETE)]) == (1, 1)
+    assert ledger.backlog.get("gone") is None
+    assert set(ledger.runs.read_with("a")) == {"run-kept"}
+    assert ledger.backlog.get("open").state is State.QUEUED
+    clock.wall += 1
+    assert ledger.align([("kept", State.REJECTED)]) == (0, 1)  # whose it was is not known
+    assert ledger.runs.read_with("a") == {}
 
 
 def test_rows_survive_closing(ledger, tmp_path):
@@ -336,9 +386,13 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(n=st.integers(0, 12), rejected=st.booleans())
     def submit(self, n, rejected):
+        before = self.ledger.backlog.get(str(n))
         new = self.ledger.submit(str(n), place(str(n)), b"x", rejected=rejected)
-        assert new == (str(n) not in self.submitted)
+        replaced = before is not None and before.outcome is State.REJECTED and not rejected
+        assert new == (str(n) not in self.submitted or replaced)
         self.submitted.add(str(n))
+        if replaced:
+            self.completions[str(n)] = 0
 
     @rule(target=claimed, n=st.integers(1, 4))
     def claim(self, n):

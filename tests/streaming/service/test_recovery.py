@@ -4,17 +4,19 @@ from functools import partial
 from typing import Any
 
 import event_model
+import httpx
 import numpy as np
 import pytest
 from bluesky_tiled_plugins import TiledWriter
 
 from nearedge.callbacks.recognise import Dark, Darks
 from nearedge.streaming.catalog.connection import raw_container
-from nearedge.streaming.ledger.job import Job, Priority, State
+from nearedge.streaming.ledger.job import Job, Place, Priority, State
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.ledger.packing import unpack
 from nearedge.streaming.service.dark_runs import DarkRuns, KeptDarks
 from nearedge.streaming.service.intake import Intake
+from nearedge.streaming.service.known import Known
 from nearedge.streaming.service.metrics import Metrics
 from nearedge.streaming.service.recovery import AT_ONCE, TRIES, Archive, Recovery
 from nearedge.streaming.settings.profile import Profile
@@ -70,7 +72,7 @@ class Bench:
     """A recovery beside a live intake, one ledger and a catalog of raw runs."""
 
     def __init__(self, raw: Any, ledger: Ledger, clock: Clock, results: dict[str, State]) -> None:
-        self.raw, self.ledger, self.metrics = raw, ledger, Metrics()
+        self.raw, self.ledger, self.metrics, self.clock = raw, ledger, Metrics(), clock
         self.away = False
         dark_runs = DarkRuns(lambda: raw, PROFILE.instrument)
         make_intake = partial(
@@ -90,6 +92,7 @@ class Bench:
             ledger=ledger,
             metrics=self.metrics,
             archive=Archive(raw=self._raw, finished=lambda: results.items()),
+            known=Known(ledger, settings="now", keys=lambda uid: [f"key-{uid}"]),
             dark_runs=dark_runs,
             darks=Darks(),
             clock=clock,
@@ -218,19 +221,99 @@ def test_a_run_that_cannot_be_read_is_tried_again_and_then_left(
 
     store(bench.raw, scan("broken"))
     monkeypatch.setattr("nearedge.streaming.service.recovery.documents_of", broken)
-    for tries in range(1, TRIES):
+    for tries in range(1, TRIES + 1):
         bench.recovery.step()
         assert bench.count("retries", stage="recover") == tries
+        assert bench.ledger.runs.failed() == [("broken", "ValueError: no such file")]
         clock.pass_(29)
         bench.recovery.step()  # not yet
         assert bench.count("retries", stage="recover") == tries
         clock.pass_(3601)
-    assert bench.ledger.runs.counts()["failed"] == 0
-    bench.recovery.step()
-    assert bench.ledger.runs.counts()["failed"] == 1
     clock.pass_(86400)
     bench.recovery.step()
     assert bench.count("retries", stage="recover") == TRIES
+    bench.ledger.runs.retry()
+    clock.pass_(31)
+    bench.recovery.step()
+    assert bench.count("retries", stage="recover") == TRIES + 1
+
+
+def test_an_error_of_the_server_never_settles_a_run(
+    bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(raw: Any, uid: str) -> Any:
+        request = httpx.Request("GET", "http://127.0.0.1/run")
+        response = httpx.Response(406, request=request)
+        raise httpx.HTTPStatusError("406 Not Acceptable", request=request, response=response)
+
+    store(bench.raw, scan("refused"))
+    with monkeypatch.context() as trouble:
+        trouble.setattr("nearedge.streaming.service.recovery.documents_of", refusing)
+        for _ in range(3 * TRIES):
+            bench.recovery.step()
+            clock.pass_(3601)
+    assert bench.count("retries", stage="recover") == 3 * TRIES
+    bench.recovery.step()
+    assert bench.job("refused").state is State.QUEUED
+    assert bench.ledger.runs.counts() == {"gap": 0, "done": 1, "failed": 0}
+
+
+def test_a_gap_that_the_server_cannot_fill_is_filled_when_it_can(
+    bench: Bench, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that came of the run is its stop document."""
+    docs = scan("headless")
+    store(bench.raw, docs)
+    bench.hear(docs[-1:])
+    with monkeypatch.context() as trouble:
+        trouble.setattr("nearedge.streaming.service.recovery.documents_of", lambda raw, uid: 1 / 0)
+        bench.recovery.step()
+        clock.pass_(61)
+        bench.recovery.step()
+    assert bench.job("headless").outcome is State.REJECTED
+    clock.pass_(3601)
+    bench.recovery.step()
+    assert (bench.job("headless").state, bench.flags("headless")) == (State.QUEUED, ())
+
+
+def test_a_run_of_which_nothing_can_be_read_is_rejected_by_name(bench: Bench, clock: Clock) -> None:
+    bench.hear(scan("headless")[-1:])
+    bench.recovery.step()
+    assert bench.ledger.backlog.get("key-headless") is None
+    clock.pass_(61)
+    bench.recovery.step()
+    job = bench.job("headless")
+    assert (job.state, job.place.run_uid) == (State.WRITING, "headless")
+    outcome = unpack(job.payload or b"")["outcome"]
+    assert "could not be read: the catalog has no more of it" in outcome.detail
+
+
+def test_a_result_that_was_deleted_is_made_again(
+    bench_of: Callable[..., Bench], ledger: Ledger
+) -> None:
+    for uid in ("kept", "deleted"):
+        ledger.submit(
+            f"key-{uid}", Place(run_uid=uid, scan_id=1, stream="primary", spectrum="0"), b""
+        )
+        ledger.queue.store(ledger.queue.claim(lease_s=60)[0], b"")
+        ledger.queue.finish(ledger.queue.claim_write(lease_s=60)[0])
+        ledger.settle(uid, settings="now")
+    bench = bench_of(**{"key-kept": State.COMPLETE})
+    bench.clock.pass_(1)
+    for uid in ("kept", "deleted"):
+        store(bench.raw, scan(uid))
+    bench.recovery.step()
+    assert bench.job("kept").state is State.COMPLETE
+    assert bench.job("deleted").state is State.QUEUED
+    assert bench.count("caught_up_runs") == 1
+
+
+def test_a_run_whose_answer_the_catalog_has_is_not_read(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of(**{"key-done": State.COMPLETE})
+    store(bench.raw, scan("done"))
+    bench.recovery.step()
+    assert bench.count("documents", name="start") == 0
+    assert bench.ledger.runs.read_with("now") == {"done": 0}
 
 
 def test_a_run_that_can_be_read_again_is_taken_however_late(

@@ -4,16 +4,24 @@ from typing import Any
 
 import event_model
 import h5py
+import httpx
 import numpy as np
 import pytest
 from bluesky_tiled_plugins import TiledWriter
+from tiled.client import from_context
+from tiled.client.constructors import Context
+from tiled.client.utils import ClientError
+from tiled.server.app import build_app_from_config
 from tiled.structures.core import Spec
 
 from nearedge.callbacks.assemble import Assembler
 from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.measurement import Measurement
 from nearedge.streaming.catalog.connection import raw_container
-from nearedge.streaming.sources.tiled_source import TiledSource, ended
+from nearedge.streaming.catalog.embedded import server_config
+from nearedge.streaming.catalog.embedded_main import prepare
+from nearedge.streaming.sources.raw_runs import ended
+from nearedge.streaming.sources.tiled_source import AWAY, TiledSource
 
 T = 1.7e9
 SPECTRA = np.arange(12.0).reshape(3, 4)
@@ -126,6 +134,111 @@ def test_file_backed_data_come_with_their_file(raw: Any, tiled_files: Path) -> N
     assert resource["parameters"]["dataset"] == "entry/data"
     assert documents["stream_datum"]["indices"] == {"start": 0, "stop": 3}
     assert documents["stream_datum"]["descriptor"] == documents["descriptor"]["uid"]
+
+
+def test_a_run_that_cannot_be_read_does_not_end_the_others(raw: Any) -> None:
+    passed: dict[str, str] = {}
+    source = TiledSource(
+        raw,
+        uids=["early", "nowhere", "later"],
+        on_unreadable=lambda uid, error: passed.setdefault(uid, str(error)),
+    )
+    starts = [doc["uid"] for name, doc in source.documents() if name == "start"]
+    assert starts == ["early", "later"]
+    assert "no run 'nowhere'" in passed["nowhere"]
+
+
+def test_a_server_that_is_away_ends_the_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(raw: Any, uid: str) -> Any:
+        raise httpx.ConnectError("nobody listens")
+
+    monkeypatch.setattr("nearedge.streaming.sources.tiled_source.documents_of", away)
+    passed: list[str] = []
+    uids = [f"run-{k}" for k in range(10)]
+    source = TiledSource(None, uids=uids, on_unreadable=lambda uid, error: passed.append(uid))
+    with pytest.raises(httpx.ConnectError):
+        list(source.documents())
+    assert passed == uids[: AWAY - 1]
+
+
+def test_runs_that_are_known_are_not_read(raw: Any) -> None:
+    source = TiledSource(raw, skip=lambda uids: {"early", "filed"} & set(uids))
+    assert [doc["uid"] for name, doc in source.documents() if name == "start"] == ["later"]
+
+
+@pytest.fixture(scope="module")
+def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Runs on a server that was not told how to export them."""
+    folder = tmp_path_factory.mktemp("stock")
+    (folder / "data").mkdir()
+    prepare(folder / "catalog.db")
+    config = server_config(folder, readable=[folder])
+    config["authentication"]["single_user_api_key"] = "secret"
+    del config["media_types"]["BlueskyRun"]
+    with Context.from_app(build_app_from_config(config), api_key="secret") as context:
+        raw = raw_container(from_context(context), "raw")
+        for run in (step_scan("early", time=T + 100), file_scan("filed", folder / "spectra.h5")):
+            writer = TiledWriter(raw, batch_size=100, max_array_size=0)
+            for name, doc in run:
+                writer(name, doc)
+        yield raw
+
+
+@pytest.mark.filterwarnings("ignore:No path_separator found")
+def test_a_run_comes_from_its_tables_where_the_server_cannot_export_it(
+    raw: Any, stock: Any
+) -> None:
+    with pytest.raises(ClientError, match="406"):
+        list(stock["early"].documents())
+    for uid in ("early", "filed"):
+        own, given = (list(TiledSource(one, uids=[uid]).documents()) for one in (stock, raw))
+        assert [name for name, _ in own] == [name for name, _ in given]
+        for (name, doc), (_, other) in zip(own, given, strict=True):
+            event_model.schema_validators[event_model.DocumentNames[name]].validate(doc)
+            assert doc.get("data") == other.get("data")
+            assert doc.get("seq_num") == other.get("seq_num")
+    resource = dict(TiledSource(stock, uids=["filed"]).documents())["stream_resource"]
+    assert resource["uri"].endswith("spectra.h5")
+
+
+class OlderCatalog:
+    """A catalog that knows neither a query nor an order that is asked for, as databroker's may."""
+
+    def __init__(self, raw: Any, *, unknown: tuple[str, ...]) -> None:
+        self._raw, self._unknown = raw, unknown
+
+    def search(self, query: Any) -> "OlderCatalog":
+        self._refuse(type(query).__name__)
+        return OlderCatalog(self._raw.search(query), unknown=self._unknown)
+
+    def sort(self, *order: Any) -> "OlderCatalog":
+        self._refuse("sort")
+        return OlderCatalog(self._raw.sort(*order), unknown=self._unknown)
+
+    def _refuse(self, what: str) -> None:
+        if what in self._unknown:
+            request = httpx.Request("GET", "http://127.0.0.1/search")
+            response = httpx.Response(400, request=request)
+            raise ClientError(f"The query type {what!r} is not supported", request, response)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._raw[key]
+
+
+@pytest.mark.parametrize(
+    "unknown", [("KeyPresent",), ("sort",), ("KeyPresent", "Comparison", "In", "sort")]
+)
+def test_a_catalog_that_knows_no_such_query_is_looked_through(
+    raw: Any, unknown: tuple[str, ...]
+) -> None:
+    older: Any = OlderCatalog(raw, unknown=unknown)
+    assert TiledSource(older).uids() == ["filed", "early", "later"]
+    assert TiledSource(older, since=T + 100, until=T + 300).uids() == ["early"]
+    assert set(ended(older, since=0.0)) == {"filed", "early", "later"}
+    assert ended(older, since=4e9) == []
 
 
 def test_a_run_that_is_not_there_is_named(raw: Any) -> None:
