@@ -17,9 +17,11 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs
 
 def invert(
     files: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            help="XDI, two-column text or CSV, EMSA/MSPEC .msa, or Parquet.", show_default=False
+            help="Files, folders or patterns: columns of text, XDI, SPEC, Athena projects, "
+            "HDF5/NeXus, EMSA/MSPEC, Parquet …",
+            show_default=False,
         ),
     ],
     out: Annotated[
@@ -27,8 +29,15 @@ def invert(
         typer.Option("-o", "--out", help="A .parquet or .json file, or a folder for extended XYZ."),
     ],
     config: Configs = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            help="Which column of the files is what, by number or name: energy=1,i0=2,it=3."
+        ),
+    ] = None,
     samples: Samples = None,
     seed: Annotated[int, typer.Option(help="Another seed draws other clusters.")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that invert at a time.")] = 1,
     device: Device = None,
     elements: Elements = None,
     verify: Annotated[
@@ -39,36 +48,29 @@ def invert(
     ] = False,
 ) -> None:
     """Invert spectra of files; one that cannot be inverted is written with its reason."""
-    from nearedge.models.answering.card import read_card
-    from nearedge.streaming.commands import inverting as inverting
-    from nearedge.streaming.sources.files import read_spectra
-    from nearedge.streaming.workers.worker import load_inverter
+    from nearedge.streaming.commands.file_inversion import FileInversion
+    from nearedge.streaming.commands.file_list import files_of
+    from nearedge.streaming.commands.saving import Saving
+    from nearedge.streaming.commands.stopping import StopAsked, stop_raised
+    from nearedge.streaming.sources.files import parse_columns
 
     profile = profile_of(config, device=device, samples=samples, elements=elements)
-    worker = profile.worker
-    write = inverting.writer_for(out)
-    asked = [one for file in files for one in read_spectra(file, profile.instrument)]
-    card = read_card(worker.model)
-    inverter = load_inverter(worker)
-    effort = inverting.InvertOptions(samples=worker.samples, quality=worker.quality, seed=seed)
-    with progress() as bar:
-        answers = list(
-            bar.track(
-                inverting.invert(
-                    asked,
-                    profile.instrument,
-                    inverter=inverter,
-                    supports=card.supports,
-                    effort=effort,
-                ),
-                total=len(asked),
-                description="inverting",
-            )
-        )
-    write(out, answers)
-    typer.echo(f"{inverting.tally(answers)}: {out}")
+    chosen = parse_columns(columns) if columns else None
+    paths = files_of(files, besides=out)
+    with Saving(out) as saving:
+        call = FileInversion(profile, saving, seed=seed, jobs=jobs, again=verify, tell=typer.echo)
+        try:
+            with stop_raised():
+                call.run(paths, columns=chosen)
+        except StopAsked as stop:
+            typer.echo(call.stopped(), err=True)
+            saving.close()
+            stop.end()
+        typer.echo(call.done())
     if verify:
-        _verify(out, inverting.inverted(answers), span=card.grid)
+        _verify(out, call.inverted, span=call.card.grid)
+    if call.lost:
+        raise typer.Exit(1)
 
 
 def _verify(

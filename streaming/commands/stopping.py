@@ -3,14 +3,17 @@
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 logger = logging.getLogger(__name__)
 
 LONGEST_S = 9.0
+INTERRUPTED = 130  # exit code of a command that Ctrl-C ended
 
 
 @contextmanager
@@ -30,6 +33,47 @@ def stop_signals() -> Iterator[threading.Event]:
         signal.signal(number, stop)
     try:
         yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class StopAsked(BaseException):
+    """Ctrl-C or SIGTERM came; raised wherever the main thread is.
+
+    Attributes
+    ----------
+    number
+        Of the signal.
+    """
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(number.name)
+        self.number = number
+
+    def end(self) -> NoReturn:
+        """End as shells expect: with 130 after Ctrl-C, else by the signal itself."""
+        if self.number is signal.SIGINT:
+            sys.exit(INTERRUPTED)
+        signal.signal(self.number, signal.SIG_DFL)
+        os.kill(os.getpid(), self.number)
+        sys.exit(128 + self.number)  # where the signal is blocked
+
+
+@contextmanager
+def stop_raised() -> Iterator[None]:
+    """Raise `StopAsked` on SIGINT and SIGTERM within the block; a second has its usual effect."""
+    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)
+        raise StopAsked(signal.Signals(number))
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

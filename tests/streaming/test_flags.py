@@ -20,13 +20,8 @@ from nearedge.streaming.answers.forms import EXPORTS
 from nearedge.streaming.answers.trend import trend_csv
 from nearedge.streaming.catalog.history import History
 from nearedge.streaming.catalog.storing import Storing
-from nearedge.streaming.commands.inverting import (
-    InvertOptions,
-    invert,
-    write_folder,
-    write_json,
-    write_parquet,
-)
+from nearedge.streaming.commands.inverting import InvertOptions, invert
+from nearedge.streaming.commands.saving import Saving
 from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.page.feed import Feed
@@ -352,18 +347,17 @@ def _invert_says(flag, measurement, case, worker, folder: Path) -> None:
     assert recognise(measurement.run.start, instrument.recognise) is Kind.SAMPLE
     spectrum = reduce(measurement, instrument)
     assert isinstance(spectrum, Spectrum)
-    answers = list(
-        invert(
-            [FileSpectrum(id="a", spectrum=spectrum)],
-            instrument,
-            inverter=worker,
-            supports=worker.inverter.supports,
-            effort=InvertOptions(samples=4, quality=Quality.FAST),
-        )
+    (answer,) = invert(
+        [FileSpectrum(id="a", spectrum=spectrum)],
+        instrument,
+        inverters=[worker],
+        supports=worker.inverter.supports,
+        effort=InvertOptions(samples=4, quality=Quality.FAST),
     )
-    write_json(folder / "a.json", answers)
-    write_parquet(folder / "a.parquet", answers)
-    write_folder(folder / "out", answers)
+    for out in (folder / "a.json", folder / "a.parquet", folder / "out"):
+        with Saving(out) as saving:
+            saving.add("key", answer, number=0)
+            saving.finish(["key"], done=True)
     assert flag in json.loads((folder / "a.json").read_text())[0]["flags"]
     assert flag in pq.read_table(folder / "a.parquet")["flags"][0].as_py()
     (xyz,) = (folder / "out").glob("*.xyz")

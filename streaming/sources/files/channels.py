@@ -86,6 +86,18 @@ class Channels:
     signal: Signal
     reference: str | None = None
 
+    @property
+    def formula(self) -> str:
+        """How the signal is made of the file's columns: ``ln(I0/It)``."""
+        roles = self.roles
+        if self.signal == "transmission":
+            return f"ln({roles.i0}/{roles.it})"
+        if self.signal == "reference":
+            return f"ln({roles.it}/{roles.ir})"
+        if self.signal == "fluorescence":
+            return f"({' + '.join(roles.if_)})/{roles.i0}"
+        return str(roles.mu if self.signal == "mu" else roles.spectrum)
+
 
 def parse_columns(text: str) -> Chosen:
     """Read what a user says of columns, ``energy=1,i0=2,it=3``, by number or name.

@@ -31,11 +31,18 @@ class FileSpectrum:
         The spectrum, or why it could not be read.
     metadata
         What else the file says of it.
+    file
+        The file, as it was named.
+    signal
+        How the absorption is made of the file's columns, such as ``ln(I0/It)``; None where there
+        is none, or nothing had to be chosen.
     """
 
     id: str
     spectrum: Spectrum | Rejected
     metadata: dict[str, Any] = field(default_factory=dict)
+    file: str = ""
+    signal: str | None = None
 
 
 def read_spectra(
@@ -59,9 +66,10 @@ def read_spectra(
     """
     path = Path(path)
     try:
-        return list(_distinct(_scans(list(_read(path, instrument, columns)))))
+        found = list(_distinct(_scans(list(_read(path, instrument, columns)))))
     except (UnreadableFileError, OSError) as error:
-        return [_unreadable(path, path.name, error)]
+        found = [_unreadable(path, path.name, error)]
+    return [replace(one, file=str(path)) for one in found]
 
 
 def _read(path: Path, instrument: Instrument, columns: Chosen | None) -> Iterator[FileSpectrum]:
@@ -124,8 +132,9 @@ def _likeliest(
 def _spectra(
     path: Path, table: Table, instrument: Instrument, columns: Chosen | None
 ) -> Iterator[FileSpectrum]:
-    for name, spectrum in spectra_of(table, instrument, columns):
-        yield FileSpectrum(id=_id(path, name), spectrum=spectrum, metadata=dict(table.header))
+    for name, spectrum, formula in spectra_of(table, instrument, columns):
+        about = dict(table.header)
+        yield FileSpectrum(id=_id(path, name), spectrum=spectrum, metadata=about, signal=formula)
 
 
 def _id(path: Path, name: str) -> str:

@@ -22,8 +22,8 @@ LEAST_RANGE = 10.0  # eV that a sweep covers before it can turn back
 
 def spectra_of(
     table: Table, instrument: Instrument, chosen: Chosen | None = None
-) -> Iterator[tuple[str, Spectrum | Rejected]]:
-    """Yield each sweep over the edge that a table holds, with its name.
+) -> Iterator[tuple[str, Spectrum | Rejected, str]]:
+    """Yield each sweep over the edge that a table holds, with its name and how its signal is made.
 
     A table that goes over the energies again holds several scans: they may be of unlike things, so
     they are not averaged.
@@ -47,7 +47,8 @@ def spectra_of(
     bounds = sweeps(energy)
     for number, (begin, end) in enumerate(bounds, start=1):
         name = f"{table.name} sweep {number}".strip() if len(bounds) > 1 else table.name
-        yield name, _spectrum(table, channels, instrument, energy, slice(begin, end))
+        spectrum = _spectrum(table, channels, instrument, energy, slice(begin, end))
+        yield name, spectrum, channels.formula
 
 
 def sweeps(energy: Array) -> list[tuple[int, int]]:
