@@ -65,14 +65,14 @@ def answer_standards(
     standards = [one for one, _ in asked]
     answers: dict[str, Found | str] = {}
     for one in track(standards):
-        ((_, answer),) = invert(
+        (outcome,) = invert(
             [spectra[one.file]],
             _instrument(one),
-            inverter=inverter,
+            inverters=[inverter],
             supports=supports,
             effort=effort,
         )
-        answers[one.file] = found_of(answer)
+        answers[one.file] = found_of(outcome.answer)
     return compounds(standards, answers)
 
 

@@ -87,7 +87,7 @@ class Channels:
     reference: str | None = None
 
     @property
-    def formula(self) -> str:
+    def made_as(self) -> str:
         """How the signal is made of the file's columns: ``ln(I0/It)``."""
         roles = self.roles
         if self.signal == "transmission":

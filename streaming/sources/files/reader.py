@@ -132,9 +132,9 @@ def _likeliest(
 def _spectra(
     path: Path, table: Table, instrument: Instrument, columns: Chosen | None
 ) -> Iterator[FileSpectrum]:
-    for name, spectrum, formula in spectra_of(table, instrument, columns):
+    for name, spectrum, made_as in spectra_of(table, instrument, columns):
         about = dict(table.header)
-        yield FileSpectrum(id=_id(path, name), spectrum=spectrum, metadata=about, signal=formula)
+        yield FileSpectrum(id=_id(path, name), spectrum=spectrum, metadata=about, signal=made_as)
 
 
 def _id(path: Path, name: str) -> str:

@@ -48,7 +48,7 @@ def spectra_of(
     for number, (begin, end) in enumerate(bounds, start=1):
         name = f"{table.name} sweep {number}".strip() if len(bounds) > 1 else table.name
         spectrum = _spectrum(table, channels, instrument, energy, slice(begin, end))
-        yield name, spectrum, channels.formula
+        yield name, spectrum, channels.made_as
 
 
 def sweeps(energy: Array) -> list[tuple[int, int]]:
