@@ -23,6 +23,7 @@ const FLAGS = {
   "partial": "partial scan",
   "short-post-edge": "ends soon after the edge",
   "truncated": "run too long: its end left out",
+  "unlike-averaged": "an average of unlike spectra: do not rely on it",
   "unreadable-formula": "the sample's formula cannot be read: not used",
   "unreadable": "some data could not be read",
 };
@@ -40,6 +41,7 @@ const REASONS = {
   "saturated": "detector saturated",
   "too-few-points": "too few points",
   "too-short": "scan too short",
+  "unlike": "unlike spectra in one",
   "unreadable": "data unreadable",
   "unsupported": "edge unknown to the model",
   "wrong-edge": "another edge",
