@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,13 +16,11 @@ from nearedge.models.parts import encoder
 from nearedge.models.parts.device import CPU
 from nearedge.models.parts.encoder import Encoder, EncoderSize, Ensemble
 from nearedge.models.spectrum import Array
+from nearedge.models.training.checkpoint import Checkpoint
 from nearedge.models.training.recipe import EncoderRecipe
 
 #: Called with the members that are trained, and the figures of the newest.
 Progress = Callable[[int, dict[str, float]], None]
-
-#: Weights of a trained member, and the randomness that the next one begins with.
-MemberState = dict[str, Any]
 
 #: Least spread of a grid point over the training spectra: what never varies must not be blown up.
 LEAST_SPREAD = 0.05
@@ -272,8 +269,7 @@ def train_ensemble(
     edges: int,
     seed: int,
     device: torch.device = CPU,
-    trained: Sequence[MemberState] = (),
-    keep: Callable[[MemberState], None] = lambda state: None,
+    checkpoint: Checkpoint | None = None,
     exam: EncoderExam | None = None,
     progress: Progress = lambda member, figures: None,
 ) -> tuple[Ensemble, Array]:
@@ -291,10 +287,8 @@ def train_ensemble(
         Of weights, batches and partitions.
     device
         Where the members train; the ensemble comes back to the CPU.
-    trained
-        States of the first members, which are taken over as they are.
-    keep
-        Called with the state of each further member as it is done.
+    checkpoint
+        Where trained members are found and kept; None keeps none.
     exam
         What the members are examined on as they are done, if on anything.
     progress
@@ -318,6 +312,7 @@ def train_ensemble(
     _standardise(ensemble, bank, known)
     wanted = _wanted(ensemble, bank, known)
     folds = partition(sites, folds=recipe.folds, rounds=recipe.rounds, seed=seed)
+    trained = checkpoint.members if checkpoint else ()
     for number, member in enumerate(ensemble.encoders()):
         if number < len(trained):
             member.eval().load_state_dict(trained[number]["weights"])
@@ -329,7 +324,9 @@ def train_ensemble(
         )
         held_out = _examine(ensemble, exam, trained=number + 1) if exam else {}
         progress(number + 1, {"loss": loss} | held_out)
-        keep({"weights": member.state_dict(), "randomness": _randomness(device)})
+        if checkpoint:  # with what the next member's dropout begins with
+            randomness = _randomness(device)
+            checkpoint.add_member({"weights": member.state_dict(), "randomness": randomness})
     ensemble.eval()
     return ensemble, blind_weights(folds, parts=recipe.folds)
 

@@ -102,8 +102,7 @@ def read_spectra(
         edges=len(sites.edges),
         seed=recipe.seed,
         device=device,
-        trained=checkpoint.members if checkpoint else (),
-        keep=checkpoint.add_member if checkpoint else lambda state: None,
+        checkpoint=checkpoint,
         exam=exam,
         progress=lambda done, figures: progress("encoder", done, total, figures),
     )
