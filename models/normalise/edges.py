@@ -9,6 +9,26 @@ from importlib.resources import files
 #: iron lies furthest above, by 14 eV. EELS adds the error of a spectrometer's offset.
 XANES_TOLERANCE = 25.0
 EELS_TOLERANCE = 40.0
+#: A monochromator that was never calibrated is wrong by up to this part of its energy.
+UNCALIBRATED = 0.002
+#: How far bonds move an edge, eV; what lies farther off points to the axis.
+SHIFT = 20.0
+
+
+def xanes_tolerance(energy: float) -> float:
+    """How far the XANES edge at ``energy`` eV may lie from there, eV.
+
+    Examples
+    --------
+    >>> xanes_tolerance(1839.0), xanes_tolerance(16105.0)
+    (25.0, 52.21)
+    """
+    return max(XANES_TOLERANCE, SHIFT + UNCALIBRATED * energy)
+
+
+def eels_tolerance(energy: float) -> float:
+    """How far the EELS edge at ``energy`` eV may lie from there, eV."""
+    return EELS_TOLERANCE
 
 
 @cache

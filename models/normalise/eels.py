@@ -7,7 +7,7 @@ import numpy as np
 from nearedge.models.normalise import evidence
 from nearedge.models.normalise.core_loss import CoreLoss, find_onset, subtract_background
 from nearedge.models.normalise.deconvolution import fourier_ratio
-from nearedge.models.normalise.edges import EELS_TOLERANCE
+from nearedge.models.normalise.edges import eels_tolerance
 from nearedge.models.normalise.energies import MIN_POINTS, CleanSpectrum, clean
 from nearedge.models.normalise.evidence import NOISY, Expected
 from nearedge.models.normalise.pre_edge import PreEdge, Ranges
@@ -68,7 +68,7 @@ def normalise_eels(
     energy_shift
         eV added to the energies, beside the zero-loss alignment.
     """
-    expected = evidence.expect(spectrum.absorber, spectrum.edge, tolerance=EELS_TOLERANCE)
+    expected = evidence.expect(spectrum.absorber, spectrum.edge, tolerance=eels_tolerance)
     if isinstance(expected, Rejected):
         return expected
     low_loss = _low_loss(spectrum)

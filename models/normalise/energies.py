@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nearedge.models.normalise.rebinning import mean_of_groups, rebin
 from nearedge.models.spectrum import Array, Reason, Rejected, freeze_arrays
 
 #: Energies closer than this, eV, are one energy. Larch nudges such points apart by the same
@@ -25,12 +26,16 @@ class CleanSpectrum:
         (n, k) finite; the signals that were cleaned along.
     dropped, merged
         How many rows held a NaN or an infinity, and how many were merged into another.
+    rebinned, glitches
+        How many rows were averaged into bins, and how many were left out as glitches.
     """
 
     energy: Array
     columns: Array
     dropped: int
     merged: int
+    rebinned: int = 0
+    glitches: int = 0
 
     def __post_init__(self) -> None:
         freeze_arrays(self)
@@ -38,12 +43,17 @@ class CleanSpectrum:
     @property
     def flags(self) -> tuple[str, ...]:
         """What a reader should know of the cleaning."""
-        named = (("dropped-rows", self.dropped), ("merged-energies", self.merged))
+        named = (
+            ("dropped-rows", self.dropped),
+            ("merged-energies", self.merged),
+            ("rebinned", self.rebinned),
+            ("glitches", self.glitches),
+        )
         return tuple(name for name, count in named if count)
 
 
 def clean(energy: Array, *columns: Array) -> CleanSpectrum | Rejected:
-    """Drop rows that are not finite, sort by energy and average rows of one energy.
+    """Drop rows that are not finite, sort by energy, average rows of one energy, rebin long scans.
 
     A descending scan is turned round, and points to which a scan stepped back are sorted in, as
     Larch sorts them. Rows closer than `TINY_ENERGY` become one row, their mean: unlike Larch's
@@ -72,11 +82,13 @@ def clean(energy: Array, *columns: Array) -> CleanSpectrum | Rejected:
         )
     ordered = kept[np.lexsort(kept.T[::-1])]
     merged = _merge(ordered)
+    binned = rebin(merged)
     return CleanSpectrum(
-        energy=merged[:, 0],
-        columns=merged[:, 1:],
+        energy=binned[:, 0],
+        columns=binned[:, 1:],
         dropped=int((~finite).sum()),
         merged=len(ordered) - len(merged),
+        rebinned=len(merged) - len(binned),
     )
 
 
@@ -98,9 +110,7 @@ def _merge(rows: Array) -> Array:
     starts = np.flatnonzero(np.diff(rows[:, 0], prepend=-np.inf) > TINY_ENERGY)
     if len(starts) == len(rows):
         return rows
-    sizes = np.diff(starts, append=len(rows))
-    means: Array = np.add.reduceat(rows, starts, axis=0) / sizes[:, None]
-    return means
+    return mean_of_groups(rows, starts)
 
 
 def check_axis(energy: Array, *, expected: float, tolerance: float) -> Rejected | None:

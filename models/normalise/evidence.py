@@ -1,19 +1,26 @@
 """Whether a spectrum holds the edge that it should: the tests behind each rejection."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearedge.models.normalise.edges import edge_energy, nearest_edge
-from nearedge.models.normalise.energies import CleanSpectrum, check_axis, clean
+from nearedge.models.normalise.energies import MIN_POINTS, CleanSpectrum, check_axis, clean
+from nearedge.models.normalise.glitches import find_glitches
 from nearedge.models.normalise.pre_edge import PreEdge, Ranges
+from nearedge.models.normalise.threshold import inflections
 from nearedge.models.spectrum import Array, Reason, Rejected
 
 MIN_BEFORE, MIN_AFTER = 5.0, 10.0  # eV that must be covered on either side of e0
 MIN_POINTS_ASIDE = 3  # energies on either side of e0
-NEAR, MIN_POINTS_NEAR = 10.0, 5  # eV around e0, and energies that must lie there
+NEAR = 10.0  # eV around e0
+FEW_NEAR, MIN_POINTS_NEAR = 5, 2  # energies there below which a scan is coarse, and unusable
+COARSE = 3.0  # eV; a step over the edge that is larger is coarse, too
+PRE_PEAK = 25.0  # eV; a pre-edge peak may come so long before the main rise
 MIN_SIGNIFICANCE = 6.0  # jump at e0 over its standard deviation
+MEDIAN = 1.2533  # standard deviation of a median over that of a mean
 MIN_JUMP = 0.2  # part of the edge step that the jump must make up
 MIN_STEP_SIGNIFICANCE = 3.0  # edge step over its standard deviation
 NOISY = 0.05  # error of the edge step, as part of it, from which a spectrum counts as noisy
@@ -33,13 +40,21 @@ class Expected:
         return f"{self.absorber} {self.edge} edge ({self.energy:.6g} eV)"
 
 
-def expect(absorber: str, edge: str, *, tolerance: float) -> Expected | Rejected:
-    """Look the expected edge up in the table, or refuse one that is not in it."""
+def expect(absorber: str, edge: str, *, tolerance: Callable[[float], float]) -> Expected | Rejected:
+    """Look the expected edge up in the table, or refuse one that is not in it.
+
+    Parameters
+    ----------
+    absorber, edge
+        What the profile or the file says.
+    tolerance
+        How far from there the edge at an energy in eV may lie, eV.
+    """
     try:
         energy = edge_energy(absorber, edge)
     except KeyError as error:
         return Rejected(reason=Reason.UNSUPPORTED, detail=str(error.args[0]))
-    return Expected(absorber=absorber, edge=edge, energy=energy, tolerance=tolerance)
+    return Expected(absorber=absorber, edge=edge, energy=energy, tolerance=tolerance(energy))
 
 
 def clean_signal(energy: Array, mu: Array, expected: Expected) -> CleanSpectrum | Rejected:
@@ -47,10 +62,27 @@ def clean_signal(energy: Array, mu: Array, expected: Expected) -> CleanSpectrum 
     cleaned = clean(energy, mu)
     if isinstance(cleaned, Rejected):
         return cleaned
+    cleaned = without_glitches(cleaned)
     refusal = check_axis(
         cleaned.energy, expected=expected.energy, tolerance=expected.tolerance
     ) or check_signal(cleaned.columns[:, 0])
     return refusal or cleaned
+
+
+def without_glitches(cleaned: CleanSpectrum) -> CleanSpectrum:
+    """Leave the glitches of the first column out."""
+    mu = cleaned.columns[:, 0]
+    if len(mu) < MIN_POINTS:
+        return cleaned
+    glitch = find_glitches(mu, noise=noise(cleaned.energy, mu))
+    if not glitch.any():
+        return cleaned
+    return replace(
+        cleaned,
+        energy=cleaned.energy[~glitch],
+        columns=cleaned.columns[~glitch],
+        glitches=int(glitch.sum()),
+    )
 
 
 def noise(energy: Array, mu: Array) -> float:
@@ -110,8 +142,20 @@ def _check_sampling(energy: Array, e0: float) -> Rejected | None:
     return Rejected(
         reason=Reason.TOO_FEW_POINTS,
         detail=f"{near} energies within {NEAR:g} eV of the edge at {e0:.1f} eV; expected at least "
-        f"{MIN_POINTS_NEAR}: scan the edge in steps of 1 eV or less",
+        f"{FEW_NEAR}: scan the edge in steps of 1 eV or less",
     )
+
+
+def step_over(energy: Array, e0: float) -> tuple[float, float]:
+    """Energies in eV of the points between which ``e0`` lies; the next one for a point itself."""
+    past = min(max(int(np.searchsorted(energy, e0, side="right")), 1), len(energy) - 1)
+    return float(energy[past - 1]), float(energy[past])
+
+
+def is_coarse(energy: Array, e0: float) -> bool:
+    """Whether the scan stepped so far over the edge that its shape is not known."""
+    before, past = step_over(energy, e0)
+    return past - before > COARSE or int((np.abs(energy - e0) <= NEAR).sum()) < FEW_NEAR
 
 
 def check_position(e0: float, expected: Expected) -> Rejected | None:
@@ -122,16 +166,27 @@ def check_position(e0: float, expected: Expected) -> Rejected | None:
     return Rejected(
         reason=Reason.WRONG_EDGE,
         detail=f"found an edge at {e0:.1f} eV, nearest in the table to {absorber} {edge}; expected "
-        f"the {expected} within {expected.tolerance:g} eV: check absorber and edge in the profile",
+        f"the {expected} within {expected.tolerance:.3g} eV: check absorber and edge in the "
+        "profile; if they are right, the axis is not calibrated, and normalise.energy_shift should "
+        f"be {expected.energy - e0:+.1f}",
     )
 
 
 def shows_edge(energy: Array, mu: Array, fit: PreEdge) -> bool:
-    """Whether mu jumps at e0: beyond the noise, and by a good part of the step of ``fit``."""
-    jump, deviation = _jump(energy, mu, fit.e0)
-    if jump <= MIN_SIGNIFICANCE * deviation or jump <= MIN_JUMP * fit.edge_step:
+    """Whether mu jumps: beyond the noise, and by a good part of the step of ``fit``.
+
+    It need not jump at e0: vanadium, titanium, six-valent chromium and oxygen show a steep peak
+    before the main rise, on which e0 lies.
+    """
+    if not fit.edge_step > MIN_STEP_SIGNIFICANCE * edge_step_error(energy, mu, fit):
         return False
-    return bool(fit.edge_step > MIN_STEP_SIGNIFICANCE * edge_step_error(energy, mu, fit))
+    rises = inflections(energy, mu, within=(fit.e0, fit.e0 + PRE_PEAK))
+    return any(_jumps(energy, mu, at, fit.edge_step) for at in (fit.e0, *rises))
+
+
+def _jumps(energy: Array, mu: Array, at: float, edge_step: float) -> bool:
+    jump, deviation = _jump(energy, mu, at)
+    return jump > MIN_SIGNIFICANCE * deviation and jump > MIN_JUMP * edge_step
 
 
 def edge_step_error(energy: Array, mu: Array, fit: PreEdge) -> float:
@@ -139,20 +194,28 @@ def edge_step_error(energy: Array, mu: Array, fit: PreEdge) -> float:
     return noise(energy, mu) * step_deviation(energy, fit.e0, fit.ranges)
 
 
-def _jump(energy: Array, mu: Array, e0: float) -> tuple[float, float]:
-    """Rise of mu from just below to just past e0 over that of a line through all of it.
+def _jump(energy: Array, mu: Array, at: float) -> tuple[float, float]:
+    """Rise of mu from just below to just past ``at`` over that of a line through all of it.
 
     A background that is smooth rises by about as much as that line. Returned with the standard
     deviation that noise gives it.
     """
-    off = energy - e0
-    below = np.flatnonzero((off <= -2.0) & (off >= -10.0))
-    past = np.flatnonzero((off >= 0.5) & (off <= 6.0))
+    off = energy - at
+    below, past = _between(off, -10.0, -2.0), _between(off, 0.5, 6.0)
     if not len(below) or not len(past):
         return 0.0, 0.0
     level = mu - np.polyval(np.polyfit(off, mu, 1), off)
-    jump = level[past].mean() - level[below].mean()
-    return float(jump), noise(energy, mu) * float(np.hypot(len(past) ** -0.5, len(below) ** -0.5))
+    jump = np.median(level[past]) - np.median(level[below])  # of a pre-edge peak or glitch, too
+    points = float(np.hypot(len(past) ** -0.5, len(below) ** -0.5))
+    return float(jump), MEDIAN * noise(energy, mu) * points
+
+
+def _between(off: Array, lo: float, hi: float) -> NDArray[np.intp]:
+    """Find the energies from ``lo`` to ``hi`` eV; of a coarse scan the nearest one beyond."""
+    inside = np.flatnonzero((off >= lo) & (off <= hi))
+    if len(inside):
+        return inside
+    return np.flatnonzero(off < lo)[-1:] if lo < 0 else np.flatnonzero(off > hi)[:1]
 
 
 def step_deviation(energy: Array, e0: float, ranges: Ranges) -> float:
@@ -160,11 +223,13 @@ def step_deviation(energy: Array, e0: float, ranges: Ranges) -> float:
 
     The step is linear in mu once e0 and the ranges stand, so it is the norm of its weights.
     """
-    pre = _window(energy, e0, ranges.pre1, ranges.pre2)
-    post = _window(energy, e0, ranges.norm1, ranges.norm2)
-    line = _fit(energy[pre] - e0, energy - e0, ranges.npre)
-    curve = _fit(energy[post] - e0, np.zeros(1), ranges.nnorm)[0]
-    before = -curve @ line[post]
+    pre = energy[_window(energy, e0, ranges.pre1, ranges.pre2)] - e0
+    post = energy[_window(energy, e0, ranges.norm1, ranges.norm2)] - e0
+    curve = _at_origin(post, ranges.nnorm)
+    npre = min(ranges.npre, len(pre) - 1)
+    # what the pre-edge line takes from the post-edge points, before it is spread over its own
+    carried = curve @ np.vander(post, npre + 1, increasing=True)
+    before = carried @ _coefficients(pre, npre)
     return float(np.hypot(np.linalg.norm(before), np.linalg.norm(curve)))
 
 
@@ -175,11 +240,15 @@ def _window(energy: Array, e0: float, lo: float, hi: float) -> NDArray[np.intp]:
     return np.array([np.abs(energy - e0 - lo).argmin()])
 
 
-def _fit(x: Array, at: Array, degree: int) -> Array:
-    """(len(at), len(x)) weights of the values at ``x`` in the polynomial's values at ``at``."""
-    degree = min(degree, len(x) - 1)
-    inverse = np.linalg.pinv(np.vander(x, degree + 1, increasing=True))
-    return np.asarray(np.vander(at, degree + 1, increasing=True) @ inverse, dtype=float)
+def _coefficients(x: Array, degree: int) -> Array:
+    """(degree + 1, n) weights of values at ``x`` (n,) in the coefficients of their polynomial."""
+    return np.asarray(np.linalg.pinv(np.vander(x, degree + 1, increasing=True)), dtype=float)
+
+
+def _at_origin(x: Array, degree: int) -> Array:
+    """(n,) weights of values at ``x`` (n,) in what their polynomial is at 0."""
+    weights: Array = _coefficients(x, min(degree, len(x) - 1))[0]
+    return weights
 
 
 def negative_step(e0: float, edge_step: float) -> Rejected:

@@ -1,11 +1,23 @@
 """Where the edge lies: Larch's steepest point, and a threshold that noise moves less."""
 
+from itertools import pairwise
+
 import numpy as np
+from numpy.typing import NDArray
 
 from nearedge.models.spectrum import Array
 
-WIDTH = 0.7  # eV, of the Gaussian that smooths before the steepest rise is sought
+WIDTH = 0.7  # eV, of the Gaussian that smooths before the steepest rise of an edge is sought,
+WIDENING = 0.085e-3  # and no less than this part of its energy: core holes are shorter-lived there
+STEEP, RISING = (
+    0.5,
+    0.15,
+)  # parts of the steepest slope from which a rise may be an edge, or begin one
 _GRID = 0.1  # eV
+_CALM = round(
+    10.0 / _GRID
+)  # a white line ends so far past its edge, and begins so far past its foot
+_PRE_EDGE = round(8.0 / _GRID), round(20.0 / _GRID)  # so long before its edge a pre-edge peak rises
 _FEW = 100  # below this Larch's own estimate of the energy step is undefined
 
 
@@ -92,14 +104,30 @@ def _smooth_lorentzian(energy: Array, y: Array, *, width: float) -> Array:
     return np.interp(energy, grid, smooth[start : start + n])
 
 
+def smoothing_width(energy: Array) -> float:
+    """Give the deviation in eV of the Gaussian that smooths an edge near the mean ``energy``."""
+    return max(WIDTH, WIDENING * float(np.mean(energy)))
+
+
 def find_threshold(
-    energy: Array, mu: Array, *, near: tuple[float, float] | None = None, width: float = WIDTH
+    energy: Array, mu: Array, *, near: tuple[float, float] | None = None, width: float | None = None
 ) -> float:
     """Edge energy in eV, the first inflection of the smoothed spectrum that is steep.
 
+    The last number of `find_rise`, which takes the same parameters.
+    """
+    return find_rise(energy, mu, near=near, width=width)[1]
+
+
+def find_rise(
+    energy: Array, mu: Array, *, near: tuple[float, float] | None = None, width: float | None = None
+) -> tuple[float, float]:
+    """Where the absorption rises to a pre-edge peak, or else to its edge, and where that is, eV.
+
     `find_e0` takes the measured point of steepest rise, so noise moves it from one inflection of
     an edge to another, as a small change of structure does. This one smooths with a Gaussian,
-    interpolates, and takes the first inflection at least half as steep as the steepest.
+    interpolates, and takes the first inflection at least half as steep as the steepest, but not
+    that of a pre-edge peak or a shoulder, behind which less than half of the edge is reached.
 
     Parameters
     ----------
@@ -109,29 +137,79 @@ def find_threshold(
         (n,) absorption or counts.
     near
         Where the edge should be, eV; elsewhere it is looked for only if nothing there rises at
-        least a third as steeply as the steepest rise of all. None: anywhere.
+        least a sixth as steeply as the steepest rise of all. None: anywhere.
     width
-        Standard deviation of the Gaussian, eV.
+        Standard deviation of the Gaussian, eV; None: `smoothing_width` there.
     """
+    if width is None:
+        width = smoothing_width(energy if near is None else np.array(near))
     grid = np.arange(energy[0], energy[-1], _GRID)
-    slope = _smooth_slope(np.interp(grid, energy, mu), width / _GRID)
+    signal = np.interp(grid, energy, mu)
+    slope = _smooth_slope(signal, width / _GRID)
     if near is not None:
         inside = slope[(grid >= near[0]) & (grid <= near[1])]
-        if inside.max(initial=-np.inf) > slope.max() / 3:
+        if inside.max(initial=-np.inf) > slope.max() / 6:
             slope = np.where((grid >= near[0]) & (grid <= near[1]), slope, 0.0)
-    top = _first_steep(slope)
-    return float(grid[top] + _GRID * _vertex(slope[max(0, top - 1) : top + 2]))
+    edge = _past_pre_edge(signal, _steep(slope, STEEP))
+    rises = edge - _steep(slope, RISING)
+    before = rises[(rises >= _PRE_EDGE[0]) & (rises <= _PRE_EDGE[1])]
+    first = edge - before.max(initial=0)
+    onset, threshold = (
+        float(grid[top] + _GRID * _vertex(slope[max(0, top - 1) : top + 2]))
+        for top in (first, edge)
+    )
+    return onset, threshold
 
 
-def _first_steep(slope: Array) -> int:
-    """Index of the first maximum of the slope above half of the largest and above the noise."""
+def inflections(energy: Array, mu: Array, *, within: tuple[float, float]) -> list[float]:
+    """Energies in eV of the rises that are at least a quarter as steep as the steepest.
+
+    Parameters
+    ----------
+    energy, mu
+        As in `find_threshold`.
+    within
+        First and last energy between which rises are looked for, eV.
+    """
+    grid = np.arange(energy[0], energy[-1], _GRID)
+    slope = _smooth_slope(np.interp(grid, energy, mu), smoothing_width(energy) / _GRID)
+    inside = np.flatnonzero((grid[1:-1] > within[0]) & (grid[1:-1] < within[1])) + 1
+    if not len(inside):
+        return []
+    y = slope[inside]
+    tops = (y >= slope[inside - 1]) & (y > slope[inside + 1]) & (y > 0.25 * y.max())
+    return [float(at) for at in grid[inside[tops]]]
+
+
+def _steep(slope: Array, share: float) -> NDArray[np.intp]:
+    """Find the maxima of the slope above that share of the largest and above the noise."""
     largest = slope.max()
     scatter = 1.4826 * float(np.median(np.abs(slope)))
-    floor = min(max(0.5 * largest, 5.0 * scatter), largest)
+    floor = min(max(share * largest, 5.0 * scatter), largest)
     peak = np.zeros(len(slope), dtype=bool)
     peak[1:-1] = (slope[1:-1] >= slope[:-2]) & (slope[1:-1] > slope[2:])
     found = np.flatnonzero(peak & (slope >= floor))
-    return int(found[0] if len(found) else slope.argmax())
+    return found if len(found) else np.array([slope.argmax()])
+
+
+def _past_pre_edge(signal: Array, tops: NDArray[np.intp]) -> int:
+    """Return the first of the steep places that is neither a pre-edge peak nor a low shoulder.
+
+    Titanium, vanadium and six-valent chromium show such peaks, as steep as the edge itself.
+    """
+    for top, following in pairwise(tops.tolist()):
+        if not _is_below_half(signal, top, following):
+            return int(top)
+    return int(tops[-1])
+
+
+def _is_below_half(signal: Array, top: int, following: int) -> bool:
+    """Whether less than half of the edge is reached somewhere between two steep places."""
+    behind = signal[following + _CALM :]
+    if following - top > _PRE_EDGE[1] or not len(behind):
+        return False
+    foot = signal[max(0, top - _CALM) : top + 1].min()
+    return bool(signal[top:following].min() < foot + 0.5 * (np.median(behind) - foot))
 
 
 def _smooth_slope(y: Array, width: float) -> Array:

@@ -8,6 +8,8 @@ from nearedge.models.spectrum import Array
 FULL_PRE, FULL_POST = 50.0, 100.0
 #: Less pre-edge than this fixes no slope that could be carried 60 eV past the edge, eV.
 LINE_PRE = 20.0
+#: Less than this before a pre-edge peak is no pre-edge at all, eV.
+LEAST_PRE = 5.0
 #: Part of a short pre-edge that is left out next to the edge: the foot of the edge reaches there.
 FOOT = 0.7
 #: Where the white line and the steepest oscillation are past, eV.
@@ -29,7 +31,9 @@ class Windows:
     npre: int = 1
 
 
-def choose_windows(energy: Array, e0: float, wanted: Windows) -> Windows:
+def choose_windows(
+    energy: Array, e0: float, wanted: Windows, *, onset: float | None = None
+) -> Windows:
     """Fill what ``wanted`` leaves open: nothing for a full scan, where Larch's defaults are good.
 
     A near-edge scan has too little on either side for Larch's defaults. A slope fitted to 40 eV of
@@ -45,11 +49,13 @@ def choose_windows(energy: Array, e0: float, wanted: Windows) -> Windows:
         Edge energy, eV.
     wanted
         What the user set; that is never changed.
+    onset
+        Where a pre-edge peak begins, eV; None: there is none.
     """
     before, after = e0 - energy[0], energy[-1] - e0
     chosen = wanted
     if before < FULL_PRE and wanted.pre1 is None and wanted.pre2 is None:
-        chosen = _near_pre(chosen, before)
+        chosen = _near_pre(chosen, before, e0 - (e0 if onset is None else onset))
     if after < FULL_POST and wanted.norm1 is None and wanted.norm2 is None:
         chosen = _near_post(chosen, after)
     return chosen
@@ -60,10 +66,12 @@ def is_full(energy: Array, e0: float) -> bool:
     return bool(e0 - energy[0] >= FULL_PRE and energy[-1] - e0 >= FULL_POST)
 
 
-def _near_pre(chosen: Windows, before: float) -> Windows:
-    if before >= LINE_PRE:
-        return replace(chosen, pre1=-before, pre2=-before / 2)
-    return replace(chosen, pre1=-before, pre2=-FOOT * before, npre=0)
+def _near_pre(chosen: Windows, before: float, peak: float) -> Windows:
+    """Fit what comes before a pre-edge peak ``peak`` eV before e0; 0: there is none."""
+    calm = before - peak if before - peak >= LEAST_PRE else before
+    if calm >= LINE_PRE:
+        return replace(chosen, pre1=-before, pre2=calm / 2 - before)
+    return replace(chosen, pre1=-before, pre2=calm - before - FOOT * calm, npre=0)
 
 
 def _near_post(chosen: Windows, after: float) -> Windows:

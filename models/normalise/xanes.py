@@ -1,21 +1,19 @@
 """Normalise a XANES spectrum, or say why it cannot be."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Literal
 
 import numpy as np
 
 from nearedge.models.normalise import evidence
-from nearedge.models.normalise.edges import XANES_TOLERANCE
+from nearedge.models.normalise.edges import SHIFT, edge_energy, xanes_tolerance
 from nearedge.models.normalise.energies import CleanSpectrum
 from nearedge.models.normalise.evidence import Expected
+from nearedge.models.normalise.locate import Place, locate
 from nearedge.models.normalise.pre_edge import PreEdge, pre_edge
 from nearedge.models.normalise.threshold import find_e0, find_threshold
-from nearedge.models.normalise.windows import SHORT_POST, Windows, choose_windows, is_full
+from nearedge.models.normalise.windows import SHORT_POST, Windows, choose_windows
 from nearedge.models.spectrum import Array, NormalisedSpectrum, Reason, Rejected, Spectrum
-
-#: Noise of one point, as part of the whole signal, up to which Larch's e0 is steady.
-QUIET = 0.003
 
 __all__ = ["find_e0", "find_threshold", "normalise_xanes", "pre_edge"]
 
@@ -41,7 +39,7 @@ def normalise_xanes(
     spectrum
         As measured; its energies may be in any order, repeated or NaN.
     e0
-        Edge energy in eV on the shifted axis; None: found by `choose_e0`.
+        Edge energy in eV on the shifted axis; None: found by `locate`.
     step, pre1, pre2, norm1, norm2, nnorm, nvict
         As in `pre_edge`; None: chosen by `choose_windows`, which are Larch's defaults where the
         scan is long enough for them.
@@ -51,7 +49,7 @@ def normalise_xanes(
     reference_edge
         Edge of the foil, such as ``"Si K"``; None: the edge of the spectrum itself.
     """
-    expected = evidence.expect(spectrum.absorber, spectrum.edge, tolerance=XANES_TOLERANCE)
+    expected = evidence.expect(spectrum.absorber, spectrum.edge, tolerance=xanes_tolerance)
     if isinstance(expected, Rejected):
         return expected
     shift = _shift(spectrum, energy_shift, reference_edge)
@@ -100,30 +98,18 @@ def _fit_upright(
     step: float | None,
     wanted: Windows,
 ) -> PreEdge | Rejected:
-    found = choose_e0(energy, mu, expected) if e0 is None else e0
-    refusal = evidence.check_cover(energy, found, expected)
+    place = locate(energy, mu, expected) if e0 is None else Place(e0=e0, onset=e0)
+    refusal = evidence.check_cover(energy, place.e0, expected)
     if refusal is not None:
         return refusal
-    windows = choose_windows(energy, found, wanted)
-    fit = pre_edge(energy, mu, e0=found, step=step, **asdict(windows))
-    if evidence.shows_edge(energy, mu, fit):
-        return fit
+    chosen = choose_windows(energy, place.e0, wanted, onset=place.onset)
+    # noise may leave no line through a short pre-edge that could be carried past the edge
+    level = [replace(chosen, npre=0)] if chosen.pre1 != wanted.pre1 and chosen.npre else []
+    for windows in (chosen, *level):
+        fit = pre_edge(energy, mu, e0=place.e0, step=step, **asdict(windows))
+        if evidence.shows_edge(energy, mu, fit):
+            return fit
     return evidence.no_edge(energy, expected)
-
-
-def choose_e0(energy: Array, mu: Array, expected: Expected) -> float:
-    """Edge energy in eV: Larch's on a full scan with little noise, else `find_threshold`'s.
-
-    So a full scan has Larch's own numbers, and noise or a short scan does not move e0 from one
-    inflection of the edge to another.
-    """
-    lo, hi = expected.energy - expected.tolerance, expected.energy + expected.tolerance
-    scaled: Array = mu / np.ptp(mu)
-    threshold = find_threshold(energy, scaled, near=(lo, hi))
-    if not is_full(energy, threshold) or evidence.noise(energy, scaled) > QUIET:
-        return threshold
-    steepest = find_e0(energy, scaled)
-    return steepest if lo <= steepest <= hi else threshold
 
 
 def _shift(
@@ -139,7 +125,7 @@ def _shift(
             "name its data key (role ir) in the profile, or set energy_shift to a number",
         )
     absorber, _, edge = (reference_edge or f"{spectrum.absorber} {spectrum.edge}").partition(" ")
-    expected = evidence.expect(absorber, edge, tolerance=XANES_TOLERANCE)
+    expected = evidence.expect(absorber, edge, tolerance=xanes_tolerance)
     if isinstance(expected, Rejected):
         return expected
     found = _reference_e0(spectrum.energy, spectrum.reference, expected)
@@ -165,6 +151,10 @@ def _normalised(
         flags.append("partial")
     if cleaned.energy[-1] - fit.e0 < SHORT_POST:
         flags.append("short-post-edge")
+    if evidence.is_coarse(cleaned.energy, fit.e0):
+        flags.append("coarse-edge")
+    if abs(fit.e0 - edge_energy(spectrum.absorber, spectrum.edge)) > SHIFT:
+        flags.append("maybe-uncalibrated")
     error = evidence.edge_step_error(cleaned.energy, cleaned.columns[:, 0], fit)
     if error > evidence.NOISY * fit.edge_step:
         flags.append("noisy")

@@ -198,6 +198,16 @@ def shadowed(value: float) -> list[dict[str, Any]]:
     return rows
 
 
+def coarse() -> list[dict[str, Any]]:
+    energy = ENERGY[(ENERGY < 1839.0) | (ENERGY > 1848.0)]
+    return chambers(energy, edge(energy))
+
+
+def fly_scan() -> list[dict[str, Any]]:
+    energy = np.linspace(1810.0, 1900.0, 5400)
+    return chambers(energy, edge(energy))
+
+
 def repeated() -> list[dict[str, Any]]:
     twice = np.insert(ENERGY, 20, ENERGY[20])
     return chambers(twice, edge(twice))
@@ -222,6 +232,10 @@ CASES = {
     "bad-points": Case(readings=shadowed(0.0)),
     "dead-element: 3": Case(readings=dead_third(), instrument=FLUORESCENCE),
     "no-region-of-interest": Case(readings=whole_spectra(), instrument=FLUORESCENCE),
+    "glitches": Case(readings=shadowed(3e5)),
+    "coarse-edge": Case(readings=coarse()),
+    "maybe-uncalibrated": Case(readings=chambers(ENERGY + 16.0, edge(ENERGY))),
+    "rebinned": Case(readings=fly_scan()),
     "dropped-rows": Case(readings=shadowed(float("nan"))),
     "odd-frames": Case(readings=resized(), instrument=FLUORESCENCE),
     "degraded": Case(settings={"degrade_after_s": 1e-9}),

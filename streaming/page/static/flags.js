@@ -3,6 +3,7 @@
 const FLAGS = {
   "aborted": "the scan was aborted",
   "bad-points": "some points had no light",
+  "coarse-edge": "the edge was crossed in coarse steps",
   "constant-background": "no decaying background before the edge",
   "dead-element": "a dead fluorescence element is left out",
   "dark-subtracted": "dark subtracted",
@@ -11,8 +12,10 @@ const FLAGS = {
   "empty": "no points came",
   "formula-without-absorber": "the sample's formula lacks the absorber: not used",
   "gap": "documents are missing",
+  "glitches": "glitches left out",
   "low-loss-without-axis": "low-loss spectrum not used: its axis is not known",
   "maybe-saturated": "the detector may be saturated",
+  "maybe-uncalibrated": "the edge is far from its table energy",
   "merged-energies": "repeated energies averaged",
   "no-region-of-interest": "fluorescence spectra summed over all of their channels",
   "no-stop": "the end of the run never came",
@@ -21,14 +24,14 @@ const FLAGS = {
   "other-elements": "the sample holds elements that the model does not know",
   "out-of-distribution": "unlike anything the model learned: do not rely on it",
   "partial": "partial scan",
+  "rebinned": "a long scan averaged in bins of 0.1 eV",
   "short-post-edge": "ends soon after the edge",
   "truncated": "run too long: its end left out",
-  "unlike-averaged": "an average of unlike spectra: do not rely on it",
   "unreadable-formula": "the sample's formula cannot be read: not used",
   "unreadable": "some data could not be read",
 };
 
-const HARMLESS = new Set(["dark-subtracted", "merged-energies"]);
+const HARMLESS = new Set(["dark-subtracted", "merged-energies", "rebinned"]);
 
 const REASONS = {
   "bad-energies": "unusable energies",
@@ -41,7 +44,6 @@ const REASONS = {
   "saturated": "detector saturated",
   "too-few-points": "too few points",
   "too-short": "scan too short",
-  "unlike": "unlike spectra in one",
   "unreadable": "data unreadable",
   "unsupported": "edge unknown to the model",
   "wrong-edge": "another edge",

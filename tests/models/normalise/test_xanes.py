@@ -9,6 +9,7 @@ from larch import Group
 from larch.xafs import pre_edge as larch_pre_edge
 
 from nearedge.models import NormalisedSpectrum, Reason, Spectrum, Technique
+from nearedge.models.normalise.edges import edge_energy
 from nearedge.models.normalise.threshold import find_threshold
 from nearedge.models.normalise.xanes import normalise_xanes
 
@@ -45,7 +46,8 @@ def beamline(row, *, resolution=0.8, slope=0.0005):
 
 def edge(x, at=1841.0, width=1.0):
     """A smooth edge with a white line."""
-    return 0.2 + 1 / (1 + np.exp(-(x - at) / width)) + np.exp(-(((x - at - 4) / 2) ** 2))
+    step = 0.5 + 0.5 * np.tanh((x - at) / width / 2)
+    return 0.2 + step + np.exp(-(((x - at - 4) / 2) ** 2))
 
 
 X = 1841.0 + GRID
@@ -206,9 +208,119 @@ def test_kev_are_the_wrong_units():
     assert rejected(X / 1000, edge(X)) is Reason.WRONG_UNITS
 
 
-def test_steps_of_10_ev_are_too_few_points():
+def test_steps_of_10_ev_are_flagged_and_give_the_edge_of_larch():
     energy, mu = np.loadtxt(DATA / "measured" / "Sr_SrCO3_12K_01.xdi").T[:2]
+    group = Group(energy=energy.copy(), mu=mu.copy())
+    larch_pre_edge(group)
+    ours = normalise_xanes(spectrum(energy, mu, "Sr"))
+    assert ours.flags == ("coarse-edge",)
+    assert ours.e0 == group.e0
+
+
+def test_steps_of_25_ev_are_too_few_points():
+    energy = 16105.0 + np.arange(-300.0, 600.0, 25.0) + 12.5
+    mu = edge(energy, at=16105.0) - 1e-4 * energy
     assert rejected(energy, mu, absorber="Sr") is Reason.TOO_FEW_POINTS
+
+
+def test_a_coarse_step_over_the_whole_edge_does_not_fool_e0():
+    """The white line lies between two points, and the fine part begins past it."""
+    x = np.concatenate([np.arange(-200.0, 1.0, 10.0), np.arange(12.0, 60.0), np.arange(60, 400, 4)])
+    k = np.sqrt(np.maximum(x - 5, 0) * 0.26)
+    mu = edge(x, at=6.0) + 0.25 * (x > 8) * np.exp(-k / 5) * np.sin(4.4 * k)
+    ours = normalise_xanes(spectrum(7112.0 + x, mu, "Fe"))
+    assert "coarse-edge" in ours.flags
+    assert ours.e0 == pytest.approx(7118.0, abs=6.0)
+    assert ours.edge_step == pytest.approx(1.0, abs=0.1)
+
+
+def with_pre_edge_peak(x, *, height, fall=0.0):
+    """An edge at 0 eV, a peak of that height 13 eV before it, on a background that falls."""
+    step = 0.5 + np.arctan(x / 1.2) / np.pi
+    peak = height * np.exp(-(((x + 13.0) / 0.8) ** 2))
+    return step + peak + 0.2 * np.exp(-(((x - 4.0) / 3.0) ** 2)) - fall * x
+
+
+FULL = np.concatenate(
+    [np.arange(-150, -25, 5.0), np.arange(-25, 25, 0.4), np.arange(25, 90, 1.5),
+     np.arange(90, 400, 3.0)]
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("height", [0.1, 0.3, 0.5, 0.8])
+def test_a_full_scan_with_a_strong_pre_edge_peak_has_the_numbers_of_larch(height):
+    energy, mu = 5478.0 + FULL, with_pre_edge_peak(FULL, height=height, fall=1e-3)
+    group = Group(energy=energy.copy(), mu=mu.copy())
+    larch_pre_edge(group)
+    ours = normalise_xanes(spectrum(energy, mu, "V"))
+    assert ours.e0 == group.e0
+    assert ours.edge_step == pytest.approx(group.edge_step)
+    assert ours.edge_step == pytest.approx(1.0, abs=0.12)
+
+
+@pytest.mark.parametrize("height", [0.1, 0.3, 0.5, 0.8])
+@pytest.mark.parametrize(("first", "last"), [(-40, 80), (-25, 60), (-22, 45)])
+def test_a_near_edge_scan_finds_the_edge_behind_a_pre_edge_peak(height, first, last):
+    x = FULL[(FULL >= first) & (FULL <= last)]
+    ours = normalise_xanes(spectrum(5478.0 + x, with_pre_edge_peak(x, height=height), "V"))
+    assert ours.e0 == pytest.approx(5478.0, abs=1.5)
+    assert ours.edge_step == pytest.approx(1.0, abs=0.1)
+
+
+@given(
+    at=st.integers(3, 15) | st.integers(95, len(GRID) - 5),
+    size=st.integers(1, 3),
+    height=st.floats(0.8, 20.0) | st.floats(-20.0, -0.8),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_glitch_changes_nothing(at, size, height):
+    mu = edge(X) + np.random.default_rng(0).normal(0, 1e-3, len(X))
+    plain = normalise_xanes(spectrum(X, mu))
+    mu[at : at + size] += height
+    spoilt = normalise_xanes(spectrum(X, mu))
+    assert spoilt.flags == ("glitches",)
+    assert len(spoilt.energy) == len(X) - size
+    assert spoilt.e0 == pytest.approx(plain.e0, abs=0.05)
+    assert spoilt.edge_step == pytest.approx(plain.edge_step, rel=0.03)
+
+
+@pytest.mark.parametrize("error", [-0.002, 0.002])
+@pytest.mark.parametrize("absorber", ["Se", "Sr", "Cd"])
+def test_an_axis_that_was_never_calibrated_is_flagged(absorber, error):
+    at = edge_energy(absorber, "K") * (1 + error)
+    energy = at + FULL
+    ours = normalise_xanes(spectrum(energy, edge(energy, at=at, width=2.0), absorber))
+    assert ours.e0 == pytest.approx(at, abs=3.0)
+    assert ours.flags == ("maybe-uncalibrated",)
+
+
+def test_a_wrong_edge_names_the_shift_that_would_make_it_right():
+    energy = 16000.0 + FULL
+    refusal = normalise_xanes(spectrum(energy, edge(energy, at=16000.0, width=2.0), "Sr"))
+    assert refusal.reason is Reason.WRONG_EDGE
+    shift = float(refusal.detail.rsplit(" ", 1)[1])
+    moved = normalise_xanes(
+        spectrum(energy, edge(energy, at=16000.0, width=2.0), "Sr"), energy_shift=shift
+    )
+    assert moved.e0 == pytest.approx(16105.0, abs=0.5)
+
+
+def test_the_declared_edge_wins_over_a_steeper_one_in_the_same_scan():
+    mu = edge(X, width=1.5) + 3.0 / (1 + np.exp(-(X - 1905.0)))
+    assert normalise_xanes(spectrum(X, mu)).e0 == pytest.approx(1842.0, abs=2.0)
+
+
+def test_a_noisy_near_edge_scan_is_normalised_by_the_mean_of_its_pre_edge():
+    """No line through 24 eV of it could be carried past the edge."""
+    x = X[(GRID > -24) & (GRID < 50)]
+    found = [
+        normalise_xanes(spectrum(x, edge(x) + np.random.default_rng(seed).normal(0, 0.1, len(x))))
+        for seed in range(10)
+    ]
+    assert 0 in {ours.parameters["npre"] for ours in found}
+    for ours in found:
+        by_level = ours.parameters["npre"] == 0
+        assert abs(ours.edge_step - 1.0) < 0.2 if by_level else "noisy" in ours.flags
 
 
 def test_an_unknown_edge_is_unsupported():
