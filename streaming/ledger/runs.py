@@ -98,6 +98,11 @@ class Runs:
         with self._database.transaction() as db:
             db.execute(f"DELETE FROM runs WHERE state = '{DONE}'")
 
+    def needs_nothing(self, run_uid: str) -> bool:
+        """Return whether a run has ended here, or is asked for: it need not be read."""
+        query = f"SELECT 1 FROM runs WHERE run_uid = ? AND state != '{FAILED}'"
+        return bool(self._database.read(query, (run_uid,)))
+
     def unknown(self, run_uids: Sequence[str]) -> list[str]:
         """Return those of the runs that the ledger has not, in the same order."""
         known = {row[0] for row in self._database.read("SELECT run_uid FROM runs")}

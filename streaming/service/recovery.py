@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -119,6 +120,7 @@ class Recovery:
         self._since = now() - settings.catch_up_days * DAY_S
         self._next_look = float("-inf")
         self._open_before: set[str] = set()
+        self._missed: deque[str] = deque()
         self._troubles: dict[str, Trouble] = {}
         self._aligned = False
         self._stopping = threading.Event()
@@ -204,9 +206,21 @@ class Recovery:
 
     def _catch_up(self, raw: Client) -> bool:
         """Read some of the missed runs; return whether there are more."""
+        if not self._missed:
+            self._look_for_missed(raw)
+        for _ in range(AT_ONCE):
+            if self._stopping.is_set() or not self._missed:
+                return False
+            if not self._ledger.runs.needs_nothing(self._missed[0]):  # it may have come meanwhile
+                self._catch_up_with(raw, self._missed[0])
+            self._missed.popleft()
+        return bool(self._missed)
+
+    def _look_for_missed(self, raw: Client) -> None:
+        """List the missed runs, once in a while."""
         every_s = self._settings.catch_up_every_s
         if not every_s or self._clock() < self._next_look:
-            return False
+            return
         self._align()
         began = self._epoch + self._clock()
         still_open = set(self._live.open_runs())
@@ -215,17 +229,10 @@ class Recovery:
         missed = self._ledger.runs.unknown(ended(raw, since=self._since))
         answered = self._settle_answered(missed)
         due = dict.fromkeys([*self._ledger.runs.due(), *missed])
-        due = [uid for uid in due if uid not in wait and uid not in answered]
-        for uid in due[:AT_ONCE]:
-            if self._stopping.is_set():
-                return False
-            self._catch_up_with(raw, uid)
-        if len(due) > AT_ONCE:
-            return True
+        self._missed.extend(uid for uid in due if uid not in wait and uid not in answered)
         self._open_before = still_open
         self._since = max(self._since, began - LATE_S)
         self._next_look = self._clock() + every_s
-        return False
 
     def _settle_answered(self, run_uids: Sequence[str]) -> Collection[str]:
         """Note the runs whose answers the catalog has: they need not be read."""

@@ -14,6 +14,7 @@ from nearedge.streaming.catalog.connection import raw_container
 from nearedge.streaming.ledger.job import Job, Place, Priority, State
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.ledger.packing import unpack
+from nearedge.streaming.service import recovery
 from nearedge.streaming.service.dark_runs import DarkRuns, KeptDarks
 from nearedge.streaming.service.intake import Intake
 from nearedge.streaming.service.known import Known
@@ -341,6 +342,25 @@ def test_many_missed_runs_do_not_hold_up_a_gap(bench: Bench, clock: Clock) -> No
     bench.recovery.step()
     assert bench.count("backfills", outcome="complete") == 1
     assert bench.count("caught_up_runs") == AT_ONCE + 2
+
+
+def test_missed_runs_are_listed_once_however_many_they_are(bench: Bench, monkeypatch) -> None:
+    listings = []
+
+    def ended(raw: Any, *, since: float) -> list[str]:
+        listings.append(since)
+        return [f"run-{n}" for n in range(5 * AT_ONCE)]
+
+    monkeypatch.setattr(recovery, "ended", ended)
+    taken = []
+    monkeypatch.setattr(bench.recovery, "_catch_up_with", lambda raw, uid: taken.append(uid))
+    bench.ledger.settle("run-3")
+    assert bench.recovery.step() == 0.0
+    bench.ledger.settle("run-40")  # its live documents came late
+    while bench.recovery.step() == 0.0:
+        pass
+    assert len(listings) == 1
+    assert len(taken) == 5 * AT_ONCE - 2 and not {"run-3", "run-40"} & set(taken)
 
 
 def test_a_stop_ends_it_before_the_next_run(bench: Bench) -> None:
