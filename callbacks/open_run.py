@@ -125,8 +125,7 @@ class OpenRun:
             start = _plain(raw)
         except (TypeError, ValueError, RecursionError):
             return "malformed"
-        scan_id = doc.scan_id if isinstance(doc.scan_id, int) else None
-        self.run = Run(uid=doc.uid, scan_id=scan_id, time=doc.time, start=start)
+        self.run = Run(uid=doc.uid, scan_id=_scan_id(doc.scan_id), time=doc.time, start=start)
         self.kind = recognise(start, self._instrument.recognise)
         return self._scalars.begin(start)
 
@@ -436,8 +435,16 @@ def _plain(raw: Mapping[str, Any]) -> dict[str, Any]:
     The catalog keeps Tiled's own entries to itself, so they are left out everywhere.
     """
     kept = {key: value for key, value in raw.items() if not str(key).startswith("tiled_")}
-    plain: dict[str, Any] = json.loads(json.dumps(kept, cls=_Plain, skipkeys=True))
+    text = json.dumps(kept, cls=_Plain, skipkeys=True, ensure_ascii=False)
+    # half a character (a lone surrogate) could not be stored, nor any name that holds one
+    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    plain: dict[str, Any] = json.loads(whole)
     return plain
+
+
+def _scan_id(found: Any) -> int | None:
+    """Return a number of scans that 64 bits hold; no scan counts further."""
+    return found if isinstance(found, int) and abs(found) < 2**63 else None
 
 
 class _Plain(event_model.NumpyEncoder):

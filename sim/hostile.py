@@ -196,6 +196,11 @@ RUNS: dict[str, Callable[[], Documents]] = {
     "time after time": lambda: good_run(time=1e18),
     "scan id is a map": lambda: _changed("start", scan_id={"id": 1}),
     "scan id past 64 bits": lambda: _changed("start", scan_id=2**70),
+    "scan id past all floats": lambda: _changed("start", scan_id=10**400),
+    "half a character": lambda: good_run(metadata={"sample_name": "SiO\ud800", "\udfff": 1.5}),
+    "names that no file can hold": lambda: _changed(
+        "start", sample="a\x00b", **{"x\x00y": 1, "/": 2, ".": 3, "..": 4, "": 5}
+    ),
     "uid is a number": lambda: _changed("start", uid=5),
     "uid is long": lambda: _changed("start", uid="u" * MEGABYTE),
     "uid is a path": lambda: _renamed("../../etc/passwd"),

@@ -6,7 +6,6 @@ an NXem_eels process with its NXspectrum. In both the file's ``default`` leads v
 
 import io
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import h5py
@@ -15,6 +14,7 @@ import numpy as np
 from nearedge.models import Technique
 from nearedge.streaming.answers.answer import Answer
 from nearedge.streaming.answers.figures import as_columns, figures_of, plain_figures
+from nearedge.streaming.answers.moment import date_of
 
 #: Columns that NeXus readers see under a longer name.
 SPELLED = {
@@ -39,10 +39,10 @@ def _fill_entry(entry: h5py.Group, answer: Answer) -> None:
     entry.attrs["entry"] = "entry"
     scan = "" if answer.scan_id is None else f", scan {answer.scan_id}"
     entry["title"] = f"{answer.absorber} {answer.edge} edge{scan}"
-    entry["end_time"] = _iso(answer.time)
-    entry["entry_identifier_uuid"] = answer.run_uid
+    _write_time(entry, "end_time", answer)
+    entry["entry_identifier_uuid"] = _text(answer.run_uid)
     sample = _group(entry, "sample", "NXsample")
-    sample["name"] = answer.sample or "not recorded"
+    sample["name"] = _text(answer.sample or "not recorded")
     context = _group(sample, "context", "NXparameters")
     _write_scalars(context, answer.context, units=answer.units)
     if eels:
@@ -69,9 +69,9 @@ def _fill_reduction(process: h5py.Group, answer: Answer) -> None:
     spectrum = answer.spectrum
     process["program"] = "nearedge"
     process["version"] = answer.code
-    process["date"] = _iso(answer.time)
+    _write_time(process, "date", answer)
     parameters = _group(process, "parameters", "NXparameters")
-    parameters["raw_file"] = f"Bluesky run {answer.run_uid}, stream {answer.stream}"
+    parameters["raw_file"] = _text(f"Bluesky run {answer.run_uid}, stream {answer.stream}")
     _write_scalars(
         parameters,
         {
@@ -172,18 +172,23 @@ def _write_scalars(
     for name, value in values.items():
         if isinstance(value, bool | int | float | str | np.generic):
             place = _free_name(group, name)
-            group[place] = value
+            group[place] = _text(value) if isinstance(value, str) else value
             if unit := (units or {}).get(name):
                 group[place].attrs["units"] = unit
 
 
 def _free_name(group: h5py.Group, text: str) -> str:
     """Return the name in HDF5, where a slash would make a group: ``a/b`` may meet ``a_b``."""
-    name = text.replace("/", "_")
+    name = text.replace("/", "_").replace("\0", "_") or "_"
     while name in group:
         name += "_"
     return name
 
 
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+def _text(value: str) -> str:
+    return value.replace("\0", "�")  # which ends a text in HDF5
+
+
+def _write_time(group: h5py.Group, name: str, answer: Answer) -> None:
+    if measured := date_of(answer.time):
+        group[name] = measured.isoformat(timespec="milliseconds")

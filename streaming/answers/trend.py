@@ -53,8 +53,8 @@ def trend(results: Iterable[StoredAnswer]) -> "pd.DataFrame":
     Returns
     -------
     Data frame with the columns of `COLUMNS` and one for each scalar of the runs' readings,
-    baselines and start documents (docs/page.md); ``time`` is UTC, lengths are Å and angles degrees;
-    ``frame.attrs["units"]`` has the units of the scalars.
+    baselines and start documents (docs/page.md); ``time`` is UTC (NaT where no calendar has it),
+    lengths are Å and angles degrees; ``frame.attrs["units"]`` has the units of the scalars.
     """
     import pandas as pd
 
@@ -65,7 +65,7 @@ def trend(results: Iterable[StoredAnswer]) -> "pd.DataFrame":
     frame.attrs["units"] = {
         k: unit for one in told for k, unit in _as_columns(one["units"]).items()
     }
-    frame["time"] = pd.to_datetime(frame["time"], unit="s", utc=True)
+    frame["time"] = pd.to_datetime(frame["time"], unit="s", utc=True, errors="coerce")
     return frame.sort_values("time", kind="stable", ignore_index=True)
 
 

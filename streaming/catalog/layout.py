@@ -3,7 +3,6 @@
 docs/results.md describes it for readers.
 """
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,6 +13,7 @@ import numpy as np
 from nearedge.callbacks.measurement import Measurement
 from nearedge.models import Inversion, NormalisedSpectrum, Rejected
 from nearedge.streaming.answers.figures import FIGURES, per_sample, plain_figures
+from nearedge.streaming.answers.plain import plain
 from nearedge.streaming.catalog.elements import numbers_of
 
 VERSION = "1.0"
@@ -23,8 +23,6 @@ REJECTED = "RejectedSpectrum"
 SPECTRUM_ROWS = ("energy", "mu", "norm", "flat")
 PER_SAMPLE_ROWS = ("weight", *(one.name for one in FIGURES if one.per_sample))
 FIT_ROWS = ("energy", "measured", "implied")
-
-_EXACT = 2**53  # whole numbers beyond are clipped on their way through JSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,23 +190,3 @@ def raw_columns(stacks: Mapping[str, tuple[np.ndarray, list[str]]]) -> dict[str,
             else:
                 columns[label] = row
     return columns | {name: np.stack(rows, axis=1) for name, rows in elements.items()}
-
-
-def plain(value: Any) -> Any:
-    """Return what JSON carries of a value: NaN becomes null, an array a list."""
-    match value:
-        case np.ndarray() | np.generic():
-            return plain(value.tolist())
-        case float():
-            return float(value) if math.isfinite(value) else None
-        case bool() | None:
-            return value
-        case int():
-            return value if abs(value) <= _EXACT else float(value)
-        case str():
-            return str(value)
-        case Mapping():
-            return {str(k): plain(v) for k, v in value.items()}
-        case list() | tuple() | set() | frozenset():
-            return [plain(v) for v in value]
-    return repr(value)[:1000]

@@ -1,5 +1,7 @@
 """The commands of the service: run, replay, check, config, status, retry."""
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -143,27 +145,32 @@ def config(
 
 def status(config: Configs = None) -> None:
     """Show how many spectra the ledger has in each state, and what failed."""
+    with _existing_ledger(profile_of(config)) as ledger:
+        for line in _standing(ledger):
+            typer.echo(line)
+
+
+def _standing(ledger: "Ledger") -> Iterator[str]:
+    """Yield lines that tell how a ledger stands."""
     from nearedge.streaming.ledger.job import State
 
-    ledger = _existing_ledger(profile_of(config))
     for state, n in ledger.backlog.counts().items():
-        typer.echo(f"{state:10} {n}")
+        yield f"{state:10} {n}"
     runs = ledger.runs.counts()
     if runs["gap"]:
-        typer.echo(f"{runs['gap']} runs with gaps are asked of the catalog")
+        yield f"{runs['gap']} runs with gaps are asked of the catalog"
     if runs["failed"]:
-        typer.echo(f"{runs['failed']} runs could not be read so far:")
+        yield f"{runs['failed']} runs could not be read so far:"
         for uid, why in ledger.runs.failed()[:20]:
-            typer.echo(f"run {uid}: {why}")
+            yield f"run {uid}: {why}"
     age = ledger.backlog.oldest_age_s()
     if age is not None:
-        typer.echo(f"the oldest open spectrum has waited {age:.0f} s")
+        yield f"the oldest open spectrum has waited {age:.0f} s"
     for state in (State.WRITING, State.RUNNING, State.QUEUED, State.FAILED):
         for job in ledger.backlog.rows(state, limit=20):
             if job.error:
                 place = f"run {job.place.run_uid} spectrum {job.place.spectrum}"
-                typer.echo(f"{state} after {job.attempts} tries: {place}: {job.error}")
-    ledger.close()
+                yield f"{state} after {job.attempts} tries: {place}: {job.error}"
 
 
 def retry(
@@ -173,14 +180,15 @@ def retry(
     config: Configs = None,
 ) -> None:
     """Queue failed spectra again, and runs that could not be read; a running service takes them."""
-    ledger = _existing_ledger(profile_of(config))
-    typer.echo(f"{ledger.queue.retry(key or None)} spectra are queued again")
-    if not key and (runs := ledger.runs.retry()):
-        typer.echo(f"{runs} runs that could not be read are tried again: {RETRIED}")
-    ledger.close()
+    with _existing_ledger(profile_of(config)) as ledger:
+        typer.echo(f"{ledger.queue.retry(key or None)} spectra are queued again")
+        if runs := 0 if key else ledger.runs.retry():
+            typer.echo(f"{runs} runs that could not be read are tried again: {RETRIED}")
 
 
-def _existing_ledger(profile: "Profile") -> "Ledger":
+@contextmanager
+def _existing_ledger(profile: "Profile") -> "Iterator[Ledger]":
+    """Yield the ledger of a profile, which must be there; it is closed at the end of the block."""
     from nearedge.streaming.commands.opening import ledger_path
     from nearedge.streaming.ledger.database import LedgerError
     from nearedge.streaming.ledger.ledger import Ledger
@@ -196,7 +204,8 @@ def _existing_ledger(profile: "Profile") -> "Ledger":
             f"found no ledger at {path}: nothing was run yet with this profile; set "
             "service.ledger, or give the -c of the service"
         )
-    return Ledger(path)
+    with closing(Ledger(path)) as ledger:
+        yield ledger
 
 
 RETRIED = "by a running service, at the next start, or by nearedge replay"

@@ -4,18 +4,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 
-import orjson
 from anyio.to_thread import run_sync
 
+from nearedge.streaming.answers.plain import dump
 from nearedge.streaming.answers.summary import Json
 from nearedge.streaming.page.feed import Feed, Message
 
 HEALTH_EVERY_S = 2.0
-
-
-def dump(data: object) -> bytes:
-    """Return JSON; arrays become lists, and numbers that JSON does not know null."""
-    return orjson.dumps(data, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def event(message: Message) -> bytes:

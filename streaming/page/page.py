@@ -21,9 +21,10 @@ from starlette.staticfiles import StaticFiles
 
 from nearedge.streaming.answers import figures
 from nearedge.streaming.answers.forms import EXPORTS, FormatError, export_of
+from nearedge.streaming.answers.plain import dump
 from nearedge.streaming.answers.trend import trend_csv
 from nearedge.streaming.catalog.history import History
-from nearedge.streaming.page.events import dump, event_stream
+from nearedge.streaming.page.events import event_stream
 from nearedge.streaming.page.feed import Feed
 from nearedge.streaming.page.headers import SecurityHeaders
 from nearedge.streaming.page.lookup import Lookup

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import orjson
 import zmq
 import zmq.auth
 from zmq.auth.thread import ThreadAuthenticator
 
 from nearedge.callbacks.measurement import Measurement
 from nearedge.models import Inversion, NormalisedSpectrum, Rejected
+from nearedge.streaming.answers.plain import dump
 from nearedge.streaming.ledger.row import Row
 from nearedge.streaming.service.loop import Loop
 from nearedge.streaming.service.notices import Documents, heartbeat, partial_notice, row_notice
@@ -126,8 +126,8 @@ class Bus:
             if self._socket is None:
                 return
             for name, doc in documents:
-                payload = orjson.dumps(doc, option=orjson.OPT_SERIALIZE_NUMPY)
-                self._socket.send(b" ".join([self._prefix, name.encode(), payload]), zmq.NOBLOCK)
+                message = b" ".join([self._prefix, name.encode(), dump(doc)])
+                self._socket.send(message, zmq.NOBLOCK)
 
 
 def vitals(service: Service) -> dict[str, str | bool | float]:

@@ -1,4 +1,5 @@
 import resource
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ import yaml
 from nearedge.streaming import cli
 from nearedge.streaming.ledger.job import Place, State
 from nearedge.streaming.ledger.ledger import Ledger
+from nearedge.streaming.ledger.queue import Queue
+from nearedge.streaming.ledger.runs import Runs
 
 
 @pytest.fixture
@@ -140,6 +143,23 @@ def test_status_shows_runs_that_lack_something(nearedge, profile, ledger):
     _, out, _ = nearedge("status", "-c", profile)
     assert "1 runs with gaps are asked of the catalog" in out
     assert "1 runs could not be read so far:" in out
+
+
+@pytest.mark.parametrize(
+    ("command", "part", "method"), [("status", Runs, "counts"), ("retry", Queue, "retry")]
+)
+def test_the_ledger_is_closed_whatever_happens(
+    nearedge, profile, ledger, monkeypatch, command, part, method
+):
+    def broken(self, *args):
+        raise sqlite3.OperationalError("disk I/O error")
+
+    closed = []
+    monkeypatch.setattr(part, method, broken)
+    monkeypatch.setattr(Ledger, "close", lambda self: closed.append(self._database.close()))
+    code, _, err = nearedge(command, "-c", profile)
+    assert (code, len(closed)) == (1, 1)
+    assert "disk I/O error" in err
 
 
 def test_retry_queues_failures_again(nearedge, profile, ledger):

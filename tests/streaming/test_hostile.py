@@ -13,10 +13,18 @@ from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.prepare import prepare
 from nearedge.models import Rejected
 from nearedge.sim import hostile
+from nearedge.streaming.answers.answer import answer_of_row
+from nearedge.streaming.answers.forms import EXPORTS
+from nearedge.streaming.answers.summary import summary
+from nearedge.streaming.answers.trend import trend_csv
 from nearedge.streaming.catalog import layout
+from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.ledger.packing import pack, unpack
+from nearedge.streaming.ledger.row import Row
+from nearedge.streaming.page.growing import Running
 from nearedge.streaming.service.intake import place_of
+from nearedge.streaming.service.notices import row_notice
 from nearedge.streaming.sources.wire import WireError, decode
 
 INSTRUMENT = Instrument.model_validate({"signal": "mu", "roles": {"energy": "mono", "mu": "mu"}})
@@ -63,6 +71,7 @@ class Line:
     def _write(self, measurement, outcome) -> str:
         """Make what the catalog would get."""
         layout.raw_arrays(measurement)
+        self._show(measurement, outcome)
         if isinstance(outcome, Rejected):
             assert "nearedge itself failed" not in outcome.detail, outcome.detail
             orjson.dumps(layout.rejected_metadata(measurement, outcome, NOWHERE))
@@ -70,6 +79,30 @@ class Line:
         layout.ensemble_arrays(measurement, outcome, self._inversion)
         orjson.dumps(layout.ensemble_metadata(measurement, outcome, self._inversion, NOWHERE))
         return "complete"
+
+    def _show(self, measurement, outcome) -> None:
+        """Make what the page, the bus and those who take a result away would get."""
+        rejected = isinstance(outcome, Rejected)
+        row = Row(
+            key="k",
+            status=State.REJECTED if rejected else State.COMPLETE,
+            measurement=measurement,
+            outcome=outcome,
+            inversion=None if rejected else self._inversion,
+            error=None,
+            stages={},
+        )
+        told = summary(row)
+        orjson.dumps(told)
+        trend_csv([told]).encode()
+        for _, doc in row_notice(row):
+            orjson.dumps(doc)
+        growing = Running(measurement=measurement, outcome=outcome, inversion=row.inversion)
+        orjson.dumps(growing.notice())
+        orjson.dumps(growing.view(), option=orjson.OPT_SERIALIZE_NUMPY)
+        if answer := answer_of_row(row):
+            for form in EXPORTS.values():
+                form.content(answer)
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import orjson
 import pytest
 
 from nearedge.models import NormalisedSpectrum, Samples, Technique
+from nearedge.streaming.answers.plain import dump
 from nearedge.streaming.answers.summary import scalars
-from nearedge.streaming.page.events import dump
 from nearedge.streaming.page.view import (
     SHOWN_ATOMS,
     SHOWN_SAMPLES,
