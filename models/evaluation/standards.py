@@ -300,8 +300,8 @@ def _summary(
         yield _figures_row(name, some)
     yield _figures_row("all", every)
     yield _figures_row("not flagged", unflagged(every))
-    for name, some in baselines.items():
-        yield _figures_row(name, some)
+    for name, guessed in baselines.items():
+        yield _figures_row(name, guessed)
 
 
 def _figures_row(name: str, some: Sequence[Compound]) -> str:

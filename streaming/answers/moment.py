@@ -3,9 +3,14 @@
 from datetime import UTC, datetime
 
 
-def date_of(seconds: float | None) -> datetime | None:
-    """Return a time, seconds since the epoch, in UTC; None where no calendar has it, as of NaN."""
+def iso(seconds: float | None, *, timespec: str = "milliseconds") -> str | None:
+    """Return a time, seconds since the epoch, as ISO 8601 in UTC.
+
+    None where no calendar has it, as of NaN or after the year 9999: clocks may be that wrong.
+    """
+    if seconds is None:
+        return None
     try:
-        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):  # NaN, or further than the year 9999
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=timespec)
+    except (ValueError, OverflowError, OSError):
         return None

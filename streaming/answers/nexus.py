@@ -14,7 +14,7 @@ import numpy as np
 from nearedge.models import Technique
 from nearedge.streaming.answers.answer import Answer
 from nearedge.streaming.answers.figures import as_columns, figures_of, plain_figures
-from nearedge.streaming.answers.moment import date_of
+from nearedge.streaming.answers.moment import iso
 
 #: Columns that NeXus readers see under a longer name.
 SPELLED = {
@@ -190,5 +190,5 @@ def _text(value: str) -> str:
 
 
 def _write_time(group: h5py.Group, name: str, answer: Answer) -> None:
-    if measured := date_of(answer.time):
-        group[name] = measured.isoformat(timespec="milliseconds")
+    if measured := iso(answer.time):
+        group[name] = measured

@@ -3,11 +3,11 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from nearedge.streaming.answers.answer import StoredAnswer
 from nearedge.streaming.answers.figures import FIGURES, as_columns, figures_of
+from nearedge.streaming.answers.moment import iso
 from nearedge.streaming.answers.summary import Json, stored_summary
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def trend_csv(summaries: Iterable[Json]) -> str:
     The header line has the units, as in ``bond [Å]``; ``time`` is ISO 8601 in UTC.
     """
     told = list(summaries)
-    records = [{**record(one), "time": _iso(one["time"])} for one in told]
+    records = [{**record(one), "time": iso(one["time"])} for one in told]
     units = _units(told)
     columns = _columns(records)
     out = io.StringIO()
@@ -87,10 +87,6 @@ def trend_csv(summaries: Iterable[Json]) -> str:
     return out.getvalue()
 
 
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-
-
 def _units(told: Sequence[Json]) -> dict[str, str]:
     """Return the unit of each column that has one, the same in all rows."""
     found = {"latency": "s"}
@@ -98,10 +94,10 @@ def _units(told: Sequence[Json]) -> dict[str, str]:
         if one.unit:
             found |= {name.removesuffix("_mean"): one.unit for name in one.columns}
     scalars: dict[str, set[str]] = {}
-    for one in told:
-        for name in _as_columns(one["context"]):
+    for each in told:
+        for name in _as_columns(each["context"]):
             scalars.setdefault(name, set())
-        for name, unit in _as_columns(one["units"]).items():
+        for name, unit in _as_columns(each["units"]).items():
             scalars.setdefault(name, set()).add(unit)
     return found | {name: unit for name, units in scalars.items() if (unit := _only(units))}
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from nearedge.streaming.answers.answer import Answer
-from nearedge.streaming.answers.moment import date_of
+from nearedge.streaming.answers.moment import iso
 
 _FROM_E0 = ("pre1", "pre2", "norm1", "norm2", "step1", "step2")
 _ENERGIES = ("e0", "energy_shift", "background1", "background2", "zero_loss_centre")
@@ -42,7 +42,7 @@ def _fields(answer: Answer) -> list[tuple[str, str]]:
         (f"Column.{n}", "energy eV" if name == "energy" else name)
         for n, name in enumerate(_labels(answer), 1)
     ]
-    measured = date_of(answer.time)
+    measured = iso(answer.time, timespec="seconds")
     signal = _labels(answer)[1]
     numbers = {
         "e0": spectrum.e0,
@@ -56,7 +56,7 @@ def _fields(answer: Answer) -> list[tuple[str, str]]:
         ("Element.symbol", answer.absorber),
         ("Element.edge", answer.edge),
         *([("Sample.name", _line(answer.sample))] if answer.sample else []),
-        *([("Scan.end_time", measured.isoformat(timespec="seconds"))] if measured else []),
+        *([("Scan.end_time", measured)] if measured else []),
         ("Scan.edge_energy", f"{spectrum.e0:.4f} eV"),
         ("Nearedge.run_uid", answer.run_uid),
         ("Nearedge.scan_id", str(answer.scan_id)),
