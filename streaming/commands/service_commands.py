@@ -182,7 +182,7 @@ def retry(
     """Queue failed spectra again, and runs that could not be read; a running service takes them."""
     with _existing_ledger(profile_of(config)) as ledger:
         typer.echo(f"{ledger.queue.retry(key or None)} spectra are queued again")
-        if runs := 0 if key else ledger.runs.retry():
+        if not key and (runs := ledger.runs.retry()):
             typer.echo(f"{runs} runs that could not be read are tried again: {RETRIED}")
 
 
