@@ -6,8 +6,10 @@ stopped goes on where it was; a site that fails is a line with its error.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -36,6 +38,7 @@ from nearedge.streaming.workers.feff import (
     FeffError,
     calculate,
     feff_input,
+    kill_running,
 )
 
 
@@ -54,6 +57,8 @@ Progress = Callable[[int, int, int], None]
 #: Spectra outside of this range are errors of the calculation.
 PLAUSIBLE = (-0.2, 12.0)
 RESERVED = "reserved"
+#: How long one more FEFF may run after a build was stopped, s.
+GIVING_UP_S = 0.1
 #: Charges that move by no more than this, electrons, are as good as self-consistent.
 SETTLED = 0.05
 
@@ -273,6 +278,15 @@ def lines_of(path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
+def _is_cut(path: Path) -> bool:
+    """Tell whether the last line of a file has no end, as after a crash."""
+    with path.open("rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read() != b"\n"
+
+
 def site_of(record: Mapping[str, Any], *, split: str | None, reserved: Mapping[str, str]) -> Site:
     """Return the row that a line of a build becomes.
 
@@ -297,8 +311,11 @@ def _in_parallel(
     todo: Iterator[Sequence[Task]],
     work: Callable[[Sequence[Task]], list[dict[str, Any]]],
     workers: int,
-) -> Iterator[dict[str, Any]]:
-    """Give the records as they are done, with few sites in flight at a time."""
+) -> Generator[dict[str, Any], None, None]:
+    """Give the records as they are done, with few sites in flight at a time.
+
+    Stopped in their midst, those in flight are given up: no FEFF and no scratch folder stays.
+    """
     running: set[Future[list[dict[str, Any]]]] = set()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="feff")
     try:
@@ -309,8 +326,18 @@ def _in_parallel(
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 yield from future.result()
+    except BaseException:
+        _give_up(pool, running)
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _give_up(pool: ThreadPoolExecutor, running: set[Future[list[dict[str, Any]]]]) -> None:
+    pool.shutdown(wait=False, cancel_futures=True)
+    while any(not future.done() for future in running):
+        kill_running()  # again and again: a site has copies, each with a FEFF of its own
+        wait(running, timeout=GIVING_UP_S)
 
 
 def _by_site(every: Sequence[Task], todo: frozenset[str], recipe: SiteChoice) -> list[list[Task]]:
@@ -417,13 +444,16 @@ def build(
 
     tell()
     with lines.open("a") as file:
+        if _is_cut(lines):
+            file.write("\n")
         file.writelines(json.dumps(one) + "\n" for one in unreadable if one["id"] not in known)
         work = partial(_attempt_all, todo=todo, recipe=recipe, run=run)
-        for record in _in_parallel(iter(sites), work, workers):
-            file.write(json.dumps(record) + "\n")
-            file.flush()
-            records[record["id"]] = record
-            tell()
+        with closing(_in_parallel(iter(sites), work, workers)) as done:
+            for record in done:
+                file.write(json.dumps(record) + "\n")
+                file.flush()
+                records[record["id"]] = record
+                tell()
     good = [records[task.key] for task in every if "error" not in records[task.key]]
     write_dataset([site_of(one, split=recipe.split, reserved=kept) for one in good], out)
     return Built(rows=len(good), failed=_failed(records), dataset=out, lines=lines)

@@ -52,6 +52,7 @@ def build(
     from nearedge.sim.amcsd import amcsd_structures
     from nearedge.sim.dataset import SiteChoice
     from nearedge.sim.dataset import build as run
+    from nearedge.streaming.commands.stopping import StopAsked, stop_raised
     from nearedge.streaming.workers.feff import require_feff
 
     require_feff()
@@ -66,17 +67,22 @@ def build(
         split=split,
         fast=fast,
     )
-    with _Bar() as bar:
-        built = run(
-            structures or [],
-            out,
-            recipe=recipe,
-            more=amcsd_structures(absorber) if amcsd else (),
-            reserved=reserved,
-            without=without,
-            workers=workers,
-            progress=bar.tell,
-        )
+    try:
+        with stop_raised(), _Bar() as bar:
+            built = run(
+                structures or [],
+                out,
+                recipe=recipe,
+                more=amcsd_structures(absorber) if amcsd else (),
+                reserved=reserved,
+                without=without,
+                workers=workers,
+                progress=bar.tell,
+            )
+    except StopAsked as stop:
+        finished = out.with_suffix(".jsonl")
+        typer.echo(f"stopped: {finished} has what is done; the same command goes on", err=True)
+        stop.end()
     typer.echo(f"{built.rows} rows in {built.dataset}; {built.failed} sites failed")
     if built.failed:
         typer.echo(f"their errors are in {built.lines}")

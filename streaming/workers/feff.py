@@ -11,8 +11,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,6 +41,9 @@ _ENVIRONMENT = {
 }
 _CONVERGED = "Convergence reached"
 _CHARGE_CHANGE = re.compile(r"Charge distance=\s*([\d.]+)")
+# process groups of the FEFF that this process runs, and what guards the set
+_running: set[int] = set()
+_guard = threading.Lock()
 _SLACK = 0.005  # Å, so that the shell that sets a radius is inside it
 
 
@@ -212,6 +216,8 @@ def _run_feff(folder: Path, *, program: str, timeout_s: float) -> str:
             env=os.environ | _ENVIRONMENT,
             start_new_session=True,
         )
+        with _guard:
+            _running.add(process.pid)
         try:
             code = process.wait(timeout_s)
         except BaseException as error:
@@ -222,10 +228,21 @@ def _run_feff(folder: Path, *, program: str, timeout_s: float) -> str:
             raise FeffError(
                 f"FEFF did not finish within {timeout_s:g} s: is the cluster too large?"
             ) from None
+        finally:
+            with _guard:
+                _running.discard(process.pid)
     said = (folder / "feff.out").read_text(errors="replace")
     if code:
         raise FeffError(f"FEFF stopped with code {code}: {_last_lines(said)}")
     return said
+
+
+def kill_running() -> None:
+    """Kill every FEFF that this process runs; those calculations end with a `FeffError`."""
+    with _guard:
+        for group in _running:
+            with suppress(ProcessLookupError):  # it has just ended
+                os.killpg(group, signal.SIGKILL)
 
 
 def _last_lines(said: str) -> str:

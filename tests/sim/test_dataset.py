@@ -1,4 +1,11 @@
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -265,3 +272,55 @@ def test_commands(folder, tmp_path, monkeypatch):
     told = CliRunner().invoke(dataset, ["describe", out, "--json"])
     assert sum(split["sites"] for split in json.loads(told.output).values()) == 2
     assert "coordination" in CliRunner().invoke(dataset, ["describe", out]).output
+
+
+@pytest.mark.system
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(find_spec("feff10") is None, reason="needs feff10-rs (the extra feff)")
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)]
+)
+def test_a_stopped_build_leaves_no_feff_and_no_scratch_folder(folder, tmp_path, number, code):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    command = [sys.executable, "-m", "nearedge.streaming", "dataset", "build", str(folder)]
+    command += ["-o", str(tmp_path / "sites.parquet"), "--absorber", "Si"]
+    environment = {**os.environ, "TMPDIR": str(scratch)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        deadline = time.monotonic() + 200
+        while not (begun := running_in(scratch)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(number if begun else signal.SIGKILL)
+        _, err = process.communicate(timeout=60)
+    assert begun
+    assert process.returncode == code
+    assert "Traceback" not in err
+    assert "goes on" in err
+    assert not running_in(scratch)
+    assert not list(scratch.iterdir())
+    assert not (tmp_path / "sites.jsonl").read_text()
+
+
+def running_in(folder):
+    """Return the processes that work in a folder or below."""
+    places = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            places.append((process / "cwd").resolve(strict=True))
+        except OSError:
+            continue
+    return [place for place in places if folder in place.parents]
+
+
+def test_a_line_cut_by_a_crash_costs_no_line_after_it(folder, tmp_path):
+    out = tmp_path / "sites.parquet"
+    recipe = SiteChoice(absorbers=("Si",), rattles=(0.0, 0.05))
+    build([folder], out, recipe=recipe, run=Feff())
+    lines = out.with_suffix(".jsonl")
+    first, second = lines.read_text().splitlines()
+    lines.write_text(f"{first}\n{second[:40]}")
+    feff = Feff()
+    assert build([folder], out, recipe=recipe, run=feff).rows == 2
+    assert len(feff.inputs) == 1
+    assert build([folder], out, recipe=recipe, run=feff).rows == 2
+    assert len(feff.inputs) == 1
