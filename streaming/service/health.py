@@ -16,7 +16,10 @@ from nearedge.streaming.service.service import Service
 KEPT_ERRORS = 50
 FRESH_S = 1.0
 LISTED = 20
-SHOWN_METRICS = ("documents", "gaps", "spectra", "rejected", "retries", "errors", "known_spectra")
+SHOWN_METRICS = (
+    *("documents", "discarded", "gaps", "spectra", "rejected"),
+    *("retries", "errors", "known_spectra"),
+)
 
 
 class RecentWarnings(logging.Handler):
