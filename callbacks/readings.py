@@ -217,6 +217,8 @@ class Readings:
     def lacking(self, files: Files) -> dict[str, list[int]]:
         """Return the file-backed keys whose place never came, and of which events."""
         lacking: dict[str, list[int]] = {}
+        if not self.has_files:
+            return lacking
         for seq, row in sorted(self._rows.items()):
             for key in self._lacking(seq, row, files):
                 lacking.setdefault(key, []).append(seq)
