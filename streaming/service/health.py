@@ -99,10 +99,12 @@ class Health:
     def ready(self) -> tuple[bool, Json]:
         """Return whether spectra can be taken and inverted, and what was looked at.
 
-        A Tiled server that is down does not make it unready: answers wait in the ledger.
+        A Tiled server that is down does not make it unready: answers wait in the ledger. Nor does a
+        source from which nothing comes.
         """
         checks = self._service.checks()
-        return not any(checks.values()), {name: error or "ok" for name, error in checks.items()}
+        told = {name: error or "ok" for name, error in checks.items()}
+        return not any(checks.values()), told | {"source": self._service.silence or "ok"}
 
     def _make(self) -> Json:
         ledger = self._service.ledger
@@ -120,6 +122,7 @@ class Health:
             ],
             "warnings": self._warnings.newest(),
             "ready": self.ready()[0],
+            "source": self._service.silence,
         }
 
     def _worker(self) -> Json:

@@ -274,6 +274,8 @@ def test_every_flag_of_the_table_is_walked():
 
 
 class Documents:
+    silence = None
+
     def __init__(self, documents: list[tuple[str, dict[str, Any]]]) -> None:
         self._documents = documents
 

@@ -52,6 +52,8 @@ def key_of(docs) -> str:
 class ListSource:
     """Documents from a list; stays open, as a live bus does, until it is stopped or let go."""
 
+    silence = None
+
     def __init__(self, documents, *, stays: bool = False) -> None:
         self._documents, self._stays = documents, stays
         self._stop = threading.Event()
