@@ -122,6 +122,7 @@ def test_training_again_gives_the_same_weights(trained, tmp_path):
     assert again.digest == card.digest
 
 
+@pytest.mark.timeout(400)  # trains twice, and the first of these makes the model of the others
 @pytest.mark.parametrize(
     ("place", "left"),
     [
