@@ -14,6 +14,7 @@ from torch import Tensor
 from nearedge.models.answering.agreement import Agreement, agreement, misfit
 from nearedge.models.answering.card import Card, read_card
 from nearedge.models.answering.estimate import Calibration, Head, estimate
+from nearedge.models.answering.flags import flags_of
 from nearedge.models.answering.projection import agreeing, project
 from nearedge.models.answering.reader import Reader
 from nearedge.models.clusters import descriptors
@@ -348,16 +349,8 @@ class Inverter:
             seed=seed,
             quality=quality,
             seconds=seconds,
-            flags=tuple(dict.fromkeys([*spectrum.flags, *self._flags(spectrum, outlier=flag)])),
+            flags=flags_of(spectrum, species=self.card.species, outlier=flag),
         )
-
-    def _flags(self, spectrum: NormalisedSpectrum, *, outlier: bool) -> Iterator[str]:
-        if outlier:
-            yield "out-of-distribution"
-        if not spectrum.complete:
-            yield "partial"
-        if other := set(spectrum.elements) - {*self.card.species, "H"}:
-            yield f"other-elements: {' '.join(sorted(other))}"
 
     def _score(self, spectrum: NormalisedSpectrum, read: Condition, unexplained: float) -> float:
         """Out-of-distribution score; the misfit of a part of a scan is not comparable."""

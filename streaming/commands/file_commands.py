@@ -170,8 +170,8 @@ def _evaluate_measured(
     import json
 
     from nearedge.models import Quality
-    from nearedge.models.answering.card import read_card
-    from nearedge.models.answering.inverter import Inverter
+    from nearedge.models.answering.cards import read_cards
+    from nearedge.models.answering.several import Several
     from nearedge.models.data.dataset import read_dataset
     from nearedge.models.evaluation.standards import to_dict, to_markdown
     from nearedge.streaming.commands import standards
@@ -182,8 +182,8 @@ def _evaluate_measured(
     with progress() as bar:
         found = standards.answer_standards(
             asked,
-            inverter=Inverter.load(model, device=device),
-            supports=read_card(model).supports,
+            inverter=Several.load(model, device=device),
+            supports=read_cards(model).supports,
             effort=effort,
             track=lambda some: bar.track(list(some), description="inverting"),
         )
@@ -243,11 +243,9 @@ def export(
     ] = None,
 ) -> None:
     """Save a stored result as a file that other programs read."""
-    profile = profile_of(config)
-    typer.echo("opening the catalog …", err=True)  # Tiled alone takes seconds to import
-
     from nearedge.streaming.commands.exporting import export_result, export_trend
 
+    profile = profile_of(config)
     if key == "trend":
         said = export_trend(profile, out)
     else:

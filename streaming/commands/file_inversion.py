@@ -7,7 +7,7 @@ from os import cpu_count
 from pathlib import Path
 
 from nearedge.models import Inversion, Rejected
-from nearedge.models.answering.card import read_card
+from nearedge.models.answering.cards import read_cards
 from nearedge.streaming.commands.answer_rows import is_lost, is_rejected, line_of
 from nearedge.streaming.commands.file_list import distinct
 from nearedge.streaming.commands.inverting import InvertOptions, Outcome, fingerprint, invert
@@ -59,7 +59,7 @@ class FileInversion:
         self._jobs, self._again = jobs, again
         worker = profile.worker
         self._effort = InvertOptions(samples=worker.samples, quality=worker.quality, seed=seed)
-        self.card = read_card(worker.model)
+        self.card = read_cards(worker.model)
         self.inverted: list[tuple[str, Inversion]] = []
         self.lost = 0
         self._keys: list[str] = []

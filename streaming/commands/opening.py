@@ -1,20 +1,17 @@
 """Open everything that a service needs, as a profile says, and close it again."""
 
 import hashlib
-import logging
 import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 
 from nearedge.callbacks.measurement import Measurement
-from nearedge.models.answering.card import Card, read_card
+from nearedge.models.answering.cards import Cards, read_cards
 from nearedge.streaming.catalog.connection import Client, connect, raw_container, results_container
 from nearedge.streaming.catalog.embedded import embedded_server
-from nearedge.streaming.catalog.probe import Weight, findings
 from nearedge.streaming.catalog.results import Results
 from nearedge.streaming.catalog.storing import Storing
 from nearedge.streaming.ledger.job import State
@@ -25,14 +22,12 @@ from nearedge.streaming.service.known import Known
 from nearedge.streaming.service.recovery import Archive
 from nearedge.streaming.service.service import Listener, PartialListener, Service
 from nearedge.streaming.service.writing import Put
-from nearedge.streaming.settings.credential import api_key, renewed_key
+from nearedge.streaming.settings.credential import api_key
 from nearedge.streaming.settings.profile import Profile, WorkerSettings
 from nearedge.streaming.sources.source import Source
 from nearedge.streaming.workers.crew import Crew
 from nearedge.streaming.workers.dask_worker import DaskWorker
 from nearedge.streaming.workers.worker import Worker
-
-logger = logging.getLogger(__name__)
 
 LEDGER = "ledger.sqlite"
 
@@ -47,14 +42,11 @@ class Server:
         Address and key; no key for a server that wants none.
     directory
         Of an embedded server's files; None for one that others run.
-    renewed
-        Returns the key as it is now: its file may have changed.
     """
 
     uri: str
     api_key: str | None = field(repr=False)
     directory: Path | None = None
-    renewed: Callable[[], str | None] = field(default=lambda: None, repr=False)
 
 
 @contextmanager
@@ -68,8 +60,7 @@ def connected(profile: Profile) -> Iterator[Server]:
     """
     catalog = profile.catalog
     if catalog.uri is not None:
-        key = api_key(catalog, environ=os.environ)
-        yield Server(uri=catalog.uri, api_key=key, renewed=partial(renewed_key, catalog))
+        yield Server(uri=catalog.uri, api_key=api_key(catalog, environ=os.environ))
         return
     with embedded_server(catalog.directory, readable=catalog.readable) as own:
         yield Server(uri=own.uri, api_key=own.api_key, directory=own.directory)
@@ -116,7 +107,7 @@ def results_of(profile: Profile, server: Server) -> Storing:
 
 def results_box(profile: Profile, server: Server) -> Client:
     """Return the container of a profile's results, made if it is not there."""
-    return results_container(client_of(server), profile.catalog.results)
+    return results_container(_client(server), profile.catalog.results)
 
 
 @contextmanager
@@ -133,7 +124,7 @@ def opened_box(profile: Profile) -> Iterator[Client]:
 def archive_of(profile: Profile, server: Server) -> Archive:
     """Return the runs and results on a server; it connects when it is first asked."""
     return Archive(
-        raw=cache(lambda: raw_container(client_of(server), profile.catalog.raw)),
+        raw=cache(lambda: raw_container(_client(server), profile.catalog.raw)),
         finished=lambda: _finished(profile, server),
     )
 
@@ -143,10 +134,8 @@ def _finished(profile: Profile, server: Server) -> Iterator[tuple[str, State]]:
         yield key, State(status)
 
 
-def client_of(server: Server) -> Client:
-    """Return a new client of a server; when the server refuses its key, the file is read again."""
-    key = server.renewed() or server.api_key
-    return connect(server.uri, api_key=key, renewed=server.renewed)
+def _client(server: Server) -> Client:
+    return connect(server.uri, api_key=server.api_key)
 
 
 @contextmanager
@@ -159,7 +148,6 @@ def serving(
     live: bool = True,
     archive: Archive | None = None,
     listeners: Sequence[Listener] = (),
-    answer_listeners: Sequence[Listener] = (),
     partial_listeners: Sequence[PartialListener] = (),
 ) -> Iterator[Service]:
     """Yield a running service; it stops at the end of the block.
@@ -174,16 +162,15 @@ def serving(
         Whether the source tells of measurements as they end.
     archive
         The catalog's runs and results; None: there are none.
-    listeners, answer_listeners, partial_listeners
-        Called with every row that has come to an end, with those that are answered and not yet in
-        the catalog, and with every spectrum that still grows.
+    listeners, partial_listeners
+        Called with every row that has come to an end, and every spectrum that still grows.
 
     Raises
     ------
     nearedge.models.answering.card.CardError
         If the model's weights or card are missing.
     """
-    card = read_card(profile.worker.model)
+    card = read_cards(profile.worker.model)
     service = Service(
         profile=profile,
         source=source,
@@ -196,14 +183,13 @@ def serving(
         live=live,
         archive=archive,
         listeners=listeners,
-        answer_listeners=answer_listeners,
         partial_listeners=partial_listeners,
     )
     with service:
         yield service
 
 
-def worker_of(settings: WorkerSettings, *, card: Card) -> Worker | DaskWorker | Crew:
+def worker_of(settings: WorkerSettings, *, card: Cards) -> Worker | DaskWorker | Crew:
     """Return what inverts spectra: a process for each device of this machine, or Dask's workers.
 
     Raises
@@ -217,7 +203,7 @@ def worker_of(settings: WorkerSettings, *, card: Card) -> Worker | DaskWorker | 
     return members[0] if len(members) == 1 else Crew(members)
 
 
-def key_of(measurement: Measurement, *, profile: Profile, card: Card) -> str:
+def key_of(measurement: Measurement, *, profile: Profile, card: Cards) -> str:
     """Return the name of a measurement's result with this model and these settings."""
     return result_key(
         measurement.run.uid,
@@ -228,7 +214,7 @@ def key_of(measurement: Measurement, *, profile: Profile, card: Card) -> str:
     )
 
 
-def known_runs(ledger: Ledger, *, profile: Profile, card: Card) -> Known:
+def known_runs(ledger: Ledger, *, profile: Profile, card: Cards) -> Known:
     """Return which runs a ledger has answers to, with this model and these settings."""
     settings = hashlib.sha256(f"{card.digest} {profile.reading_digest()}".encode()).hexdigest()
 
@@ -241,27 +227,6 @@ def known_runs(ledger: Ledger, *, profile: Profile, card: Card) -> Known:
         ]
 
     return Known(ledger, settings=settings[:16], keys=keys)
-
-
-@contextmanager
-def probing(profile: Profile, server: Server) -> Iterator[None]:
-    """Log in the background what is wrong with the profile's Tiled server, if anything is."""
-    if profile.catalog.uri is None:
-        yield
-        return
-    thread = threading.Thread(target=_probe, args=(profile, server), daemon=True)
-    thread.start()
-    yield
-
-
-def _probe(profile: Profile, server: Server) -> None:
-    levels = {
-        Weight.ERROR: logging.ERROR,
-        Weight.WARNING: logging.WARNING,
-        Weight.GOOD: logging.DEBUG,
-    }
-    for finding in findings(profile.catalog, lambda: client_of(server)):
-        logger.log(levels.get(finding.weight, logging.INFO), "%s", finding.text)
 
 
 @contextmanager

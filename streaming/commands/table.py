@@ -4,9 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
 
-import typer
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -24,22 +22,13 @@ HEADINGS = (
 RIGHT = ("scan", CN.heading, "latency, s")
 SHOWN = 30
 
+Show = Callable[[Row], None]
 Counts = Callable[[], Mapping[State, int]]
-
-
-class Show(Protocol):
-    """Shows what comes."""
-
-    def __call__(self, row: Row) -> None:
-        """Show one more row."""
-
-    def note(self, text: str) -> None:
-        """Show a sentence for as long as rows are shown."""
 
 
 @contextmanager
 def showing(console: Console, *, counts: Counts | None = None) -> Iterator[Show]:
-    """Yield what shows rows and notes on a console.
+    """Yield a listener that shows rows on a console.
 
     Parameters
     ----------
@@ -49,46 +38,25 @@ def showing(console: Console, *, counts: Counts | None = None) -> Iterator[Show]
         The ledger's states, for the line below the table.
     """
     if not console.is_terminal:
-        yield Lines(console)
+        yield lambda row: console.print(Text(line(row)), soft_wrap=True)
         return
     table = LiveTable(counts=counts)
     with Live(table, console=console, refresh_per_second=4):
-        yield table
-
-
-class Lines:
-    """Rows as lines of text, notes on standard error."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    def __call__(self, row: Row) -> None:
-        """Print one more row."""
-        self._console.print(Text(line(row)), soft_wrap=True)
-
-    def note(self, text: str) -> None:
-        """Print a sentence."""
-        typer.echo(text, err=True)
+        yield table.add
 
 
 class LiveTable:
-    """The newest rows as a table, with notes below it; any thread may add to it."""
+    """The newest rows as a table; rows may be added by any thread."""
 
     def __init__(self, *, counts: Counts | None = None, shown: int = SHOWN) -> None:
         self._rows: deque[Row] = deque(maxlen=shown)
-        self._notes: list[str] = []
         self._counts = counts
         self._lock = threading.Lock()
 
-    def __call__(self, row: Row) -> None:
+    def add(self, row: Row) -> None:
         """Show one more row."""
         with self._lock:
             self._rows.append(row)
-
-    def note(self, text: str) -> None:
-        """Show a sentence below the table."""
-        with self._lock:
-            self._notes.append(text)
 
     def __rich__(self) -> Table:
         with self._lock:
@@ -102,9 +70,7 @@ class LiveTable:
 
     def _caption(self) -> str | None:
         counts = {} if self._counts is None else self._counts()
-        told = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
-        with self._lock:
-            return "\n".join(filter(None, [told, *self._notes])) or None
+        return ", ".join(f"{n} {state}" for state, n in counts.items() if n) or None
 
 
 def cells(row: Row) -> tuple[str, ...]:

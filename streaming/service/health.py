@@ -16,10 +16,7 @@ from nearedge.streaming.service.service import Service
 KEPT_ERRORS = 50
 FRESH_S = 1.0
 LISTED = 20
-SHOWN_METRICS = (
-    *("documents", "discarded", "gaps", "spectra", "rejected"),
-    *("retries", "errors", "known_spectra"),
-)
+SHOWN_METRICS = ("documents", "gaps", "spectra", "rejected", "retries", "errors", "known_spectra")
 
 
 class RecentWarnings(logging.Handler):
@@ -99,12 +96,10 @@ class Health:
     def ready(self) -> tuple[bool, Json]:
         """Return whether spectra can be taken and inverted, and what was looked at.
 
-        A Tiled server that is down does not make it unready: answers wait in the ledger. Nor does a
-        source from which nothing comes.
+        A Tiled server that is down does not make it unready: answers wait in the ledger.
         """
         checks = self._service.checks()
-        told = {name: error or "ok" for name, error in checks.items()}
-        return not any(checks.values()), told | {"source": self._service.silence or "ok"}
+        return not any(checks.values()), {name: error or "ok" for name, error in checks.items()}
 
     def _make(self) -> Json:
         ledger = self._service.ledger
@@ -122,7 +117,6 @@ class Health:
             ],
             "warnings": self._warnings.newest(),
             "ready": self.ready()[0],
-            "source": self._service.silence,
         }
 
     def _worker(self) -> Json:

@@ -100,7 +100,8 @@ class WorkerSettings(Settings):
     model: str = Field(
         "siox",
         description="name of shipped weights, or path of a .safetensors file with its card "
-        "beside it",
+        "beside it; several joined by +: the first that knows the edge, and what else is in the "
+        "sample, answers",
     )
     samples: int = Field(16, ge=1, le=1024, description="clusters drawn for each spectrum")
     quality: Quality = Field(Quality.DEFAULT, description="fast, default or thorough")

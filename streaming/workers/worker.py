@@ -60,9 +60,9 @@ def load_inverter(settings: profile.WorkerSettings) -> Inverts:
     # threads that wait by spinning cost ten times the work itself when other processes want the
     # cores; OpenMP reads this once, when torch brings it in
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from nearedge.models.answering.inverter import Inverter
+    from nearedge.models.answering.several import Several
 
-    inverter: Inverts = Inverter.load(
+    inverter: Inverts = Several.load(
         settings.model, device=settings.device, threads=settings.threads
     )
     return inverter

@@ -213,12 +213,6 @@ def repeated() -> list[dict[str, Any]]:
     return chambers(twice, edge(twice))
 
 
-def two_sweeps() -> list[dict[str, Any]]:
-    """Return a sweep to and one fro, of another material."""
-    white_line = 1.5 * np.exp(-(((ENERGY - 1850.0) / 3) ** 2))
-    return [*chambers(ENERGY, edge(ENERGY)), *chambers(ENERGY, edge(ENERGY) + white_line)[::-1]]
-
-
 def noisy() -> list[dict[str, Any]]:
     noise = np.random.default_rng(1).normal(0, 0.03, len(ENERGY))
     return chambers(ENERGY, edge(ENERGY) + noise)
@@ -231,7 +225,6 @@ ODD = edge(ENERGY) + 0.8 * np.sin((ENERGY - 1846.0) / 2) * (ENERGY > 1856.0)
 
 CASES = {
     "out-of-distribution": Case(readings=chambers(ENERGY, ODD)),
-    "unlike-averaged": Case(readings=two_sweeps()),
     "partial": Case(change=stopped),
     "short-post-edge": Case(readings=chambers(SHORT, edge(SHORT))),
     "noisy": Case(readings=noisy()),
@@ -274,8 +267,6 @@ def test_every_flag_of_the_table_is_walked():
 
 
 class Documents:
-    silence = None
-
     def __init__(self, documents: list[tuple[str, dict[str, Any]]]) -> None:
         self._documents = documents
 
@@ -321,7 +312,7 @@ def service_of(case: Case, worker: InThisProcess, ledger: Ledger, put, rows: lis
         ledger=ledger,
         worker=worker,
         key=lambda measurement: measurement.run.uid.replace("-", ""),
-        supports=worker.inverter.card.supports,
+        supports=worker.inverter.supports,
         put=put,
         listeners=[rows.append],
     )
@@ -374,7 +365,7 @@ def _invert_says(flag, measurement, case, worker, folder: Path) -> None:
         [FileSpectrum(id="a", spectrum=spectrum)],
         instrument,
         inverters=[worker],
-        supports=worker.inverter.card.supports,
+        supports=worker.inverter.supports,
         effort=InvertOptions(samples=4, quality=Quality.FAST),
     )
     for out in (folder / "a.json", folder / "a.parquet", folder / "out"):

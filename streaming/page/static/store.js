@@ -83,9 +83,7 @@ async function reload() {
 
 const receive = {
   result(told) {
-    const slot = `${told.run}/${told.stream}/${told.spectrum}`;
-    state.running.delete(slot);
-    state.running.delete(slot.replace(/\.\d+$/, "")); // what grew until its places were told apart
+    state.running.delete(`${told.run}/${told.stream}/${told.spectrum}`);
     state.results.delete(told.key);
     state.results.set(told.key, told);
     details.delete(told.key);

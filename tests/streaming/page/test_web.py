@@ -45,13 +45,7 @@ def service() -> Iterator[Any]:
     metrics.watch(ledger)
     intake = SimpleNamespace(problem=None)
     worker = SimpleNamespace(pid=1234, beat_age_s=0.5, restarts=1, problem=None)
-    yield Watched(
-        ledger=ledger,
-        metrics=metrics,
-        worker=worker,
-        _intake=intake,
-        silence="no publisher heard of",
-    )
+    yield Watched(ledger=ledger, metrics=metrics, worker=worker, _intake=intake)
     ledger.close()
 
 

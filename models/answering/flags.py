@@ -1,0 +1,29 @@
+"""What a reader of an answer should know, in short words."""
+
+from collections.abc import Iterable
+
+from nearedge.models.spectrum import NormalisedSpectrum
+
+
+def flags_of(
+    spectrum: NormalisedSpectrum, *, species: Iterable[str], outlier: bool
+) -> tuple[str, ...]:
+    """Return the spectrum's flags and the answer's own, each once.
+
+    Parameters
+    ----------
+    spectrum
+        That was inverted.
+    species
+        The elements that the model knows as neighbours.
+    outlier
+        Whether the spectrum is unlike what the model learned.
+    """
+    other = " ".join(sorted(set(spectrum.elements) - {*species, spectrum.absorber, "H"}))
+    own = {
+        "out-of-distribution": outlier,
+        "partial": not spectrum.complete,
+        f"other-elements: {other}": bool(other),
+    }
+    found = (name for name, holds in own.items() if holds)
+    return tuple(dict.fromkeys([*spectrum.flags, *found]))

@@ -1,0 +1,268 @@
+"""The model of all edges, loaded: spectra in, clusters and their estimates out."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from nearedge.models.answering.card import Card
+from nearedge.models.answering.estimate import (
+    STATED_CN_CLASSES,
+    Calibration,
+    Head,
+    Widening,
+    estimate,
+)
+from nearedge.models.answering.flags import flags_of
+from nearedge.models.clusters import geometry
+from nearedge.models.inversion import Estimates, Interval, Inversion, Quality, Samples
+from nearedge.models.parts.condition import Condition, condition, grid_of
+from nearedge.models.parts.general import (
+    Committee,
+    GeneralSize,
+    Reading,
+    hint_of,
+    number_of,
+)
+from nearedge.models.parts.outlier import Familiar
+from nearedge.models.parts.surroundings import Sought, Surroundings, draw
+from nearedge.models.spectrum import Array, NormalisedSpectrum
+
+#: What the card's ``encoder`` says of weights of this kind.
+FORM = "general"
+#: The transition metals from scandium to zinc, whose answers are calibrated for themselves.
+_FIRST_ROW = "Sc Ti V Cr Mn Fe Co Ni Cu Zn".split()
+
+
+def group_of(absorber: str) -> str:
+    """Return the group of elements that an absorber is calibrated with."""
+    return "3d" if absorber in _FIRST_ROW else "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """A reading of one spectrum as plain numbers.
+
+    Attributes
+    ----------
+    cn, kind
+        Probabilities.
+    bond, cosine
+        Mean and standard deviation, Å and cosine.
+    """
+
+    cn: Array
+    kind: Array
+    bond: tuple[float, float]
+    cosine: tuple[float, float]
+
+
+def said(reading: Reading, k: int, *, absorber: str) -> Said:
+    """Return what a reading says of the k-th spectrum of its batch."""
+    radius = geometry.covalent_radii()[absorber]
+
+    def pair(found: Tensor, shift: float) -> tuple[float, float]:
+        return float(found[k, 0]) + shift, float(found[k, 1].exp())
+
+    return Said(
+        cn=_stated(reading.cn[k].double().softmax(-1).numpy()),
+        kind=reading.kind[k].double().softmax(-1).numpy(),
+        bond=pair(reading.bond, radius),
+        cosine=pair(reading.cosine, 0.0),
+    )
+
+
+def _stated(prob: Array) -> Array:
+    out = prob[:STATED_CN_CLASSES].copy()
+    out[-1] += prob[STATED_CN_CLASSES:].sum()
+    return np.asarray(out / out.sum())
+
+
+class GeneralInverter:
+    """The model of all edges.
+
+    Parameters
+    ----------
+    card
+        Of the weights.
+    committee, known, familiar
+        The networks, the clusters to draw from, and what spectra are familiar.
+
+    Attributes
+    ----------
+    card
+        What is known of the weights.
+    """
+
+    def __init__(
+        self, card: Card, *, committee: Committee, known: Surroundings, familiar: Familiar
+    ) -> None:
+        self.card = card
+        self._committee, self._known, self._familiar = committee, known, familiar
+        self._grid = grid_of(card.grid)
+        self._calibrations = {
+            name: Calibration.from_dict(numbers)
+            for name, numbers in card.calibration["groups"].items()
+        }
+
+    @classmethod
+    def load(cls, card: Card) -> "GeneralInverter":
+        """Load the weights of a card."""
+        tensors = load_file(card.path)
+        size = GeneralSize(**{k: v for k, v in card.encoder.items() if k != "form"})
+        committee = Committee(size, members=card.members)
+        committee.load_state_dict(below(tensors, "committee."), strict=False)
+        arrays = {name: t.numpy() for name, t in below(tensors, "known.").items()}
+        return cls(
+            card,
+            committee=committee.eval(),
+            known=Surroundings(
+                **{
+                    n: a.astype(np.int64 if a.dtype.kind in "iu" else float)
+                    for n, a in arrays.items()
+                }
+            ),
+            familiar=Familiar(
+                mean=tensors["outlier.mean"].numpy().astype(np.float64),
+                covariance=tensors["outlier.covariance"].numpy().astype(np.float64),
+            ),
+        )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the card, hex."""
+        return self.card.digest
+
+    def supports(self, absorber: str, edge: str) -> bool:
+        """Whether the model was trained on this edge of this element."""
+        return self.card.supports(absorber, edge)
+
+    def invert(
+        self,
+        spectra: Sequence[NormalisedSpectrum],
+        *,
+        seeds: Sequence[int],
+        samples: int = 16,
+        quality: Quality = Quality.DEFAULT,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> list[Inversion]:
+        """Draw clusters for each spectrum; parameters as of `Inverter.invert`.
+
+        Raises
+        ------
+        ValueError
+            If the model doesn't support an edge, or seeds and spectra differ in number.
+        """
+        if len(seeds) != len(spectra):
+            raise ValueError(f"found {len(seeds)} seeds for {len(spectra)} spectra; one each")
+        answers = []
+        for spectrum, seed in zip(spectra, seeds, strict=True):
+            answers.append(self._invert(spectrum, seed, samples=samples, quality=quality))
+            progress(len(answers))
+        return answers
+
+    @torch.inference_mode()
+    def read(self, spectrum: NormalisedSpectrum, read: Condition) -> Said:
+        """Return what the networks say, before any calibration.
+
+        Raises
+        ------
+        ValueError
+            If the model doesn't support the edge.
+        """
+        if not self.supports(spectrum.absorber, spectrum.edge):
+            known = ", ".join(" ".join(pair) for pair in self.card.edges)
+            raise ValueError(
+                f"the model {self.card.name} knows {known}, not {spectrum.absorber} "
+                f"{spectrum.edge}: choose other weights (worker.model)"
+            )
+        reading = self._committee(
+            torch.from_numpy(read.values.copy())[None],
+            torch.from_numpy(read.mask.copy())[None],
+            torch.tensor([number_of(spectrum.absorber)]),
+            torch.tensor(hint_of(spectrum.elements), dtype=torch.float32)[None],
+        )
+        return said(reading, 0, absorber=spectrum.absorber)
+
+    def _invert(
+        self, spectrum: NormalisedSpectrum, seed: int, *, samples: int, quality: Quality
+    ) -> Inversion:
+        started = time.perf_counter()
+        read = condition(spectrum, span=self.card.grid)
+        told = self.read(spectrum, read)
+        calibration = self._calibrations[group_of(spectrum.absorber)]
+        clusters = self._clusters(spectrum, told, calibration, seed=seed, samples=samples)
+        score = self._familiar.distance(read.values, read.mask, edge=0)
+        unusual = score > float(self.card.outlier["threshold"])
+        return Inversion(
+            absorber=spectrum.absorber,
+            edge=spectrum.edge,
+            samples=clusters,
+            estimates=estimates_of(
+                clusters, told, absorber=spectrum.absorber, calibration=calibration
+            ),
+            grid=self._grid + read.origin,
+            condition=read.known(),
+            ood_score=score,
+            ood_flag=unusual,
+            misfit=None,
+            model=self.digest,
+            seed=seed,
+            quality=quality,
+            seconds=time.perf_counter() - started,
+            flags=flags_of(spectrum, species=self.card.species, outlier=unusual),
+        )
+
+    def _clusters(
+        self,
+        spectrum: NormalisedSpectrum,
+        told: Said,
+        calibration: Calibration,
+        *,
+        seed: int,
+        samples: int,
+    ) -> Samples:
+        rng = np.random.default_rng(seed)
+        half = float(calibration.bond.half(told.bond[1]))
+        sought = Sought(
+            absorber=spectrum.absorber,
+            cn=tempered(told.cn, calibration),
+            kind=told.kind,
+            bond=(told.bond[0], half / 1.645),
+            cosine=told.cosine,
+            held=spectrum.elements,
+        )
+        species, positions = draw(self._known, sought, samples, rng=rng)
+        return Samples(species=species, positions=positions, weights=np.full(samples, 1 / samples))
+
+
+def tempered(prob: Array, calibration: Calibration) -> Array:
+    """Flatten or sharpen probabilities as calibration found it right."""
+    powered = (prob / prob.max()) ** (1 / calibration.temperature)
+    return np.asarray(powered / powered.sum())
+
+
+def estimates_of(
+    clusters: Samples, told: Said, *, absorber: str, calibration: Calibration
+) -> Estimates:
+    """Return the figures: CN and bond as the networks say them, the others of the clusters."""
+    head = Head(cn=told.cn, bond=told.bond[1], angle=float(np.degrees(told.cosine[1])))
+    found = estimate(clusters, absorber=absorber, calibration=calibration, head=head)
+    half = float(calibration.bond.half(told.bond[1]))
+    mean = told.bond[0]
+    return replace(found, bond=Interval(mean=mean, lo=mean - half, hi=mean + half))
+
+
+def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, by the rest of their names."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+#: Before anything is known of the errors.
+UNCALIBRATED = Calibration(
+    head_weight=1.0, bond=Widening(scale=1.645, floor=0.01), angle=Widening(scale=1.0, floor=2.0)
+)

@@ -1,0 +1,283 @@
+"""Calibrate the networks of all edges on held-out families, and write their weights and card."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from nearedge.models.answering.card import Card, write_card
+from nearedge.models.answering.estimate import Calibration, Widening, cumulated, prediction_set
+from nearedge.models.answering.general import (
+    FORM,
+    UNCALIBRATED,
+    Said,
+    group_of,
+    said,
+    tempered,
+)
+from nearedge.models.clusters import geometry
+from nearedge.models.data.dataset import Site, describe
+from nearedge.models.data.gap import Gap, Views
+from nearedge.models.parts.condition import GRID
+from nearedge.models.parts.general import Committee, General, kind_of, number_of
+from nearedge.models.parts.surroundings import REACH, Surroundings
+from nearedge.models.spectrum import Array
+from nearedge.models.training.familiarity import familiarise
+from nearedge.models.training.general import (
+    GeneralRecipe,
+    Lessons,
+    lessons,
+    read_views,
+    supported,
+)
+from nearedge.models.training.uncertainty import conformal_quantile
+
+LEVEL = 0.9
+#: Views of each held-out site that calibration sees, half of them with the composition known.
+VIEWS = 6
+#: Temperatures that are tried.
+_TEMPERATURES = np.geomspace(0.5, 4.0, 25)
+_FLOOR = 0.01  # Å
+#: Share of held-out views whose score stays below the threshold of the out-of-distribution flag.
+FAMILIAR = 0.975
+LIMITS = (
+    "Trained on calculated (FEFF10) spectra only, of minerals and other ordered crystals.",
+    "Clusters are surroundings of known crystals, scaled and renamed; what lies beyond the first "
+    "shell is typical and not measured.",
+    "Spectra say little of which element a neighbour is: name the sample's elements.",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Exam:
+    """What the networks say of views of held-out sites, beside the truth."""
+
+    absorber: tuple[str, ...]
+    said: tuple[Said, ...]
+    cn: Array
+    bond: Array
+
+
+@torch.inference_mode()
+def examine(
+    committee: Committee,
+    sites: Sequence[Site],
+    *,
+    gap: Gap,
+    residuals: Array | None,
+    views: int = VIEWS,
+    seed: int = 1,
+    known: bool | None = None,
+) -> Exam:
+    """Read views of sites; the composition is known for every other one, for all, or for none."""
+    data = lessons(sites)
+    make = Views(gap, residuals=residuals, generator=torch.Generator().manual_seed(seed))
+    answers: list[Said] = []
+    for k in range(views):
+        hint = data.hint * float(k % 2 if known is None else known)
+        values = read_views(make(data.levels), error=make.origin_error(len(data)))
+        reading = committee(values, torch.ones_like(values), data.absorber, hint)
+        answers += [said(reading, i, absorber=s.absorber) for i, s in enumerate(sites)]
+    bonds = [float(geometry.mean_bond(s.absorber, s.species, s.positions)) for s in sites]
+    return Exam(
+        absorber=tuple(s.absorber for s in sites) * views,
+        said=tuple(answers),
+        cn=np.tile([float(s.cn) for s in sites], views),
+        bond=np.tile(bonds, views),
+    )
+
+
+def calibrate(exam: Exam) -> dict[str, Calibration]:
+    """Fit temperatures, thresholds and widths, for each group of elements."""
+    groups = np.array([group_of(absorber) for absorber in exam.absorber])
+    return {str(group): _calibration(exam, groups == group) for group in np.unique(groups)}
+
+
+def _calibration(exam: Exam, own: Array) -> Calibration:
+    told = [one for one, mine in zip(exam.said, own, strict=True) if mine]
+    cn, bond = exam.cn[own], exam.bond[own]
+    top = len(told[0].cn) - 1
+    truth = np.minimum(cn, top).astype(int)
+
+    def surprise(temperature: float) -> float:
+        start = replace(UNCALIBRATED, temperature=temperature)
+        probs = [tempered(one.cn, start)[t] for one, t in zip(told, truth, strict=True)]
+        return float(-np.log(np.maximum(probs, 1e-6)).mean())
+
+    best = replace(UNCALIBRATED, temperature=float(min(_TEMPERATURES, key=surprise)))
+    scores = [cumulated(tempered(one.cn, best))[t] for one, t in zip(told, truth, strict=True)]
+    defined = np.isfinite(bond)
+    off = [
+        abs(one.bond[0] - b) / (one.bond[1] + _FLOOR)
+        for one, b, good in zip(told, bond, defined, strict=True)
+        if good
+    ]
+    scale = conformal_quantile(np.array(off), level=LEVEL)
+    return replace(
+        best,
+        level=LEVEL,
+        cn_threshold=conformal_quantile(np.array(scores), level=LEVEL),
+        bond=Widening(scale=scale, floor=_FLOOR),
+    )
+
+
+def figures(exam: Exam, calibrations: Mapping[str, Calibration]) -> dict[str, float]:
+    """Return the figures of an exam: CN right, macro over absorber and CN, bonds, what is held."""
+    found = [
+        _scored(one, absorber, cn, bond, calibrations[group_of(absorber)])
+        for one, absorber, cn, bond in zip(
+            exam.said, exam.absorber, exam.cn, exam.bond, strict=True
+        )
+    ]
+    right: dict[Any, list[float]] = {}
+    for absorber, cn, row in zip(exam.absorber, exam.cn, found, strict=True):
+        right.setdefault((absorber, cn), []).append(row[0])
+    columns = np.array(found)
+    errors = columns[np.isfinite(columns[:, 1]), 1]
+    return {
+        "cn_right": float(columns[:, 0].mean()),
+        "cn_right_macro": float(np.mean([np.mean(v) for v in right.values()])),
+        "bond_error": float(errors.mean()),
+        "bond_error_median": float(np.median(errors)),
+        "cn_held": float(columns[:, 2].mean()),
+        "cn_set_size": float(columns[:, 4].mean()),
+        "bond_held": float(np.nanmean(columns[:, 3])),
+        "bond_half_width": float(columns[:, 5].mean()),
+    }
+
+
+def _scored(
+    one: Said, absorber: str, cn: float, bond: float, calibration: Calibration
+) -> list[float]:
+    prob = tempered(one.cn, calibration)
+    chosen = prediction_set(prob, threshold=calibration.cn_threshold)
+    half = float(calibration.bond.half(one.bond[1]))
+    off = abs(one.bond[0] - bond)
+    top = min(cn, len(prob) - 1)
+    held = float(off <= half) if np.isfinite(off) else np.nan
+    return [float(prob.argmax() == top), off, float(top in chosen), held, len(chosen), half]
+
+
+def surroundings_of(sites: Sequence[Site]) -> Surroundings:
+    """Return the surroundings of sites that have a first shell."""
+    some = [site for site in sites if site.cn > 0]
+    positions = np.full((len(some), REACH, 3), np.nan)
+    numbers = np.full((len(some), REACH), -1)
+    for k, site in enumerate(some):
+        n = min(REACH, len(site.species))
+        positions[k, :n] = site.positions[:n]
+        numbers[k, :n] = [number_of(str(symbol)) for symbol in site.species[:n]]
+    return Surroundings(
+        positions=positions,
+        numbers=numbers,
+        absorber=np.array([number_of(site.absorber) for site in some]),
+        cn=np.array([site.cn for site in some]),
+        bond=np.array([_bond(site) for site in some]),
+        cosine=np.array([_cosine(site) for site in some]),
+        kind=np.array([kind_of(str(site.species[0])) for site in some]),
+    )
+
+
+def _bond(site: Site) -> float:
+    return float(geometry.mean_bond(site.absorber, site.species, site.positions))
+
+
+def _cosine(site: Site) -> float:
+    bonded = geometry.first_shell(site.absorber, site.species, site.positions)
+    units = site.positions[bonded] / geometry.distances(site.positions[bonded])[:, None]
+    cosines = (units @ units.T)[np.triu_indices(len(units), 1)]
+    return float(cosines.mean()) if len(cosines) else 0.0
+
+
+def release(
+    members: Sequence[General],
+    train: Sequence[Site],
+    val: Sequence[Site],
+    *,
+    recipe: GeneralRecipe,
+    residuals: Array | None,
+    out: Path,
+    name: str = "any",
+) -> Card:
+    """Calibrate and write ``name.safetensors`` and its card.
+
+    Parameters
+    ----------
+    members
+        Trained networks.
+    train, val
+        What they learned from, and the families that calibrate them.
+    recipe, residuals
+        As in training.
+    out
+        Folder for the weights.
+    name
+        Of the weights.
+    """
+    size = members[0].size
+    committee = Committee(size, members=len(members))
+    for mine, theirs in zip(committee.members, members, strict=True):
+        mine.load_state_dict(theirs.state_dict())
+    committee.eval()
+    absorbers = supported(train, least=recipe.least_structures)
+    held_out = [site for site in val if site.absorber in absorbers]
+    exam = examine(committee, held_out, gap=recipe.gap, residuals=residuals)
+    calibrations = calibrate(exam)
+    familiar, threshold = _familiar(train, held_out, recipe, residuals)
+    path = out / f"{name}.safetensors"
+    save_file(_tensors(committee, surroundings_of(train), familiar), path)
+    return write_card(
+        path,
+        edges=[[absorber, "K"] for absorber in absorbers],
+        species=sorted({str(s) for site in train for s in site.species}),
+        atoms=REACH,
+        grid=GRID,
+        network={},
+        encoder={"form": FORM, **asdict(size)},
+        surrogate={},
+        diffusion={},
+        members=len(members),
+        calibration={"groups": {name: one.to_dict() for name, one in calibrations.items()}},
+        outlier={"threshold": threshold},
+        data={"train": describe(train)["train"], "val": describe(val)["val"]},
+        recipe=asdict(recipe),
+        figures={"val": figures(exam, calibrations)},
+        limits=LIMITS,
+    )
+
+
+def _familiar(
+    train: Sequence[Site], val: Sequence[Site], recipe: GeneralRecipe, residuals: Array | None
+) -> tuple[Any, float]:
+    """Learn what is familiar from views of training sites, and the threshold from held-out ones."""
+    make = Views(recipe.gap, residuals=residuals, generator=torch.Generator().manual_seed(2))
+    seen = _values(make, lessons(train), views=4)
+    familiar = familiarise(seen, np.ones_like(seen), np.zeros(len(seen), np.int64), edges=1)
+    held_out = _values(make, lessons(val), views=2)
+    scores = [familiar.distance(one, np.ones_like(one), edge=0) for one in held_out]
+    return familiar, float(np.quantile(scores, FAMILIAR))
+
+
+def _values(make: Views, data: Lessons, *, views: int) -> Array:
+    return np.concatenate([read_views(make(data.levels)).numpy() for _ in range(views)])
+
+
+def _tensors(committee: Committee, known: Surroundings, familiar: Any) -> dict[str, Tensor]:
+    found = {f"committee.{k}": v.contiguous() for k, v in committee.state_dict().items()}
+    found |= {
+        "known.positions": torch.tensor(known.positions, dtype=torch.float16),
+        "known.numbers": torch.tensor(known.numbers, dtype=torch.int8),
+        "known.absorber": torch.tensor(known.absorber, dtype=torch.int8),
+        "known.cn": torch.tensor(known.cn, dtype=torch.int8),
+        "known.kind": torch.tensor(known.kind, dtype=torch.int8),
+        "known.bond": torch.tensor(known.bond, dtype=torch.float32),
+        "known.cosine": torch.tensor(known.cosine, dtype=torch.float32),
+        "outlier.mean": torch.tensor(familiar.mean, dtype=torch.float32),
+        "outlier.covariance": torch.tensor(familiar.covariance, dtype=torch.float32),
+    }
+    return found

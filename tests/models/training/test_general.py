@@ -1,0 +1,189 @@
+"""The model of all edges from training to answers, on a few real sites and a tiny network."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nearedge.models import NormalisedSpectrum, Quality
+from nearedge.models.answering.cards import Cards, read_cards
+from nearedge.models.answering.general import GeneralInverter
+from nearedge.models.answering.several import Several
+from nearedge.models.clusters import geometry
+from nearedge.models.data.dataset import read_dataset
+from nearedge.models.normalise.xanes import normalise_xanes
+from nearedge.models.training.general import (
+    GeneralRecipe,
+    lessons,
+    share_of,
+    supported,
+    train_member,
+)
+from nearedge.models.training.general_release import calibrate, examine, figures, release
+
+DATA = Path(__file__).parents[3] / "benchmarks" / "data" / "any-01.parquet"
+RECIPE = GeneralRecipe(steps=6, every=3, batch=16, views=2, least_structures=3)
+
+
+@pytest.fixture(scope="module")
+def sites():
+    every = [s for s in read_dataset(DATA) if s.absorber in ("Cu", "S") and s.formula]
+    return {
+        "train": [s for s in every if s.split == "train"][:40],
+        "val": [s for s in every if s.split == "val"][:12],
+    }
+
+
+@pytest.fixture(scope="module")
+def card(sites, tmp_path_factory):
+    net = train_member(lessons(sites["train"]), RECIPE)
+    return release(
+        [net],
+        sites["train"],
+        sites["val"],
+        recipe=RECIPE,
+        residuals=None,
+        out=tmp_path_factory.mktemp("weights"),
+    )
+
+
+def spectrum_of(site, **changes):
+    found = normalise_xanes(site.spectrum)
+    assert isinstance(found, NormalisedSpectrum), found
+    return replace(found, **changes)
+
+
+@pytest.fixture(scope="module")
+def copper(sites):
+    return next(s for s in sites["train"] if s.absorber == "Cu" and s.rattle == 0)
+
+
+def test_training_that_was_stopped_goes_on_as_if_it_had_not(sites, tmp_path):
+    data, steps = lessons(sites["train"][:10]), []
+    whole = train_member(data, RECIPE)
+    path = tmp_path / "member.pt"
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(done, total, found):
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        train_member(data, RECIPE, checkpoint=path, progress=stop)
+    again = train_member(
+        data, RECIPE, checkpoint=path, progress=lambda done, total, found: steps.append(done)
+    )
+    assert steps == [6]
+    for a, b in zip(whole.parameters(), again.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_training_lowers_the_loss(sites):
+    told = []
+    recipe = replace(RECIPE, steps=60, every=5)
+    train_member(
+        lessons(sites["train"]), recipe, progress=lambda done, total, f: told.append(f["loss"])
+    )
+    assert np.mean(told[-3:]) < np.mean(told[:3]) - 0.5
+
+
+def test_enough_structures_make_an_absorber_supported(sites):
+    assert supported(sites["train"], least=1) == ["Cu", "S"]
+    assert supported(sites["train"], least=999) == []
+
+
+def test_a_share_of_the_families_is_whole_families(sites):
+    some = share_of(sites["train"], 0.5)
+    kept = {s.family for s in some}
+    assert 0 < len(some) < len(sites["train"])
+    assert [s.id for s in some] == [s.id for s in sites["train"] if s.family in kept]
+
+
+def test_calibration_holds_what_it_says_on_what_it_saw(card, sites):
+    inverter = GeneralInverter.load(card)
+    exam = examine(inverter._committee, sites["val"], gap=RECIPE.gap, residuals=None)
+    found = figures(exam, calibrate(exam))
+    assert found["cn_held"] >= 0.88
+    assert found["bond_held"] >= 0.88
+
+
+def test_an_answer_is_made_of_sound_clusters_that_agree_with_its_figures(card, copper):
+    inverter = GeneralInverter.load(card)
+    (answer,) = inverter.invert([spectrum_of(copper)], seeds=[3], samples=40)
+    estimates = answer.estimates
+    assert answer.model == card.digest
+    assert answer.samples.positions.shape == (40, card.atoms, 3)
+    assert estimates.cn_prob.sum() == pytest.approx(1)
+    assert estimates.bond.lo < estimates.bond.mean < estimates.bond.hi
+    again = inverter.invert([spectrum_of(copper)], seeds=[3], samples=40)[0]
+    np.testing.assert_array_equal(answer.samples.positions, again.samples.positions)
+    other = inverter.invert([spectrum_of(copper)], seeds=[4], samples=40)[0]
+    assert not np.array_equal(answer.samples.positions, other.samples.positions)
+
+
+def test_clusters_hold_only_what_the_sample_holds(card, copper):
+    inverter = GeneralInverter.load(card)
+    known = spectrum_of(copper, elements=("Cu", "H", "O"))
+    (answer,) = inverter.invert([known], seeds=[0], samples=20)
+    assert set(np.unique(answer.samples.species)) <= {"Cu", "O", ""}
+    strange = spectrum_of(copper, elements=("Cu", "Og"))
+    (answer,) = inverter.invert([strange], seeds=[0], samples=4)
+    assert "other-elements: Og" in answer.flags
+
+
+def test_what_is_unlike_everything_is_flagged(card, copper):
+    inverter = GeneralInverter.load(card)
+    good = spectrum_of(copper)
+    wild = good.flat + np.where(good.energy > good.e0, np.sin(good.energy - good.e0), 0)
+    answers = inverter.invert([good, replace(good, flat=wild)], seeds=[0, 0], samples=4)
+    assert answers[1].ood_score > answers[0].ood_score
+    assert "out-of-distribution" in answers[1].flags
+
+
+def test_edges_without_training_are_refused(card, copper):
+    inverter = GeneralInverter.load(card)
+    assert inverter.supports("Cu", "K")
+    assert not inverter.supports("Mo", "K")
+    assert not inverter.supports("Cu", "L3")
+    with pytest.raises(ValueError, match="not Mo K"):
+        inverter.invert([spectrum_of(copper, absorber="Mo")], seeds=[0])
+
+
+def test_the_specialist_answers_first_where_it_knows_all_that_there_is(card):
+    siox = read_cards("siox").cards[0]
+    silicon = replace(card, edges=(*card.edges, ("Si", "K")), species=("O", "Si", "Mg"))
+    cards = Cards((siox, silicon))
+    assert cards.choose("Si", "K", ()) == 0
+    assert cards.choose("Si", "K", ("H", "O", "Si")) == 0
+    assert cards.choose("Si", "K", ("Mg", "O", "Si")) == 1
+    assert cards.choose("Si", "K", ("Na", "O", "Si")) == 0  # nobody knows sodium
+    assert cards.choose("Cu", "K", ("Cu", "S")) == 1
+    with pytest.raises(ValueError, match="not Mo K"):
+        cards.choose("Mo", "K", ())
+    assert cards.supports("O", "K")
+    assert cards.supports("Cu", "K")
+    assert Cards((siox,)).digest == siox.digest
+    assert cards.digest not in (siox.digest, silicon.digest)
+
+
+def test_each_spectrum_goes_to_its_own_model_and_comes_back_in_place(card, copper):
+    both = Several.load(f"siox+{card.path}", device="cpu")
+    silicon = read_dataset(DATA.parent / "siox.parquet", absorber="Si")[0]
+    asked = [spectrum_of(copper), spectrum_of(silicon), spectrum_of(copper)]
+    answers = both.invert(asked, seeds=[1, 2, 3], samples=2, quality=Quality.FAST)
+    assert [one.absorber for one in answers] == ["Cu", "Si", "Cu"]
+    siox, general = (one.digest for one in both.cards.cards)
+    assert [one.model for one in answers] == [general, siox, general]
+    assert both.digest == both.cards.digest
+    with pytest.raises(ValueError, match="one each"):
+        both.invert(asked, seeds=[1])
+
+
+def test_geometry_of_what_is_drawn_is_that_of_its_coordination(card, copper):
+    inverter = GeneralInverter.load(card)
+    (answer,) = inverter.invert([spectrum_of(copper)], seeds=[0], samples=20)
+    cn = geometry.coordination("Cu", answer.samples.species, answer.samples.positions)
+    np.testing.assert_array_equal(cn, answer.estimates.sample_cn)
