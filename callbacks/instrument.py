@@ -139,7 +139,9 @@ class EelsSettings(Settings):
         "zero-loss peak's",
     )
     step: tuple[float, float] = Field(
-        (30.0, 60.0), description="window that is normalised to 1, eV from e0"
+        (20.0, 60.0),
+        description="window that is normalised to 1, eV from e0; the default is that of near-edge "
+        "XANES scans, and of the spectra that the model learned from",
     )
     energy_shift: float = Field(0.0, description="eV added to the energies")
 

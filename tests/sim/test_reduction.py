@@ -12,6 +12,7 @@ from bluesky import RunEngine
 from nearedge.callbacks import Assembler, Measurement, reduce
 from nearedge.callbacks.normalise import normalise
 from nearedge.models import NormalisedSpectrum, Reason, Rejected, Technique
+from nearedge.models.answering.card import shipped
 from nearedge.sim.beamline import measurement
 from nearedge.sim.plans import dark_run, pressure_ramp
 from nearedge.sim.station import Station, build_station
@@ -49,6 +50,21 @@ def test_simulated_runs_become_spectra(name: str, measured: Callable) -> None:
         outcome = normalise(spectrum, profile.instrument.normalise)
         assert isinstance(outcome, NormalisedSpectrum), outcome
         assert likeness(outcome, station, one.context["press-pressure"]) > 0.95
+
+
+@pytest.mark.skipif("siox" not in shipped(), reason="no weights are shipped")
+@pytest.mark.parametrize("name", ["eels", "sim"])
+def test_the_model_finds_nothing_unlike_in_its_own_silica(name: str, measured: Callable) -> None:
+    from nearedge.models.answering.inverter import Inverter
+
+    profile, _, (_, *rest) = measured(name)
+    spectra = [
+        normalise(reduce(one, profile.instrument), profile.instrument.normalise) for one in rest
+    ]
+    inverter = Inverter.load("siox", device="cpu", threads=1)
+    answers = inverter.invert(spectra, seeds=range(len(spectra)), samples=4)
+    assert len(answers) >= 2
+    assert not any(answer.ood_flag for answer in answers)
 
 
 def likeness(spectrum: NormalisedSpectrum, station: Station, pressure: float) -> float:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import event_model
 import numpy as np
 import pytest
 
+from nearedge.callbacks.composition import formula_of
 from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.recognise import Kind, recognise
 from nearedge.callbacks.reduce import reduce
@@ -88,6 +89,10 @@ class Case:
         Readings of a dark run before it.
     settings
         Of the worker.
+    external
+        Keys whose readings lie in a file.
+    formula
+        Of the sample, as the run says it.
     """
 
     readings: list[dict[str, Any]] = field(default_factory=lambda: chambers(ENERGY, edge(ENERGY)))
@@ -96,6 +101,7 @@ class Case:
     before: list[dict[str, Any]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     external: tuple[str, ...] = ()
+    formula: str = ""
 
     def documents(self) -> list[tuple[str, dict[str, Any]]]:
         dark = (
@@ -103,7 +109,9 @@ class Case:
             if self.before
             else []
         )
-        return [*dark, *self.change(run_of(self.readings, external=self.external))]
+        about = {"formula": self.formula}
+        scan = run_of(self.readings, external=self.external, metadata=about)
+        return [*dark, *self.change(scan)]
 
 
 def run_of(
@@ -252,6 +260,9 @@ CASES = {
         change=in_a_file,
         external=("ir",),
     ),
+    "unreadable-formula": Case(formula="sand from the beach"),
+    "formula-without-absorber": Case(formula="Fe2O3"),
+    "other-elements: Na": Case(formula="Na2SiO3"),
     "empty": Case(change=lambda documents: [*documents[:2], documents[-1]]),
 }
 
@@ -312,7 +323,7 @@ def service_of(case: Case, worker: InThisProcess, ledger: Ledger, put, rows: lis
         ledger=ledger,
         worker=worker,
         key=lambda measurement: measurement.run.uid.replace("-", ""),
-        supports=worker.inverter.supports,
+        supports=worker.inverter.card.supports,
         put=put,
         listeners=[rows.append],
     )
@@ -361,11 +372,12 @@ def _invert_says(flag, measurement, case, worker, folder: Path) -> None:
     assert recognise(measurement.run.start, instrument.recognise) is Kind.SAMPLE
     spectrum = reduce(measurement, instrument)
     assert isinstance(spectrum, Spectrum)
+    asked = replace(spectrum, formula=formula_of(measurement.run.start))
     (answer,) = invert(
-        [FileSpectrum(id="a", spectrum=spectrum)],
+        [FileSpectrum(id="a", spectrum=asked)],
         instrument,
         inverters=[worker],
-        supports=worker.inverter.supports,
+        supports=worker.inverter.card.supports,
         effort=InvertOptions(samples=4, quality=Quality.FAST),
     )
     for out in (folder / "a.json", folder / "a.parquet", folder / "out"):
