@@ -62,7 +62,8 @@ class Assembler:
         Gets a short reason for counting, and the uid of the run or else of the document, for every
         document that was not used: ``malformed``, ``duplicate``, ``orphan``, ``run-finished``,
         ``too-many-readings``; ``scalars-left-out`` for one of whose numbers some are not carried
-        along; ``no-spectrum`` for a run without any of the profile's streams.
+        along; ``no-spectrum`` for a run without any of the profile's streams; ``no-energy-scan``
+        for a count or an alignment scan.
     on_end
         Gets the uid of every run that has ended, after its measurements, and whether all of it has
         come.
@@ -221,10 +222,23 @@ class Assembler:
             for measurement in run.end(ending):
                 self._emit(measurement)
             if run.run is not None and not run.sent:
-                self._discard("no-spectrum", run.uid, "none of the profile's streams came")
+                self._leave_out(run)
         finally:  # a run that cannot be ended must not stay, to be ended again and again
             self.drop(run.uid)
         self._on_end(run.uid, not gaps)
+
+    def _leave_out(self, run: OpenRun) -> None:
+        """Count a run that holds no spectrum."""
+        if not run.left_out:
+            self._discard("no-spectrum", run.uid, "none of the profile's streams came")
+            return
+        start = run.run.start if run.run else {}
+        logger.info(
+            "run %s (scan %s, plan %s) scanned no energy: it is left out",
+            *(run.uid, start.get("scan_id"), start.get("plan_name")),
+            extra={"run_uid": run.uid},
+        )
+        self._on_discard("no-energy-scan", run.uid)
 
     def _free(self, uid: str) -> None:
         self._runs.pop(uid, None)

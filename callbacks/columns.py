@@ -17,7 +17,7 @@ MOST_ELEMENTS = 128
 """More numbers than this side by side are the channels of a spectrum, no detector elements."""
 NO_REGION = "no-region-of-interest"
 
-_Size = TypeVar("_Size", int, tuple[int, ...])
+_Size = TypeVar("_Size", int, tuple[int, ...], tuple[str, ...])
 Values: TypeAlias = Mapping[str, np.ndarray]
 
 
@@ -52,6 +52,8 @@ def number(value: Any, *, dtype: str | None = None) -> np.ndarray:
         so that one source gives the same float64 as another.
     """
     narrow = isinstance(dtype, str) and dtype[1:] in ("f4", "f2")
+    if isinstance(value, float) and not narrow:  # as nearly all are: the rest costs ten times more
+        return np.array(value, dtype=np.float64)
     try:
         with np.errstate(all="ignore"):
             found = np.asarray(value, dtype=np.dtype(dtype if narrow else "f8"))
@@ -87,14 +89,18 @@ def columns_of(points: Sequence[Point], roles: Roles) -> tuple[dict[str, np.ndar
     -------
     dict
         Of a step scan, (n,) for n readings, and (n, elements) for the fluorescence roles. Of whole
-        spectra, the mean over the readings: (n,) and (n, elements) for n channels. The axis roles
+        spectra, the mean over the readings: (n,) and (n, elements) for n channels; of sweeps that
+        each have energies of their own, one behind the other. The axis roles
         have one number, (1,). A role that no reading has is left out.
     set
         ``odd-frames`` when readings of another length were left out of a mean;
         ``no-region-of-interest`` when fluorescence spectra were summed over all of their channels.
     """
-    read = _mean_frame if is_whole(points, roles) else _rows
     flags: set[str] = set()
+    whole = is_whole(points, roles)
+    if whole and have_own_energies(points, roles):
+        return _joined(points, roles)
+    read = _mean_frame if whole else _rows
     columns = {role: _single(points, roles, role, read, flags) for role in SINGLE_ROLES}
     in_line = _in_line(points, roles, flags)
     columns |= {role: _elements(in_line, roles, role, read, flags) for role in ELEMENT_ROLES}
@@ -127,6 +133,42 @@ def _sum(spectra: np.ndarray, roi: tuple[int, int] | None, axis: tuple[int, ...]
     counts: np.ndarray = spectra[..., slice(*roi) if roi else slice(None)].sum(axis=-1)
     # a sweep comes with its energies first, and is read with its energies last
     return np.moveaxis(counts, 0, -1) if axis and counts.shape[:1] == axis else counts
+
+
+def have_own_energies(points: Sequence[Point], roles: Roles) -> bool:
+    """Tell whether whole sweeps differ in their energies, as those to and fro do."""
+    key = roles.energy or ""
+    axes = [np.squeeze(p.values[key]) for p in points if key in p.values]
+    axes = [axis for axis in axes if axis.ndim == 1]
+    if len(axes) < 2:
+        return False
+    close = float(np.median(np.abs(np.diff(axes[0])))) / 2
+    return any(
+        axis.shape != axes[0].shape or np.abs(axis - axes[0]).max() > close for axis in axes[1:]
+    )
+
+
+def _joined(points: Sequence[Point], roles: Roles) -> tuple[dict[str, np.ndarray], set[str]]:
+    """Return the columns of sweeps one behind the other; what does not fit is left out."""
+    along = [role for role in (*SINGLE_ROLES, *ELEMENT_ROLES) if role != "low_loss"]
+    found = [columns_of([point], roles) for point in points]
+    flags = set().union(*(odd for _, odd in found))
+    sweeps = [{role: c for role, c in columns.items() if role in along} for columns, _ in found]
+    shape = _most([tuple(sweep) for sweep in sweeps])
+    fit = [s for s in map(_even, sweeps) if tuple(s) == shape]
+    if len(fit) < len(sweeps):
+        flags.add("odd-frames")
+    joined = {role: np.concatenate([sweep[role] for sweep in fit]) for role in shape if fit}
+    others = {role: c for columns, _ in found for role, c in columns.items() if role not in along}
+    return joined | others, flags
+
+
+def _even(sweep: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return columns of one length, single numbers repeated; nothing where they are of several."""
+    size = max(map(len, sweep.values()), default=0)
+    if any(len(column) not in (1, size) for column in sweep.values()):
+        return {}
+    return {r: np.repeat(c, size, axis=0) if len(c) < size else c for r, c in sweep.items()}
 
 
 def mean_of(points: Sequence[Point], key: str) -> float | None:

@@ -41,6 +41,8 @@ class Descriptor(Document):
     time: float = 0.0
     data_keys: dict[str, dict[str, Any]]
     configuration: Mapped = {}
+    object_keys: Mapped = {}
+    hints: Mapped = {}
 
 
 class Event(Document):

@@ -79,6 +79,27 @@ class FinishSettings(Settings):
     n: int = Field(1, ge=1, description="how many events make one spectrum (when: events)")
 
 
+class SplitSettings(Settings):
+    """How a run that moves more than the energy becomes a spectrum for each place."""
+
+    axes: tuple[str, ...] = Field(
+        (),
+        description="data keys that tell places of the sample, temperatures … apart, besides those "
+        "that the plan says it moves",
+    )
+    most: int = Field(
+        64,
+        ge=1,
+        description="most spectra that one run, or the pixels of one frame, become; of more, one "
+        "mean remains, and it is unlike",
+    )
+    unlike: Literal["flag", "reject"] = Field(
+        "flag",
+        description="what becomes of the mean of readings that are no repeats of one spectrum: "
+        "flag: an answer flagged unlike-averaged; reject: no answer",
+    )
+
+
 class RecogniseSettings(Settings):
     """Start-document entries that mark a run as no sample: any one that matches is enough."""
 
@@ -170,6 +191,7 @@ class Instrument(Settings):
     )
     streams: tuple[str, ...] = Field(("primary",), description="streams that hold spectra")
     finish: FinishSettings = FinishSettings()
+    split: SplitSettings = SplitSettings()
     roles: Roles = Roles()
     omit_elements: tuple[int, ...] = Field(
         (), description="fluorescence elements left out, counted from 0"

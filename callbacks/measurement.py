@@ -45,8 +45,9 @@ class Measurement:
         Whose spectrum this is.
     spectrum
         Its name within the stream: ``"0"`` for the only one of a run, else the ``seq_num`` of the
-        event that finished it. Part of the result's key, so it must not depend on the order in
-        which documents of several runs arrive.
+        event that finished it. Of several places whose readings come mixed, ``"0.1"``, ``"0.2"`` …
+        in the order of their positions. Part of the result's key, so it must not depend on the
+        order in which documents of several runs arrive.
     columns
         For each role of the profile (``energy``, ``i0``, ``spectrum`` …) an array (n,), or
         (n, elements) for a multi-element detector.
@@ -72,6 +73,8 @@ class Measurement:
         Data keys that the stream has, for telling why a role is empty.
     problems
         Sentences on data that could not be read.
+    unlike
+        Why its readings are no repeats of one spectrum, a sentence; empty where they are.
     """
 
     run: Run
@@ -88,6 +91,7 @@ class Measurement:
     dark_runs: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    unlike: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,14 +1,15 @@
 """A run that has begun and not ended: its readings, and the spectra that they finish."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from typing import Any
 
 import event_model
 import numpy as np
 
+from nearedge.callbacks.axes import Axis, axes_of
 from nearedge.callbacks.columns import (
     Point,
     columns_of,
@@ -25,14 +26,23 @@ from nearedge.callbacks.documents import (
     StreamDatum,
     StreamResource,
 )
+from nearedge.callbacks.energy_stream import EnergyStream, holds_energies
 from nearedge.callbacks.external import dataset_of, dataset_of_resource
-from nearedge.callbacks.instrument import FinishSettings, Instrument
+from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.measurement import Measurement, Run
+from nearedge.callbacks.parts import Part, Piece, finish_by, group_of, is_sweep, pieces
+from nearedge.callbacks.plan import Plan, plan_of
 from nearedge.callbacks.readings import MAX_BLOCK, MAX_READINGS, Files, Readings
 from nearedge.callbacks.recognise import DARK_ROLES, Dark, Darks, Kind, recognise
-from nearedge.callbacks.scalars import Scalars
+from nearedge.callbacks.repeats import examine
+from nearedge.callbacks.scalars import MAX_NAME, Scalars
+from nearedge.callbacks.scanned import lacks_scan
 
 BASELINE = "baseline"
+MAX_ELSEWHERE = 64
+"""As many data keys of streams that nobody reads are remembered."""
+UNLIKE = "unlike-averaged"
+"""Flag of a mean of readings that are no repeats of one spectrum."""
 MAX_BASELINE = 1_000
 """As many readings of the baseline are held; it is read before a run and after it."""
 
@@ -54,36 +64,6 @@ class Ending:
     time: float | None = None
     success: bool = False
     num_events: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """Which readings make one spectrum: those ``seqs`` of each of the streams."""
-
-    name: str
-    seqs: Mapping[str, Sequence[int]]
-    expected: int | None = None
-    """How many there should be, where that is known."""
-
-    @property
-    def stream(self) -> str:
-        """The first of its streams."""
-        return next(iter(self.seqs), "")
-
-    def lacks(self, unlocated: Collection[tuple[str, int]]) -> bool:
-        """Tell whether readings are missing, or lie in files nobody knows where."""
-        members = [(name, seq) for name, seqs in self.seqs.items() for seq in seqs]
-        too_few = self.expected is not None and len(members) < self.expected
-        return too_few or any(member in unlocated for member in members)
-
-
-def group_of(seq: int, finish: FinishSettings) -> int:
-    """Return the number of the spectrum that an event belongs to, which is also its name.
-
-    The ``seq_num`` of the event that finishes it, or 0 where the end of the run does.
-    """
-    size = {"event": 1, "events": finish.n}.get(finish.when)
-    return 0 if size is None else -(-seq // size) * size
 
 
 class OpenRun:
@@ -112,8 +92,13 @@ class OpenRun:
         self._touched: set[tuple[str, int]] = set()
         roles = instrument.roles.model_copy(update={"context": ()})
         self._signal_keys = data_keys_of(roles)
+        self._elsewhere: set[str] = set()
+        self._plan = Plan()
+        self._finish = instrument.finish
+        self._energies: EnergyStream | None = None
         self._scalars = Scalars(uid, instrument.roles.context)
         self.sent = 0
+        self.left_out = False
 
     # documents
 
@@ -127,6 +112,9 @@ class OpenRun:
             return "malformed"
         self.run = Run(uid=doc.uid, scan_id=_scan_id(doc.scan_id), time=doc.time, start=start)
         self.kind = recognise(start, self._instrument.recognise)
+        self._plan = plan_of(start)
+        if self.kind is Kind.SAMPLE:
+            self._finish = finish_by(self._plan, self._instrument)
         return self._scalars.begin(start)
 
     def take(self, doc: Document) -> str | None:
@@ -152,19 +140,44 @@ class OpenRun:
         if doc.uid in self._stream_names:
             return "duplicate"
         self._stream_names[doc.uid] = doc.name
-        listed = doc.name in self._instrument.streams
-        if not listed and doc.name != BASELINE:
+        self._note_elsewhere(doc)
+        listed, energies = doc.name in self._instrument.streams, self._holds_energies(doc)
+        if not (listed or energies) and doc.name != BASELINE:
             return None
         stream = self._stream(doc.name)
         stream.describe(doc)
-        return None if listed else self._scalars.describe(doc, stream)
+        if energies:
+            self._energies = EnergyStream(stream, self._instrument.roles.energy or "")
+        elif listed:
+            stream.want(key for axis in self._axes_in(doc) for key in (axis.key, axis.told_by))
+        else:
+            return self._scalars.describe(doc, stream)
+        return None
+
+    def _note_elsewhere(self, doc: Descriptor) -> None:
+        """Remember what other streams have, for telling where a role may be found."""
+        if doc.name not in (*self._instrument.streams, BASELINE):
+            named = [f"{key[:MAX_NAME]} (stream {doc.name[:MAX_NAME]})" for key in doc.data_keys]
+            self._elsewhere.update(named[: MAX_ELSEWHERE - len(self._elsewhere)])
+
+    def _holds_energies(self, doc: Descriptor) -> bool:
+        energy = self._instrument.roles.energy
+        return holds_energies(doc, energy=energy, signals=self._signal_keys - {energy})
+
+    def _axes_in(self, doc: Descriptor) -> list[Axis]:
+        return axes_of(
+            doc,
+            None if self.run is None else self._plan,
+            declared=self._instrument.split.axes,
+            roles=self._signal_keys,
+        )
 
     def _stream(self, name: str) -> Readings:
         if name not in self._streams:
             roles, roots = self._instrument.roles, self._instrument.readable_roots
-            listed = name in self._instrument.streams
-            wanted = data_keys_of(roles) if listed else frozenset(roles.context)
-            limit = MAX_READINGS if listed else MAX_BASELINE
+            measured = name != BASELINE or name in self._instrument.streams
+            wanted = data_keys_of(roles) if measured else frozenset(roles.context)
+            limit = MAX_READINGS if measured else MAX_BASELINE
             self._streams[name] = Readings(name, wanted=wanted, roots=roots, limit=limit)
         return self._streams[name]
 
@@ -199,7 +212,7 @@ class OpenRun:
         self._files.datums[doc.datum_id] = doc
         if self._is_grouped:
             for stream in self._streams.values():
-                self._touch(stream, stream.waiting())
+                self._touch(stream, stream.of_datum(doc.datum_id))
         return None
 
     def _file(self, doc: StreamResource | Resource) -> str | None:
@@ -220,8 +233,11 @@ class OpenRun:
         return None
 
     def _touch(self, stream: Readings, seqs: Sequence[int]) -> None:
-        if stream.name in self._instrument.streams:
-            groups = {group_of(seq, self._instrument.finish) for seq in seqs}
+        if self._energies is not None and stream is self._energies.readings:
+            for other in self._spectral():  # which may have waited for their energies
+                self._touch(other, other.waiting() if self._is_grouped else ())
+        elif stream.name in self._instrument.streams:
+            groups = {group_of(seq, self._finish) for seq in seqs}
             self._touched.update((stream.name, group) for group in groups if group)
 
     # spectra
@@ -236,17 +252,35 @@ class OpenRun:
             if not self._is_spectral(stream) or not stream.are_ready(seqs, self._files):
                 continue
             points = stream.points(seqs, self._files)
+            if not self._have_energies(stream, seqs, points):
+                continue
+            points = self._with_energies(stream, seqs, points)
             # a file that is not written yet is tried again when the run ends
-            if not any(point.problems for point in points):
-                part = Part(name=str(group), seqs={name: seqs}, expected=len(seqs))
-                yield self._measurement(part, points)
-                self._let_go(part)
+            if any(point.problems for point in points):
+                continue
+            if not self._keeps_to_plan(points):
+                self._finish = self._instrument.finish
+                return
+            part = Part(name=str(group), seqs={name: seqs}, expected=len(seqs))
+            for piece in self._pieces(part, points):
+                yield self._measurement(piece)
+            self._let_go(part)
+
+    def _keeps_to_plan(self, points: Sequence[Point]) -> bool:
+        """Tell whether the first sweep is one; those after it are taken to be so too."""
+        energy = self._instrument.roles.energy or ""
+        return not self._is_by_plan or bool(self.sent) or is_sweep(points, self._plan, energy)
+
+    @property
+    def _is_by_plan(self) -> bool:
+        """Whether the plan, not the profile, says when a spectrum is finished."""
+        return self._finish is not self._instrument.finish
 
     def partial(self) -> Measurement | None:
         """Return the step scan as far as it has come, or None where nothing can be shown of it.
 
-        Scans whose numbers lie in files are not shown: reading them all again and again would
-        hold up the documents behind them.
+        Of several places, that of the last reading. Scans whose numbers lie in files are not shown:
+        reading them all again and again would hold up the documents behind them.
         """
         if self.run is None or self.kind is not Kind.SAMPLE:
             return None
@@ -254,9 +288,10 @@ class OpenRun:
         if part is None or any(self._streams[name].has_files for name in part.seqs):
             return None
         points = self._points([part])[part.name, part.stream]
-        if is_whole(points[:1], self._instrument.roles):
+        if is_whole(points[:1], self._instrument.roles) or self._lacks_scan(points):
             return None
-        return self._measurement(part, points, flags={"partial"}, final=False)
+        newest = (p for p in self._pieces(part, points) if any(q is points[-1] for q in p.points))
+        return self._measurement(next(newest), flags={"partial"}, final=False)
 
     def end(self, ending: Ending) -> Iterator[Measurement]:
         """Yield what is left when the run ends; of a dark run, keep the means."""
@@ -267,16 +302,42 @@ class OpenRun:
         while block := list(islice(parts, MAX_BLOCK)):
             points = self._points(block)
             for part in block:
-                lacking = part.lacks(unlocated) or (flags and not self._is_grouped)
-                found = {"partial", *flags} if lacking else set()
-                measurement = self._measurement(
-                    part, points[part.name, part.stream], flags=found, ended=ending.time
-                )
-                self._keep_dark(measurement, points[part.name, part.stream], ending)
-                yield measurement
+                for piece in self._pieces(part, points[part.name, part.stream]):
+                    lacking = piece.part.lacks(unlocated) or (flags and not self._is_grouped)
+                    found = {"partial", *flags} if lacking else set()
+                    measurement = self._measurement(piece, flags=found, ended=ending.time)
+                    self._keep_dark(measurement, piece.points, ending)
+                    yield measurement
                 self._let_go(part)
-        if not self.sent and self._listed():
-            yield self._measurement(Part(name="0", seqs={}), [], flags={"partial", "empty", *flags})
+        if not self.sent and self._listed() and not self._is_left_out([]):
+            empty = Piece(part=Part(name="0", seqs={}), points=[])
+            yield self._measurement(empty, flags={"partial", "empty", *flags})
+
+    def _pieces(self, part: Part, points: Sequence[Point]) -> Iterator[Piece]:
+        """Yield the spectra in a part; none where the energy was not scanned."""
+        if self.kind is not Kind.SAMPLE:
+            yield Piece(part=part, points=points)
+        elif not self._is_left_out(points):
+            axes = [] if self._is_grouped else self._axes(part)
+            found = pieces(part, points, axes=axes, plan=self._plan, instrument=self._instrument)
+            along = tuple(axis.key for axis in self._axes(part)) if self._is_by_plan else ()
+            yield from (replace(piece, axes=along) if along else piece for piece in found)
+
+    def _axes(self, part: Part) -> list[Axis]:
+        """Return what may have been moved in the streams of a part, each data key once."""
+        docs = (doc for name in part.seqs for doc in self._streams[name].descriptors)
+        return list({axis.key: axis for doc in docs for axis in self._axes_in(doc)}.values())
+
+    def _is_left_out(self, points: Sequence[Point]) -> bool:
+        """Tell whether readings belong to no scan of the energy, and note that they do not."""
+        if not self.left_out:
+            self.left_out = self.kind is Kind.SAMPLE and self._lacks_scan(points)
+        return self.left_out
+
+    def _lacks_scan(self, points: Sequence[Point]) -> bool:
+        docs = [doc for stream in self._listed() for doc in stream.descriptors]
+        arrays = [k for doc in docs for k, told in doc.data_keys.items() if _holds_array(told)]
+        return lacks_scan(points, self._plan, self._instrument, arrays=arrays)
 
     def gaps(self, ending: Ending) -> list[str]:
         """Return sentences on what should have come and did not."""
@@ -310,10 +371,10 @@ class OpenRun:
 
     @property
     def _is_grouped(self) -> bool:
-        return self.kind is Kind.SAMPLE and self._instrument.finish.when in ("event", "events")
+        return self.kind is Kind.SAMPLE and self._finish.when in ("event", "events")
 
     def _members(self, group: int) -> list[int]:
-        size = self._instrument.finish.n if self._instrument.finish.when == "events" else 1
+        size = self._finish.n if self._finish.when == "events" else 1
         return list(range(group - size + 1, group + 1))
 
     def _listed(self) -> list[Readings]:
@@ -321,13 +382,32 @@ class OpenRun:
         return [self._streams[name] for name in names if name in self._streams]
 
     def _is_spectral(self, stream: Readings) -> bool:
-        return bool(stream.measures & self._signal_keys)
+        is_axis = self._energies is not None and stream is self._energies.readings
+        return bool(stream.measures & self._signal_keys) and not is_axis
+
+    def _spectral(self) -> list[Readings]:
+        return [stream for stream in self._listed() if self._is_spectral(stream)]
+
+    def _have_energies(
+        self, stream: Readings, seqs: Sequence[int], points: Sequence[Point]
+    ) -> bool:
+        """Tell whether energies that come in a stream of their own are there."""
+        if self._energies is None or self._instrument.roles.energy in stream.keys:
+            return True
+        return self._energies.are_ready(seqs, points, self._files)
+
+    def _with_energies(
+        self, stream: Readings, seqs: Sequence[int], points: list[Point]
+    ) -> list[Point]:
+        if self._energies is None or self._instrument.roles.energy in stream.keys:
+            return points
+        return self._energies.attach(points, seqs, self._files)
 
     def _remaining(self) -> Iterator[Part]:
         """Yield the spectra that are not finished, as far as they have come."""
-        waiting = {s.name: s.waiting() for s in self._listed() if self._is_spectral(s)}
+        waiting = {stream.name: stream.waiting() for stream in self._spectral()}
         waiting = {name: seqs for name, seqs in waiting.items() if seqs}
-        finish = self._instrument.finish
+        finish = self._finish
         if self._is_grouped:
             for name, seqs in waiting.items():
                 for group, members in groupby(seqs, key=lambda seq: group_of(seq, finish)):
@@ -359,11 +439,11 @@ class OpenRun:
         for part in parts:
             for name, seqs in part.seqs.items():
                 asked.setdefault(name, []).extend(seqs)
-        read = {
-            (name, seq): point
-            for name, seqs in asked.items()
-            for seq, point in zip(seqs, self._streams[name].points(seqs, self._files), strict=True)
-        }
+        read: dict[tuple[str, int], Point] = {}
+        for name, seqs in asked.items():
+            stream = self._streams[name]
+            points = self._with_energies(stream, seqs, stream.points(seqs, self._files))
+            read |= {(name, seq): point for seq, point in zip(seqs, points, strict=True)}
         return {
             (part.name, part.stream): [
                 read[name, seq] for name, seqs in part.seqs.items() for seq in seqs
@@ -377,14 +457,13 @@ class OpenRun:
 
     def _measurement(
         self,
-        part: Part,
-        points: Sequence[Point],
+        piece: Piece,
         *,
         flags: set[str] | None = None,
         final: bool = True,
         ended: float | None = None,
     ) -> Measurement:
-        run = self.run
+        run, part, points = self.run, piece.part, piece.points
         if run is None:
             raise ValueError(f"run {self.uid} has no start document: nothing can be measured of it")
         columns, odd = columns_of(points, self._instrument.roles)
@@ -400,9 +479,10 @@ class OpenRun:
             baseline=self._streams.get(BASELINE),
             files=self._files,
             until=when if self._is_grouped else float("inf"),
+            axes=piece.axes,
         )
         self.sent += final
-        return Measurement(
+        measurement = Measurement(
             run=run,
             stream=part.stream or self._listed()[0].name,
             spectrum=part.name,
@@ -411,13 +491,25 @@ class OpenRun:
             final=final,
             time=when,
             flags=tuple(sorted(flags)),
-            context=context,
+            context={**piece.where, **context},
             units=units,
             dark=dark,
             dark_runs=dark_runs,
-            keys=tuple(sorted(frozenset().union(*(s.keys for s in self._listed())))),
+            keys=tuple(sorted(self._elsewhere.union(*(s.keys for s in self._listed())))),
             problems=tuple(problems),
+            unlike=piece.unlike,
         )
+        return self._examined(measurement, points) if sample else measurement
+
+    def _examined(self, measurement: Measurement, points: Sequence[Point]) -> Measurement:
+        """Return a measurement with what its repeats tell."""
+        found = examine(measurement, points, self._instrument)
+        unlike = measurement.unlike or found.unlike
+        flags = {*measurement.flags, *([UNLIKE] if unlike else [])}
+        columns = measurement.columns
+        if found.scatter is not None:
+            columns = {**columns, "scatter": found.scatter}
+        return replace(measurement, columns=columns, flags=tuple(sorted(flags)), unlike=unlike)
 
     def _keep_dark(self, measured: Measurement, points: Sequence[Point], ending: Ending) -> None:
         if self.kind is not Kind.DARK or not ending.success or ending.time is None:
@@ -453,6 +545,10 @@ class _Plain(event_model.NumpyEncoder):
             return super().default(o)
         except TypeError:
             return str(o)
+
+
+def _holds_array(told: Mapping[str, Any]) -> bool:
+    return told.get("dtype") == "array" or bool(told.get("shape")) or "external" in told
 
 
 def _some(seqs: Iterator[int]) -> str:

@@ -116,6 +116,7 @@ class Readings:
         self._settings: dict[str, Values] = {}
         self._rows: dict[int, Reading] = {}
         self._places: dict[str, dict[int, FilePlace]] = {}
+        self._datums: dict[str, int] = {}
         self._numbers = 0
 
     @property
@@ -133,6 +134,11 @@ class Readings:
         """Return the unit that the descriptors give a data key."""
         units = (doc.data_keys.get(key, {}).get("units") for doc in self._descriptors.values())
         return next((unit[:MAX_UNIT] for unit in units if isinstance(unit, str) and unit), None)
+
+    @property
+    def descriptors(self) -> tuple[Descriptor, ...]:
+        """The descriptors of the stream, in the order in which they came."""
+        return tuple(self._descriptors.values())
 
     @property
     def has_files(self) -> bool:
@@ -162,6 +168,7 @@ class Readings:
             return "too-many-readings"
         self._rows[doc.seq_num] = row = self._row(doc)
         self._numbers += _size(row) - (_size(former) if former else 0)
+        self._datums.update(dict.fromkeys(row.datums.values(), doc.seq_num))
         self.seen.add(doc.seq_num)
         return "duplicate" if former else None
 
@@ -189,6 +196,11 @@ class Readings:
         refused = "too-many-readings" if room < count else "duplicate" if len(new) < room else None
         return [first + offset for offset in new], refused
 
+    def of_datum(self, datum_id: str) -> list[int]:
+        """Return the ``seq_num`` of the reading that names this datum, if it has come."""
+        seq = self._datums.get(datum_id)
+        return [] if seq is None else [seq]
+
     def waiting(self) -> list[int]:
         """Return the ``seq_num`` of all readings that are held, ascending."""
         located = itertools.chain.from_iterable(self._places.values())
@@ -205,6 +217,8 @@ class Readings:
     def lacking(self, files: Files) -> dict[str, list[int]]:
         """Return the file-backed keys whose place never came, and of which events."""
         lacking: dict[str, list[int]] = {}
+        if not self.has_files:
+            return lacking
         for seq, row in sorted(self._rows.items()):
             for key in self._lacking(seq, row, files):
                 lacking.setdefault(key, []).append(seq)
@@ -216,6 +230,8 @@ class Readings:
             self._taken.add(seq)
             row = self._rows.pop(seq, None)
             self._numbers -= _size(row) if row else 0
+            for datum in row.datums.values() if row else ():
+                self._datums.pop(datum, None)
             for places in self._places.values():
                 places.pop(seq, None)
 

@@ -5,10 +5,16 @@ import numpy as np
 from nearedge.callbacks.instrument import Instrument, Roles
 from nearedge.callbacks.measurement import Measurement
 from nearedge.callbacks.recognise import Kind, recognise
-from nearedge.callbacks.signal import Columns, RefusedError, log_ratio, signal_of
+from nearedge.callbacks.signal import (
+    Columns,
+    RefusedError,
+    channel_energies,
+    energies_of,
+    log_ratio,
+    signal_of,
+)
 from nearedge.models import Array, Reason, Rejected, Spectrum
 
-EV = {"eV": 1.0, "keV": 1000.0}
 MOST_BAD = 0.5
 """With a larger fraction of its points bad, a spectrum is rejected."""
 PLATEAU = 0.05
@@ -44,9 +50,10 @@ def _reduce(measurement: Measurement, instrument: Instrument) -> Spectrum:
     _refuse_unless_sample(measurement, instrument)
     columns = Columns(measurement, instrument)
     signal, dead = signal_of(columns, instrument)
-    energy = _energy(columns, instrument, size=len(signal))
+    energy = energies_of(columns, instrument, size=len(signal))
     flags = set(measurement.flags) | dead | _saturation(columns, instrument)
     flags |= _bad(signal, instrument)
+    _refuse_unlike(measurement, instrument)
     if measurement.dark_runs:
         flags.add("dark-subtracted")
     low_loss = columns.get("low_loss")
@@ -77,34 +84,22 @@ def _refuse_unless_sample(measurement: Measurement, instrument: Instrument) -> N
             raise RefusedError(Reason.NO_DATA, "the run ended without a single reading")
 
 
+def _refuse_unlike(measurement: Measurement, instrument: Instrument) -> None:
+    if measurement.unlike and instrument.split.unlike == "reject":
+        raise RefusedError(Reason.UNLIKE, measurement.unlike)
+
+
 def _named(roles: Roles) -> set[str]:
     values = roles.model_dump(exclude={"context"}).values()
     flat = [v for value in values for v in (value if isinstance(value, tuple) else (value,))]
     return {value for value in flat if isinstance(value, str)}
 
 
-def _energy(columns: Columns, instrument: Instrument, *, size: int) -> Array:
-    energy = columns.raw("energy")
-    if energy is not None:
-        if len(energy) != size:
-            raise RefusedError(
-                Reason.BAD_ENERGIES, f"found {len(energy)} energies for {size} points"
-            )
-        return energy * EV[instrument.units]
-    if instrument.roles.offset is None and instrument.roles.dispersion is None:
-        return columns.need("energy")
-    return _axis(columns.need("offset"), columns.need("dispersion"), size)
-
-
 def _low_loss_energy(columns: Columns, size: int) -> Array | None:
     offset, dispersion = columns.raw("low_loss_offset"), columns.raw("dispersion")
     if offset is None or dispersion is None:
         return None
-    return _axis(offset, dispersion, size)
-
-
-def _axis(offset: Array, dispersion: Array, size: int) -> Array:
-    return np.asarray(offset[0] + dispersion[0] * np.arange(size))
+    return channel_energies(offset, dispersion, size)
 
 
 def _reference(columns: Columns, instrument: Instrument, *, size: int) -> Array | None:

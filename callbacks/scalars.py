@@ -73,6 +73,7 @@ class Scalars:
         baseline: Readings | None,
         files: Files,
         until: float,
+        axes: Sequence[str] = (),
     ) -> Named:
         """Return what was measured along with a spectrum, those first that the profile names.
 
@@ -90,14 +91,16 @@ class Scalars:
         until
             When the spectrum was finished, seconds since the epoch: whether a later reading of the
             baseline has come already depends on the source.
+        axes
+            Data keys that tell its place from that of the run's other spectra: they come right
+            after those that the profile names.
         """
-        measured = _means(points, self._declared)
+        named = tuple(dict.fromkeys((*self._declared, *axes)))
+        measured = _means(points, named)
         before, units = self._means_of_baseline(baseline, files, until)
         values = {**self._metadata, **before, **measured}
         found = {
-            name: values[name]
-            for name in (*self._declared, *before, *self._metadata)
-            if name in values
+            name: values[name] for name in (*named, *before, *self._metadata) if name in values
         }
         return found, {**units, **_units(measured, streams)}
 

@@ -10,6 +10,7 @@ from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.measurement import Measurement
 from nearedge.models import Array, Reason, Rejected
 
+EV = {"eV": 1.0, "keV": 1000.0}
 COUNTS_THERE = 25.0
 """Where the other elements count so much at a point, one that counts nothing is dead there: by
 chance, that happens to one point in 10¹⁰."""
@@ -91,6 +92,31 @@ def signal_of(columns: Columns, instrument: Instrument) -> Flagged:
         When a column that the signal needs was not measured. No other signal takes its place.
     """
     return _SIGNALS[instrument.signal](columns, instrument)
+
+
+def energies_of(columns: Columns, instrument: Instrument, *, size: int) -> Array:
+    """Return the energies (n,) of a signal of so many points, eV.
+
+    Raises
+    ------
+    RefusedError
+        When they were not measured, or are not as many as the points.
+    """
+    energy = columns.raw("energy")
+    if energy is not None:
+        if len(energy) != size:
+            raise RefusedError(
+                Reason.BAD_ENERGIES, f"found {len(energy)} energies for {size} points"
+            )
+        return energy * EV[instrument.units]
+    if instrument.roles.offset is None and instrument.roles.dispersion is None:
+        return columns.need("energy")
+    return channel_energies(columns.need("offset"), columns.need("dispersion"), size)
+
+
+def channel_energies(offset: Array, dispersion: Array, size: int) -> Array:
+    """Return the energies (n,) of so many channels, eV."""
+    return np.asarray(offset[0] + dispersion[0] * np.arange(size))
 
 
 def log_ratio(above: Array, below: Array) -> Array:

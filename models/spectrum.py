@@ -134,6 +134,7 @@ class Reason(StrEnum):
     MISSING_SIGNAL = "missing-signal"
     UNREADABLE = "unreadable"
     NOT_A_SAMPLE = "not-a-sample"  # dark, reference or calibration run
+    UNLIKE = "unlike"  # its repeats are not repeats of one spectrum
     UNSUPPORTED = "unsupported"  # the model knows no such absorber or edge
 
 

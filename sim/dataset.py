@@ -7,6 +7,7 @@ stopped goes on where it was; a site that fails is a line with its error.
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
@@ -59,6 +60,8 @@ PLAUSIBLE = (-0.2, 12.0)
 RESERVED = "reserved"
 #: How long one more FEFF may run after a build was stopped, s.
 GIVING_UP_S = 0.1
+#: How long a signal waits to be looked at, s.
+LOOK_S = 0.5
 #: Charges that move by no more than this, electrons, are as good as self-consistent.
 SETTLED = 0.05
 
@@ -323,21 +326,24 @@ def _in_parallel(
             running |= {pool.submit(work, t) for t in islice(todo, 2 * workers - len(running))}
             if not running:
                 return
-            done, running = wait(running, return_when=FIRST_COMPLETED)
+            # a wait without end is not woken by a signal that another thread gets
+            done, running = wait(running, timeout=LOOK_S, return_when=FIRST_COMPLETED)
             for future in done:
                 yield from future.result()
     except BaseException:
-        _give_up(pool, running)
+        _give_up(pool)
         raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _give_up(pool: ThreadPoolExecutor, running: set[Future[list[dict[str, Any]]]]) -> None:
-    pool.shutdown(wait=False, cancel_futures=True)
-    while any(not future.done() for future in running):
+def _give_up(pool: ThreadPoolExecutor) -> None:
+    """End the threads of a pool without waiting for what FEFF calculates in them."""
+    ending = threading.Thread(target=pool.shutdown, kwargs={"cancel_futures": True})
+    ending.start()
+    while ending.is_alive():
         kill_running()  # again and again: a site has copies, each with a FEFF of its own
-        wait(running, timeout=GIVING_UP_S)
+        ending.join(GIVING_UP_S)
 
 
 def _by_site(every: Sequence[Task], todo: frozenset[str], recipe: SiteChoice) -> list[list[Task]]:

@@ -18,6 +18,7 @@ from nearedge.streaming.commands.logs import Form, start_logging
 logger = logging.getLogger(__name__)
 
 GROUP = "nearedge.commands"
+INTERRUPTED = 130
 LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
 
 
@@ -80,6 +81,8 @@ def main(args: Sequence[str] | None = None) -> None:
     start_logging(logging.WARNING)
     try:
         build()(args=args, prog_name="nearedge")
+    except KeyboardInterrupt:  # before a command could take care of it, or a second time
+        sys.exit(INTERRUPTED)
     except Exception as e:
         logger.info("what happened:", exc_info=e)
         typer.echo(f"error: {str(e) or type(e).__name__}", err=True)

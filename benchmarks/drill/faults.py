@@ -15,6 +15,7 @@ from benchmarks.drill.audit import Audit
 from benchmarks.drill.cluster import Cluster
 from benchmarks.drill.process import wait_until
 from benchmarks.drill.runs import (
+    REJECTED_EVERY,
     displaced,
     dropped,
     duplicated,
@@ -567,6 +568,38 @@ def clock_jumps(base: Base) -> Ending:
             wait_until("some results", lambda n=at: stand.ended() >= n, timeout_s=120)
         audit = stand.settle(timeout_s=SETTLE_S)
         return Ending(audit=audit, struck="4 jumps; two runs dated 1970 and 2096")
+
+
+# -- large catalogs -------------------------------------------------------------------------------
+
+MANY = 1000
+COMPLETE_EVERY = 10  # the rest has no edge: it is its finding that matters, not its inversion
+
+
+@drill("1000 runs missed, then replayed, then the results of the newest three deleted")
+def many_runs(base: Base, n: int = MANY) -> Ending:
+    with stand_for(base, "many-runs") as stand:
+        rejected = REJECTED_EVERY // 2
+        for k in range(n):
+            docs = one_run(k * REJECTED_EVERY + rejected * (k % COMPLETE_EVERY > 0), whole=True)
+            stand.sent.add(uid_of(docs))
+            stand.keep(*docs)
+        stand.stored()
+        stand.start()
+        stand.await_settled(timeout_s=60 + 10.0 * n)
+        caught_up = stand.ended()
+        stand.stop()
+        text, seconds = stand.replay()
+        newest = list(stand.results.sort(("measured", -1)).keys()[:3])
+        stand.results.delete_contents(newest, recursive=True, external_only=False)
+        again, _ = stand.replay()
+        stand.start()
+        audit = stand.settle(timeout_s=SETTLE_S)
+        return Ending(
+            audit=audit,
+            struck=f"{caught_up} found; a replay said “{text}” in {seconds:.0f} s; "
+            f"after three were deleted “{again}”",
+        )
 
 
 # -- hostile messages -----------------------------------------------------------------------------

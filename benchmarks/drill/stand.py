@@ -207,6 +207,19 @@ class Stand:
         found = self.metrics()
         return sum(v for k, v in found.items() if k.startswith(prefix)) if found else None
 
+    def replay(self) -> tuple[str, float]:
+        """Replay all stored runs as a user does; return what that said, and its seconds."""
+        log = self.folder / "replay.log"
+        log.unlink(missing_ok=True)
+        began = time.monotonic()
+        process = Process(
+            ["-m", "nearedge.streaming", "replay", "-c", str(self._profile_path)],
+            log=log,
+            environment={"TILED_API_KEY": self.base.key},
+        )
+        wait_until("the replay", lambda: not process.alive, timeout_s=3600.0)
+        return log.read_text().splitlines()[-1], time.monotonic() - began
+
     # -- the ledger ---------------------------------------------------------------------------
 
     def query(self, text: str) -> list[tuple[Any, ...]]:
@@ -300,13 +313,17 @@ class Stand:
         What does not end in time is counted as it is.
         """
         self.stored()
+        self.await_settled(timeout_s=timeout_s)
+        alive = self.service is not None and self.service.alive
+        self.stop()
+        return audit(self.results, self.sent, alive=alive, stops=self.stops)
+
+    def await_settled(self, *, timeout_s: float) -> None:
+        """Wait until everything that was sent has come to its end, or the time is over."""
         try:
             wait_until("the end", self._is_settled, timeout_s=timeout_s)
         except TimeoutError as e:
             print(f"  {self.name}: {e}; the ledger has {self.states()}", flush=True)
-        alive = self.service is not None and self.service.alive
-        self.stop()
-        return audit(self.results, self.sent, alive=alive, stops=self.stops)
 
     def _is_settled(self) -> bool:
         marks = ", ".join(f"'{uid}'" for uid in self.sent)

@@ -1,8 +1,11 @@
 """The Tiled catalog: connections to it and the containers in it."""
 
+import logging
 import os
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
+import httpx
 from tiled.client import from_uri
 from tiled.client.container import Container
 from tiled.client.utils import ClientError
@@ -11,14 +14,41 @@ from tiled.structures.core import Spec
 from nearedge.streaming.settings import profile
 from nearedge.streaming.settings.credential import api_key
 
+logger = logging.getLogger(__name__)
+
 Client: TypeAlias = Container
 RAW_SPEC = Spec("CatalogOfBlueskyRuns", version="3.0")
 CONFLICT = 409
+REFUSED = (401, 403)
 
 
-def connect(uri: str, *, api_key: str | None) -> Client:
-    """Return a client of the server at an address such as ``http://127.0.0.1:8000/api/v1``."""
-    return from_uri(uri, api_key=api_key)
+def connect(
+    uri: str, *, api_key: str | None, renewed: Callable[[], str | None] = lambda: None
+) -> Client:
+    """Return a client of the server at an address such as ``http://127.0.0.1:8000/api/v1``.
+
+    Parameters
+    ----------
+    uri, api_key
+        Address and key.
+    renewed
+        Returns the key as it is now, or None; asked when the server refuses the present one. The
+        call that was refused fails all the same, and the next one has the new key.
+    """
+    client = from_uri(uri, api_key=api_key)
+    http = client.context.http_client
+
+    def heed(response: httpx.Response) -> None:
+        if response.status_code in REFUSED and (key := renewed()) not in (
+            None,
+            client.context.api_key,
+        ):
+            logger.warning("%s refused the key, which was read anew", uri)
+            client.context.api_key = key
+
+    hooks = http.event_hooks
+    http.event_hooks = {**hooks, "response": [*hooks["response"], heed]}
+    return client
 
 
 def connect_profile(catalog: profile.CatalogSettings) -> Client:

@@ -104,8 +104,7 @@ def embedded_server(
             with embedded_server(made, readable=readable, timeout_s=timeout_s) as server:
                 yield server
         return
-    folder = Path(directory).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = private_folder(Path(directory).expanduser().resolve())
     process, api_key = _start(folder, readable)
     try:
         uri = _await(process, folder, timeout_s)
@@ -114,13 +113,27 @@ def embedded_server(
         _end(process)
 
 
+def private_folder(path: Path) -> Path:
+    """Make a folder that only its owner may enter, whatever the umask; return it."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.chmod(0o700)
+    return path
+
+
+def private_file(path: Path) -> Path:
+    """Make a file that only its owner may read, whatever the umask; return it."""
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    return path
+
+
 def _start(folder: Path, readable: Sequence[str | Path]) -> tuple[subprocess.Popen[bytes], str]:
-    config = folder / "tiled.yml"
+    config = private_file(folder / "tiled.yml")
     config.write_text(yaml.safe_dump(server_config(folder, readable=readable)))
-    (folder / "data").mkdir(exist_ok=True)
+    private_folder(folder / "data")
     (folder / "port").unlink(missing_ok=True)
     api_key = secrets.token_hex(32)
-    with (folder / LOG).open("ab") as log:
+    with private_file(folder / LOG).open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-m", "nearedge.streaming.catalog.embedded_main", str(folder)],
             stdin=subprocess.PIPE,  # closed when this process ends: the child ends on that

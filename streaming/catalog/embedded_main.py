@@ -36,6 +36,7 @@ def end_with_parent(server: uvicorn.Server) -> None:
 def main() -> None:
     """Serve the folder named on the command line, and write the port into its ``port`` file."""
     folder = Path(sys.argv[1])
+    os.umask(0o077)  # catalog, tables and arrays are their owner's alone
     prepare(folder / "catalog.db")
     app = build_app_from_config(parse_configs(folder / "tiled.yml"))
     server = uvicorn.Server(

@@ -1,6 +1,7 @@
 """Results of before, out of the catalog, for a page that has just been started."""
 
 import logging
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,8 @@ from nearedge.streaming.catalog.results import RejectedResult, Result
 logger = logging.getLogger(__name__)
 
 LOADED = 5_000
+KEY = re.compile(r"[\w.-]{1,200}")
+"""What may be the key of a result: it is part of an address."""
 
 
 class History:
@@ -71,6 +74,8 @@ class History:
         return self._open().search(In("status", [COMPLETE, REJECTED]))
 
     def _node(self, key: str) -> Any:
+        if not KEY.fullmatch(key):  # the server need not be asked, nor does it take every character
+            return None
         try:
             return self._open()[key]
         except KeyError:

@@ -243,9 +243,11 @@ def export(
     ] = None,
 ) -> None:
     """Save a stored result as a file that other programs read."""
+    profile = profile_of(config)
+    typer.echo("opening the catalog …", err=True)  # Tiled alone takes seconds to import
+
     from nearedge.streaming.commands.exporting import export_result, export_trend
 
-    profile = profile_of(config)
     if key == "trend":
         said = export_trend(profile, out)
     else:

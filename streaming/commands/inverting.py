@@ -2,7 +2,7 @@
 
 import queue
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TypeAlias
@@ -15,6 +15,7 @@ from nearedge.streaming.sources.files import FileSpectrum
 from nearedge.streaming.workers.worker import Inverts, WorkerUnavailable
 
 BATCH = 8
+LOOK_S = 0.5  # how long a signal waits to be looked at
 
 Prepared: TypeAlias = NormalisedSpectrum | Rejected
 
@@ -88,8 +89,10 @@ def invert(
         return
     pool = ThreadPoolExecutor(len(inverters), thread_name_prefix="nearedge-invert")
     try:
-        for outcomes in pool.map(answer, batches):
-            yield from outcomes
+        for future in [pool.submit(answer, some) for some in batches]:
+            while not future.done():  # a wait without end is deaf to signals of other threads
+                wait([future], timeout=LOOK_S)
+            yield from future.result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 

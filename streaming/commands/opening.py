@@ -1,8 +1,10 @@
 """Open everything that a service needs, as a profile says, and close it again."""
 
 import hashlib
+import logging
 import os
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -12,6 +14,7 @@ from nearedge.callbacks.measurement import Measurement
 from nearedge.models.answering.cards import Cards, read_cards
 from nearedge.streaming.catalog.connection import Client, connect, raw_container, results_container
 from nearedge.streaming.catalog.embedded import embedded_server
+from nearedge.streaming.catalog.probe import Weight, findings
 from nearedge.streaming.catalog.results import Results
 from nearedge.streaming.catalog.storing import Storing
 from nearedge.streaming.ledger.job import State
@@ -22,12 +25,14 @@ from nearedge.streaming.service.known import Known
 from nearedge.streaming.service.recovery import Archive
 from nearedge.streaming.service.service import Listener, PartialListener, Service
 from nearedge.streaming.service.writing import Put
-from nearedge.streaming.settings.credential import api_key
+from nearedge.streaming.settings.credential import api_key, renewed_key
 from nearedge.streaming.settings.profile import Profile, WorkerSettings
 from nearedge.streaming.sources.source import Source
 from nearedge.streaming.workers.crew import Crew
 from nearedge.streaming.workers.dask_worker import DaskWorker
 from nearedge.streaming.workers.worker import Worker
+
+logger = logging.getLogger(__name__)
 
 LEDGER = "ledger.sqlite"
 
@@ -42,11 +47,14 @@ class Server:
         Address and key; no key for a server that wants none.
     directory
         Of an embedded server's files; None for one that others run.
+    renewed
+        Returns the key as it is now: its file may have changed.
     """
 
     uri: str
     api_key: str | None = field(repr=False)
     directory: Path | None = None
+    renewed: Callable[[], str | None] = field(default=lambda: None, repr=False)
 
 
 @contextmanager
@@ -60,7 +68,8 @@ def connected(profile: Profile) -> Iterator[Server]:
     """
     catalog = profile.catalog
     if catalog.uri is not None:
-        yield Server(uri=catalog.uri, api_key=api_key(catalog, environ=os.environ))
+        key = api_key(catalog, environ=os.environ)
+        yield Server(uri=catalog.uri, api_key=key, renewed=partial(renewed_key, catalog))
         return
     with embedded_server(catalog.directory, readable=catalog.readable) as own:
         yield Server(uri=own.uri, api_key=own.api_key, directory=own.directory)
@@ -107,7 +116,7 @@ def results_of(profile: Profile, server: Server) -> Storing:
 
 def results_box(profile: Profile, server: Server) -> Client:
     """Return the container of a profile's results, made if it is not there."""
-    return results_container(_client(server), profile.catalog.results)
+    return results_container(client_of(server), profile.catalog.results)
 
 
 @contextmanager
@@ -124,7 +133,7 @@ def opened_box(profile: Profile) -> Iterator[Client]:
 def archive_of(profile: Profile, server: Server) -> Archive:
     """Return the runs and results on a server; it connects when it is first asked."""
     return Archive(
-        raw=cache(lambda: raw_container(_client(server), profile.catalog.raw)),
+        raw=cache(lambda: raw_container(client_of(server), profile.catalog.raw)),
         finished=lambda: _finished(profile, server),
     )
 
@@ -134,8 +143,10 @@ def _finished(profile: Profile, server: Server) -> Iterator[tuple[str, State]]:
         yield key, State(status)
 
 
-def _client(server: Server) -> Client:
-    return connect(server.uri, api_key=server.api_key)
+def client_of(server: Server) -> Client:
+    """Return a new client of a server; when the server refuses its key, the file is read again."""
+    key = server.renewed() or server.api_key
+    return connect(server.uri, api_key=key, renewed=server.renewed)
 
 
 @contextmanager
@@ -148,6 +159,7 @@ def serving(
     live: bool = True,
     archive: Archive | None = None,
     listeners: Sequence[Listener] = (),
+    answer_listeners: Sequence[Listener] = (),
     partial_listeners: Sequence[PartialListener] = (),
 ) -> Iterator[Service]:
     """Yield a running service; it stops at the end of the block.
@@ -162,8 +174,9 @@ def serving(
         Whether the source tells of measurements as they end.
     archive
         The catalog's runs and results; None: there are none.
-    listeners, partial_listeners
-        Called with every row that has come to an end, and every spectrum that still grows.
+    listeners, answer_listeners, partial_listeners
+        Called with every row that has come to an end, with those that are answered and not yet in
+        the catalog, and with every spectrum that still grows.
 
     Raises
     ------
@@ -183,6 +196,7 @@ def serving(
         live=live,
         archive=archive,
         listeners=listeners,
+        answer_listeners=answer_listeners,
         partial_listeners=partial_listeners,
     )
     with service:
@@ -227,6 +241,27 @@ def known_runs(ledger: Ledger, *, profile: Profile, card: Cards) -> Known:
         ]
 
     return Known(ledger, settings=settings[:16], keys=keys)
+
+
+@contextmanager
+def probing(profile: Profile, server: Server) -> Iterator[None]:
+    """Log in the background what is wrong with the profile's Tiled server, if anything is."""
+    if profile.catalog.uri is None:
+        yield
+        return
+    thread = threading.Thread(target=_probe, args=(profile, server), daemon=True)
+    thread.start()
+    yield
+
+
+def _probe(profile: Profile, server: Server) -> None:
+    levels = {
+        Weight.ERROR: logging.ERROR,
+        Weight.WARNING: logging.WARNING,
+        Weight.GOOD: logging.DEBUG,
+    }
+    for finding in findings(profile.catalog, lambda: client_of(server)):
+        logger.log(levels.get(finding.weight, logging.INFO), "%s", finding.text)
 
 
 @contextmanager

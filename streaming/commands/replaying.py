@@ -11,11 +11,13 @@ from pathlib import Path
 from rich.console import Console
 
 from nearedge.models.answering.cards import read_cards
-from nearedge.streaming.catalog.connection import Client, connect, raw_container, results_container
+from nearedge.streaming.catalog.connection import raw_container, results_container
 from nearedge.streaming.catalog.storing import Comparing
+from nearedge.streaming.catalog.trouble import told
 from nearedge.streaming.commands.opening import (
     Server,
     archive_of,
+    client_of,
     connected,
     known_runs,
     ledger_for,
@@ -146,7 +148,7 @@ def verify(profile: Profile, selection: Selection, *, console: Console) -> Repla
     """
     done: Counter[str] = Counter(equal=0)
     with connected(profile) as server, closing(Ledger(":memory:")) as ledger:
-        comparing = Comparing(results_container(_client(server), profile.catalog.results))
+        comparing = Comparing(results_container(client_of(server), profile.catalog.results))
         with _replaying(
             profile,
             _source(profile, server, selection, known=Known(ledger), done=done),
@@ -207,12 +209,10 @@ def _source(
 
     def pass_over(uid: str, error: Exception) -> None:
         done[UNREADABLE] += 1
-        reason = (
-            error.args[0] if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
-        )
+        reason = error.args[0] if isinstance(error, KeyError) else told(error)
         logger.error("run %s is passed over: %s", uid, reason, extra={"run_uid": uid})
 
-    raw = raw_container(_client(server), profile.catalog.raw)
+    raw = raw_container(client_of(server), profile.catalog.raw)
     return TiledSource(
         raw,
         uids=selection.uids or None,
@@ -220,7 +220,3 @@ def _source(
         skip=known.among,
         on_unreadable=pass_over,
     )
-
-
-def _client(server: Server) -> Client:
-    return connect(server.uri, api_key=server.api_key)

@@ -23,6 +23,7 @@ def run(config: Configs = None, device: Device = None, samples: Samples = None) 
         connected,
         ledger_for,
         page_of,
+        probing,
         results_of,
         serving,
     )
@@ -31,6 +32,7 @@ def run(config: Configs = None, device: Device = None, samples: Samples = None) 
     from nearedge.streaming.page.feed import Feed
     from nearedge.streaming.service.bus import beating, opened_bus
     from nearedge.streaming.settings.configuration import describe
+    from nearedge.streaming.settings.words import results_place
     from nearedge.streaming.sources.zmq_source import ZmqSource
 
     profile = profile_of(config, device=device, samples=samples)
@@ -50,16 +52,19 @@ def run(config: Configs = None, device: Device = None, samples: Samples = None) 
             put=results_of(profile, server).put,
             archive=archive_of(profile, server),
             listeners=[show, feed, bus.row],
+            answer_listeners=[feed],
             partial_listeners=[feed.show_partial, bus.partial],
         ) as service,
         beating(bus, service, every_s=profile.bus.heartbeat_s),
         page_of(profile, service=service, feed=feed, server=server) as address,
+        probing(profile, server),
     ):
         service.metrics.watch_live(source, service.worker)
         if address is not None:
-            typer.echo(f"the live page: {address}", err=True)
+            show.note(f"the live page: {address}")
+        show.note(f"results go to {results_place(profile.catalog)}")
         if bus.address is not None:
-            typer.echo(f"answers are published at {bus.address}", err=True)
+            show.note(f"answers are published at {bus.address}")
         stopped.wait()
 
 
@@ -104,7 +109,7 @@ def replay(
 
 
 def check(config: Configs = None) -> None:
-    """Check a profile, and say what a service with it would do."""
+    """Check a profile, its model and its catalog, and say what a service with it would do."""
     from nearedge.models.answering.cards import read_cards
     from nearedge.streaming.settings.configuration import describe
 
@@ -120,6 +125,35 @@ def check(config: Configs = None) -> None:
             "rejected as unsupported",
             err=True,
         )
+        raise typer.Exit(2)
+    _check_backend(profile)
+    _check_catalog(profile)
+
+
+def _check_backend(profile: "Profile") -> None:
+    """Raise `ValueError` if the workers of the profile cannot be used here."""
+    if profile.worker.backend == "dask":
+        from nearedge.streaming.workers.dask_worker import unusable
+
+        if problem := unusable(profile.worker):
+            raise ValueError(problem)
+
+
+def _check_catalog(profile: "Profile") -> None:
+    """Say what the profile's Tiled server lets us do; end with 2 if results cannot be stored."""
+    if profile.catalog.uri is None:
+        return
+    typer.echo("looking at the catalog …", err=True)
+    from nearedge.streaming.catalog.probe import Weight, findings
+    from nearedge.streaming.commands.opening import client_of, connected
+
+    bad = False
+    with connected(profile) as server:
+        for finding in findings(profile.catalog, lambda: client_of(server)):
+            good = finding.weight is Weight.GOOD
+            typer.echo(finding.text if good else f"{finding.weight}: {finding.text}", err=not good)
+            bad |= finding.weight is Weight.ERROR
+    if bad:
         raise typer.Exit(2)
 
 

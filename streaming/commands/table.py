@@ -4,7 +4,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Protocol
 
+import typer
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -22,13 +24,22 @@ HEADINGS = (
 RIGHT = ("scan", CN.heading, "latency, s")
 SHOWN = 30
 
-Show = Callable[[Row], None]
 Counts = Callable[[], Mapping[State, int]]
+
+
+class Show(Protocol):
+    """Shows what comes."""
+
+    def __call__(self, row: Row) -> None:
+        """Show one more row."""
+
+    def note(self, text: str) -> None:
+        """Show a sentence for as long as rows are shown."""
 
 
 @contextmanager
 def showing(console: Console, *, counts: Counts | None = None) -> Iterator[Show]:
-    """Yield a listener that shows rows on a console.
+    """Yield what shows rows and notes on a console.
 
     Parameters
     ----------
@@ -38,25 +49,46 @@ def showing(console: Console, *, counts: Counts | None = None) -> Iterator[Show]
         The ledger's states, for the line below the table.
     """
     if not console.is_terminal:
-        yield lambda row: console.print(Text(line(row)), soft_wrap=True)
+        yield Lines(console)
         return
     table = LiveTable(counts=counts)
     with Live(table, console=console, refresh_per_second=4):
-        yield table.add
+        yield table
+
+
+class Lines:
+    """Rows as lines of text, notes on standard error."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __call__(self, row: Row) -> None:
+        """Print one more row."""
+        self._console.print(Text(line(row)), soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """Print a sentence."""
+        typer.echo(text, err=True)
 
 
 class LiveTable:
-    """The newest rows as a table; rows may be added by any thread."""
+    """The newest rows as a table, with notes below it; any thread may add to it."""
 
     def __init__(self, *, counts: Counts | None = None, shown: int = SHOWN) -> None:
         self._rows: deque[Row] = deque(maxlen=shown)
+        self._notes: list[str] = []
         self._counts = counts
         self._lock = threading.Lock()
 
-    def add(self, row: Row) -> None:
+    def __call__(self, row: Row) -> None:
         """Show one more row."""
         with self._lock:
             self._rows.append(row)
+
+    def note(self, text: str) -> None:
+        """Show a sentence below the table."""
+        with self._lock:
+            self._notes.append(text)
 
     def __rich__(self) -> Table:
         with self._lock:
@@ -70,7 +102,9 @@ class LiveTable:
 
     def _caption(self) -> str | None:
         counts = {} if self._counts is None else self._counts()
-        return ", ".join(f"{n} {state}" for state, n in counts.items() if n) or None
+        told = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
+        with self._lock:
+            return "\n".join(filter(None, [told, *self._notes])) or None
 
 
 def cells(row: Row) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """What the page knows, and how it is told of changes without ever holding up the service."""
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -87,8 +88,10 @@ class Feed:
         """Show a row that came to an end."""
         told, slot = summary(row), slot_of(row.measurement)
         with self._lock:
-            self._running.pop(slot, None)
-            self._ended[slot] = None
+            # a running scan has one slot until its places, 0.1 and 0.2, are told apart
+            for ended in (slot, re.sub(r"\.\d+$", "", slot)):
+                self._running.pop(ended, None)
+                self._ended[ended] = None
             _shorten(self._ended, self._kept)
             self._rows[row.key] = row
             self._rows.move_to_end(row.key)

@@ -11,9 +11,9 @@ from nearedge.callbacks.assemble import Assembler
 from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.recognise import DARK_ROLES, MAX_DARKS, Dark, Darks, Kind, recognise
 from nearedge.streaming.catalog.connection import Client
+from nearedge.streaming.catalog.raw_runs import is_unsupported, looked_through
 from nearedge.streaming.ledger.darks import StoredDarks
 from nearedge.streaming.ledger.packing import pack, unpack
-from nearedge.streaming.sources.raw_runs import is_unsupported, looked_through
 from nearedge.streaming.sources.run_documents import documents_of
 
 MOST = 8

@@ -18,6 +18,7 @@ from nearedge.streaming.workers.worker import WorkerDied, WorkerError, WorkerUna
 logger = logging.getLogger(__name__)
 
 OnPartial = Callable[[Measurement, NormalisedSpectrum, Inversion], None]
+OnInverted = Callable[[Job, Inversion], None]
 
 LOOK_S = 2.0  # another process may have queued or retried something
 UNAVAILABLE_S = 5.0
@@ -54,6 +55,8 @@ class Dispatch:
         Called with each job that has failed for good, and its error.
     on_partial
         Called with the quick answer to a spectrum that still grows.
+    on_inverted
+        Called with each job that has its answer, before the catalog has it.
     """
 
     def __init__(
@@ -66,11 +69,12 @@ class Dispatch:
         on_answer: Callable[[], None],
         on_failed: Callable[[Job, str], None],
         on_partial: OnPartial = lambda measurement, spectrum, inversion: None,
+        on_inverted: OnInverted = lambda job, inversion: None,
     ) -> None:
         self._queue, self._partials = ledger.queue, ledger.partials
         self._worker, self._settings = worker, settings
         self._metrics, self._on_answer, self._on_failed = metrics, on_answer, on_failed
-        self._on_partial = on_partial
+        self._on_partial, self._on_inverted = on_partial, on_inverted
         self._stopping = False
 
     def stop(self) -> None:
@@ -118,7 +122,8 @@ class Dispatch:
     def _invert(self, jobs: list[Job], *, degraded: bool) -> float:
         try:
             for job, answer in zip(jobs, self._answers(jobs, degraded=degraded), strict=True):
-                self._queue.store(job, pack(answer), degraded=degraded)
+                if self._queue.store(job, pack(answer), degraded=degraded):
+                    self._on_inverted(job, answer)
         except WorkerUnavailable as e:
             return self._wait_for_worker(jobs, e)
         except Exception as e:  # whatever it is, the jobs must not stay held

@@ -16,7 +16,10 @@ from nearedge.streaming.service.service import Service
 KEPT_ERRORS = 50
 FRESH_S = 1.0
 LISTED = 20
-SHOWN_METRICS = ("documents", "gaps", "spectra", "rejected", "retries", "errors", "known_spectra")
+SHOWN_METRICS = (
+    *("documents", "discarded", "gaps", "spectra", "rejected"),
+    *("retries", "errors", "known_spectra"),
+)
 
 
 class RecentWarnings(logging.Handler):
@@ -96,10 +99,12 @@ class Health:
     def ready(self) -> tuple[bool, Json]:
         """Return whether spectra can be taken and inverted, and what was looked at.
 
-        A Tiled server that is down does not make it unready: answers wait in the ledger.
+        A Tiled server that is down does not make it unready: answers wait in the ledger. Nor does a
+        source from which nothing comes.
         """
         checks = self._service.checks()
-        return not any(checks.values()), {name: error or "ok" for name, error in checks.items()}
+        told = {name: error or "ok" for name, error in checks.items()}
+        return not any(checks.values()), told | {"source": self._service.silence or "ok"}
 
     def _make(self) -> Json:
         ledger = self._service.ledger
@@ -117,6 +122,7 @@ class Health:
             ],
             "warnings": self._warnings.newest(),
             "ready": self.ready()[0],
+            "source": self._service.silence,
         }
 
     def _worker(self) -> Json:

@@ -12,6 +12,8 @@ import httpx
 
 from nearedge.callbacks.recognise import Darks
 from nearedge.streaming.catalog.connection import Client
+from nearedge.streaming.catalog.raw_runs import ended, is_finished
+from nearedge.streaming.catalog.trouble import told
 from nearedge.streaming.ledger.job import Priority, State
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.service.dark_runs import DarkRuns
@@ -19,7 +21,6 @@ from nearedge.streaming.service.intake import Intake
 from nearedge.streaming.service.known import Known
 from nearedge.streaming.service.metrics import Metrics
 from nearedge.streaming.settings import profile
-from nearedge.streaming.sources.raw_runs import ended, is_finished
 from nearedge.streaming.sources.run_documents import documents_of
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ LOOK_S = 2.0  # between two looks whether a run with gaps is finished in the cat
 AT_ONCE = 10  # missed runs, between two looks for gaps: those hold up live spectra
 TRIES = 8  # of a run that the catalog gives and that cannot be read: about two hours
 LONGEST_DELAY_S = 3600.0  # between two of them
+LONGEST_PAUSE_S = 30.0  # between two looks at a catalog that is away
 LATE_S = 3600.0  # so much later than it ended may a run appear in the catalog
 DAY_S = 86400.0
 
@@ -122,7 +124,7 @@ class Recovery:
         self._open_before: set[str] = set()
         self._missed: deque[str] = deque()
         self._troubles: dict[str, Trouble] = {}
-        self._aligned = False
+        self._aligned, self._failures = False, 0
         self._stopping = threading.Event()
         self.primed = threading.Event()
 
@@ -140,15 +142,19 @@ class Recovery:
             raw = self._archive.raw()
             self._prime()
             self._fill_gaps(raw)
-            if self._catch_up(raw):
-                return 0.0
+            more = self._catch_up(raw)
+            self._failures = 0
+            return 0.0 if more else LOOK_S
         except Exception as e:  # the catalog is away, or refuses: live documents go on without it
-            logger.warning("the catalog of raw runs cannot be read: %s: %s", type(e).__name__, e)
+            self._failures += 1
+            pause_s = min(LONGEST_PAUSE_S, LOOK_S * 2.0 ** min(self._failures - 1, 10))
+            why = f"the catalog of raw runs cannot be read: {told(e)}"
+            logger.warning("%s; again in %g s", why, pause_s)
             self._metrics.retries.labels("recover").inc()
-            self._give_up_overdue(f"the catalog cannot be read: {type(e).__name__}: {e}")
+            self._give_up_overdue(why)
+            return pause_s
         finally:
             self.primed.set()
-        return LOOK_S
 
     def _prime(self) -> None:
         """Give the live runs the darks that were measured before the service began."""
@@ -302,7 +308,7 @@ class Recovery:
                     return False
                 intake.feed(name, doc)
         except Exception as e:  # one run that cannot be read must not hold up the others
-            raise self._unreadable(uid, f"{type(e).__name__}: {e}") from e
+            raise self._unreadable(uid, told(e)) from e
         if not filling:
             self._live.drop(uid)
         intake.end()

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,11 +15,12 @@ from nearedge.callbacks.measurement import Measurement
 from nearedge.callbacks.prepare import Supports
 from nearedge.callbacks.recognise import Darks
 from nearedge.models import Inversion, NormalisedSpectrum, Rejected
+from nearedge.streaming.catalog.trouble import told
 from nearedge.streaming.ledger.job import Job, Priority, State
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.ledger.row import Row, row_of
 from nearedge.streaming.service.dark_runs import DarkRuns, KeptDarks
-from nearedge.streaming.service.dispatch import Dispatch
+from nearedge.streaming.service.dispatch import DEGRADED, Dispatch
 from nearedge.streaming.service.intake import Intake
 from nearedge.streaming.service.known import Known
 from nearedge.streaming.service.loop import Loop
@@ -69,6 +71,8 @@ class Service:
         darks of a replayed run. None: there is none.
     listeners
         Called with every row that has come to an end, by the service's own threads.
+    answer_listeners
+        Called with every row as soon as it is answered, before it is in the catalog.
     partial_listeners
         Called with every spectrum that still grows, and again with the quick answer to it. Nothing
         partial is ever stored; without listeners there are no partial answers.
@@ -99,6 +103,7 @@ class Service:
         live: bool = True,
         archive: Archive | None = None,
         listeners: Sequence[Listener] = (),
+        answer_listeners: Sequence[Listener] = (),
         partial_listeners: Sequence[PartialListener] = (),
     ) -> None:
         self.ledger, self.worker = ledger, worker
@@ -109,6 +114,7 @@ class Service:
         self.broken: Exception | None = None
         self._source = source
         self._listeners, self._partial_listeners = tuple(listeners), tuple(partial_listeners)
+        self._answer_listeners = tuple(answer_listeners)
         self._attempts = profile.worker.attempts
         self._changed = threading.Condition()
         self._open: set[str] = set()
@@ -175,6 +181,7 @@ class Service:
             on_answer=self._writer.ring,
             on_failed=self._on_failed,
             on_partial=self._publish_partial,
+            on_inverted=self._publish_inverted,
         )
 
     def _loop(self, name: str, step: Callable[[], float | None]) -> Loop:
@@ -234,9 +241,14 @@ class Service:
         ledger = self._ledger_error() or self._intake.problem
         return {"ledger": ledger, "worker": self.worker.problem}
 
+    @property
+    def silence(self) -> str | None:
+        """Why no document comes now, as far as the source can tell; None while they come."""
+        return self._source.silence
+
     def pass_over(self, run_uid: str, error: Exception) -> None:
         """Note that the source could not read a run."""
-        text = f"{type(error).__name__}: {error}"
+        text = told(error)
         extra = {"run_uid": run_uid}
         logger.error("run %s cannot be read, and is passed over: %s", run_uid, text, extra=extra)
         self.metrics.retries.labels("recover").inc()
@@ -328,6 +340,13 @@ class Service:
         inversion: Inversion | None,
     ) -> None:
         _tell(self._partial_listeners, measurement, outcome, inversion)
+
+    def _publish_inverted(self, job: Job, inversion: Inversion) -> None:
+        if self._answer_listeners:
+            degraded = DEGRADED in inversion.flags
+            answered = replace(job, inverted=time.time())
+            row = row_of(answered, status=State.DEGRADED if degraded else State.COMPLETE)
+            _tell(self._answer_listeners, replace(row, inversion=inversion))
 
     def _on_failed(self, job: Job, error: str) -> None:
         self._publish(row_of(job, status=State.FAILED, error=error))

@@ -2,11 +2,13 @@
 
 import logging
 import random
+import time
 from collections.abc import Callable
 
 import httpx
 import stamina
 
+from nearedge.streaming.catalog.trouble import told
 from nearedge.streaming.ledger.job import Job, State
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.ledger.row import Row, row_of
@@ -35,6 +37,8 @@ class Writing:
         Called with each row that the catalog has.
     jitter
         Numbers in [0, 1), so that services that wait for one server do not all come back at once.
+    clock
+        Monotonic seconds.
     """
 
     def __init__(
@@ -45,12 +49,19 @@ class Writing:
         put: Put,
         on_row: Callable[[Row], None],
         jitter: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue, self._backlog, self._metrics = ledger.queue, ledger.backlog, metrics
-        self._put, self._on_row, self._jitter = put, on_row, jitter
+        self._put, self._on_row, self._jitter, self._clock = put, on_row, jitter, clock
+        self._failures, self._pause_until = 0, float("-inf")
 
     def step(self) -> float:
-        """Write one answer; return when to look again, s."""
+        """Write one answer; return when to look again, s.
+
+        While the catalog is away it is left alone, longer and longer, by all answers together.
+        """
+        if (pause_s := self._pause_until - self._clock()) > 0:
+            return pause_s
         jobs = self._queue.claim_write(1, lease_s=LEASE_S)
         for job in jobs:
             self._write(job)
@@ -63,6 +74,7 @@ class Writing:
         except Exception as e:  # whatever it is, the answer must not stay held
             self._put_off(job, e)
             return
+        self._failures = 0
         if self._queue.finish(job):
             self._tell(job)
 
@@ -75,15 +87,20 @@ class Writing:
                 self._put(row)
 
     def _put_off(self, job: Job, error: Exception) -> None:
-        text = f"{type(error).__name__}: {error}"
+        text = told(error)
         self._metrics.retries.labels("write").inc()
         extra = {"run_uid": job.place.run_uid}
-        if not may_pass(error) and job.attempts + 1 >= REFUSALS:
+        passes = may_pass(error)
+        if not passes and job.attempts + 1 >= REFUSALS:
             logger.error("the catalog refuses %s for good: %s", job.key, text, extra=extra)
             self._queue.give_up(job, text)
             self._on_row(row_of(job, status=State.FAILED, error=text))
             return
-        delay_s = min(LONGEST_DELAY_S, 2.0 ** min(job.attempts, 10)) * (0.5 + self._jitter() / 2)
+        self._failures += passes
+        tries = self._failures - 1 if passes else job.attempts
+        delay_s = min(LONGEST_DELAY_S, 2.0 ** min(tries, 10)) * (0.5 + self._jitter() / 2)
+        if passes:
+            self._pause_until = self._clock() + delay_s
         logger.warning(
             "writing %s failed, again in %.1f s: %s", job.key, delay_s, text, extra=extra
         )

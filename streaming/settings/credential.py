@@ -78,6 +78,17 @@ def api_key(catalog: profile.CatalogSettings, *, environ: Mapping[str, str]) -> 
     return key
 
 
+def renewed_key(catalog: profile.CatalogSettings) -> str | None:
+    """Return what the key's file holds now; None where there is none, or none that can be used."""
+    if catalog.api_key_file is None:
+        return None
+    try:
+        return read_secret(catalog.api_key_file)
+    except CredentialError as e:  # it may be written anew at this moment
+        logger.warning("%s", e)
+        return None
+
+
 def refuse_secret_in(uri: str | None) -> None:
     """Raise `CredentialError` for an address with a key or password in it: it would be logged."""
     parts = urlsplit(uri or "")

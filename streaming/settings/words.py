@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from nearedge.callbacks.instrument import Instrument
 from nearedge.streaming.settings.credential import CredentialError, refuse_secret_in
-from nearedge.streaming.settings.profile import Profile
+from nearedge.streaming.settings.profile import CatalogSettings, Profile
 
 
 def sentences(profile: Profile) -> list[str]:
@@ -20,11 +20,24 @@ def sentences(profile: Profile) -> list[str]:
         *_extras(instrument),
         f"inverts with the model {profile.worker.model} on device {profile.worker.device}, "
         f"{profile.worker.samples} samples each, {profile.worker.quality.value} quality",
-        f"writes to {profile.catalog.uri or 'an embedded Tiled server'}, raw runs in "
-        f"{profile.catalog.raw!r}, results in {profile.catalog.results!r}",
+        f"writes results to {results_place(profile.catalog)}; raw runs are in "
+        f"{profile.catalog.raw!r}",
         _publication(profile),
         f"has the settings digest {profile.digest()}",
     ]
+
+
+def results_place(catalog: CatalogSettings) -> str:
+    """Return where results are kept, and whether they stay there."""
+    if catalog.uri is not None:
+        return f"{catalog.results!r} at {catalog.uri}"
+    own = f"{catalog.results!r} of an embedded Tiled server"
+    if catalog.directory is not None:
+        return f"{own} in the folder {catalog.directory}"
+    return (
+        f"{own} in a temporary folder, and are gone when it ends: set catalog.directory to a "
+        "folder, or catalog.uri to a server, to keep them"
+    )
 
 
 def inconsistencies(profile: Profile) -> tuple[str, ...]:

@@ -57,6 +57,11 @@ class JsonlSource:
             with path.open("rb") as lines:
                 yield from self._of_file(path, lines)
 
+    @property
+    def silence(self) -> str | None:
+        """Nothing: documents come until there are no more."""
+        return None
+
     def stop(self) -> None:
         """End before the next document."""
         self._stopping.set()

@@ -19,6 +19,11 @@ class Source(Protocol):
         """
         ...
 
+    @property
+    def silence(self) -> str | None:
+        """Why no document comes now, where the source can tell; None while they come."""
+        ...
+
     def stop(self) -> None:
         """End soon; may be called from any thread."""
         ...

@@ -10,7 +10,7 @@ import bluesky_tiled_plugins  # noqa: F401 - makes runs of the catalog able to g
 import httpx
 
 from nearedge.streaming.catalog.connection import Client
-from nearedge.streaming.sources.raw_runs import finished
+from nearedge.streaming.catalog.raw_runs import finished
 from nearedge.streaming.sources.run_documents import documents_of
 
 logger = logging.getLogger(__name__)
@@ -105,6 +105,11 @@ class TiledSource:
         if self._on_unreadable is None or self._away >= AWAY:
             raise error
         self._on_unreadable(uid, error)
+
+    @property
+    def silence(self) -> str | None:
+        """Nothing: documents come until there are no more."""
+        return None
 
     def stop(self) -> None:
         """End before the next document."""

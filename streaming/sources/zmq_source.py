@@ -23,6 +23,7 @@ from nearedge.streaming.sources.wire import Limits, WireError, decode
 logger = logging.getLogger(__name__)
 
 POLL_MS = 100
+IDLE_S = 10.0  # after the last document
 DRAIN = 200  # frames taken between two looks at the monitor
 _REFUSED = (
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -46,6 +47,8 @@ class ZmqSource:
         Called when the connection was lost; documents may be missing from here on.
     on_overflow
         Called when documents were discarded since too many were waiting.
+    clock
+        Monotonic seconds.
 
     Attributes
     ----------
@@ -67,8 +70,10 @@ class ZmqSource:
         on_bad: Callable[[WireError], None] | None = None,
         on_gap: Callable[[Interruption], None] | None = None,
         on_overflow: Callable[[Overflow], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._config = config
+        self._config, self._clock = config, clock
+        self._heard_at: float | None = None
         self._prefix = config.prefix.encode()
         self._limits = Limits(max_bytes=int(config.max_message_mb * MEGABYTE))
         self._on_bad = on_bad or _log_bad
@@ -90,6 +95,20 @@ class ZmqSource:
     def waiting_bytes(self) -> int:
         """Bytes received and not yet decoded."""
         return self._queue.size
+
+    @property
+    def silence(self) -> str | None:
+        """Why no document comes now: no proxy, no publisher, or nothing to publish."""
+        address = self._config.address
+        if self.refused and not self.ready.is_set():
+            return f"{address} refuses the connection: the keys do not fit"
+        if not self.ready.is_set():
+            return f"no proxy answers at {address}"
+        if self._heard_at is None:
+            prefix = f" with the prefix {self._config.prefix!r}" if self._config.prefix else ""
+            return f"no publisher heard of at {address}{prefix}"
+        idle_s = self._clock() - self._heard_at
+        return None if idle_s < IDLE_S else f"idle: the last document came {idle_s:.0f} s ago"
 
     def start(self) -> None:
         """Connect and receive from now on.
@@ -204,6 +223,8 @@ class ZmqSource:
                 frames.append(b"".join(socket.recv_multipart(zmq.NOBLOCK)))
         except zmq.Again:
             pass
+        if frames:
+            self._heard_at = self._clock()
         self.received += len(frames)
         self.received_bytes += sum(map(len, frames))
         self._queue.put(frames)

@@ -69,7 +69,7 @@ class DaskWorker:
         model: str | None = None,
         connect_s: float = CONNECT_S,
     ) -> None:
-        if problem := exposure(settings) or _missing():
+        if problem := unusable(settings):
             raise ValueError(problem)
         self._settings, self._load, self._connect_s = settings, load, connect_s
         self._model = model
@@ -269,6 +269,11 @@ def exposure(settings: profile.WorkerSettings) -> str | None:
         "it could run code here: use tls:// with Dask's own certificates, or set "
         "worker.trust_network to true"
     )
+
+
+def unusable(settings: profile.WorkerSettings) -> str | None:
+    """Return why Dask's workers cannot be used as a profile says; None when they can."""
+    return exposure(settings) or _missing()
 
 
 def _missing() -> str | None:

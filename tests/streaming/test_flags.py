@@ -221,6 +221,12 @@ def repeated() -> list[dict[str, Any]]:
     return chambers(twice, edge(twice))
 
 
+def two_sweeps() -> list[dict[str, Any]]:
+    """Return a sweep to and one fro, of another material."""
+    white_line = 1.5 * np.exp(-(((ENERGY - 1850.0) / 3) ** 2))
+    return [*chambers(ENERGY, edge(ENERGY)), *chambers(ENERGY, edge(ENERGY) + white_line)[::-1]]
+
+
 def noisy() -> list[dict[str, Any]]:
     noise = np.random.default_rng(1).normal(0, 0.03, len(ENERGY))
     return chambers(ENERGY, edge(ENERGY) + noise)
@@ -233,6 +239,7 @@ ODD = edge(ENERGY) + 0.8 * np.sin((ENERGY - 1846.0) / 2) * (ENERGY > 1856.0)
 
 CASES = {
     "out-of-distribution": Case(readings=chambers(ENERGY, ODD)),
+    "unlike-averaged": Case(readings=two_sweeps()),
     "partial": Case(change=stopped),
     "short-post-edge": Case(readings=chambers(SHORT, edge(SHORT))),
     "noisy": Case(readings=noisy()),
@@ -278,6 +285,8 @@ def test_every_flag_of_the_table_is_walked():
 
 
 class Documents:
+    silence = None
+
     def __init__(self, documents: list[tuple[str, dict[str, Any]]]) -> None:
         self._documents = documents
 

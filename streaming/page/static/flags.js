@@ -27,6 +27,7 @@ const FLAGS = {
   "rebinned": "a long scan averaged in bins of 0.1 eV",
   "short-post-edge": "ends soon after the edge",
   "truncated": "run too long: its end left out",
+  "unlike-averaged": "an average of unlike spectra: do not rely on it",
   "unreadable-formula": "the sample's formula cannot be read: not used",
   "unreadable": "some data could not be read",
 };
@@ -44,6 +45,7 @@ const REASONS = {
   "saturated": "detector saturated",
   "too-few-points": "too few points",
   "too-short": "scan too short",
+  "unlike": "unlike spectra in one",
   "unreadable": "data unreadable",
   "unsupported": "edge unknown to the model",
   "wrong-edge": "another edge",

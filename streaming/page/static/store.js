@@ -83,7 +83,9 @@ async function reload() {
 
 const receive = {
   result(told) {
-    state.running.delete(`${told.run}/${told.stream}/${told.spectrum}`);
+    const slot = `${told.run}/${told.stream}/${told.spectrum}`;
+    state.running.delete(slot);
+    state.running.delete(slot.replace(/\.\d+$/, "")); // what grew until its places were told apart
     state.results.delete(told.key);
     state.results.set(told.key, told);
     details.delete(told.key);

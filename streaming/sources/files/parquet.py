@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nearedge.callbacks.instrument import Instrument
-from nearedge.callbacks.reduce import EV
+from nearedge.callbacks.signal import EV
 from nearedge.models import Reason, Rejected, Spectrum
 from nearedge.streaming.sources.files.table import UnreadableFileError
 

@@ -33,6 +33,33 @@ ir = SynSignal(name="chambers_ir", func=lambda: 5e5 * np.exp(-_mu(mono.position)
 detectors = [i0, it, ir]
 
 
+sample_x = SynAxis(name="sample_x")
+
+
+def _unlike(energy: float) -> float:
+    """Another material: a white line where the first has none."""
+    return _mu(energy) + (1.5 * np.exp(-(((energy - 1848.0) / 3) ** 2)) if sample_x.position else 0)
+
+
+it_at_x = SynSignal(name="chambers_it", func=lambda: 1e6 * np.exp(-_unlike(mono.position)))
+at_places = [i0, it_at_x]
+
+
+def unnamed_places() -> Iterator[Any]:
+    """A plan of one's own, whose start document does not say what it moves."""
+
+    @stage_decorator([*at_places, mono])
+    @run_decorator()
+    def points() -> Iterator[Any]:
+        for place in (0, 1):
+            yield from bps.mv(sample_x, place)
+            for energy in ENERGIES:
+                yield from bps.mv(mono, energy)
+                yield from bps.trigger_and_read([*at_places, mono])
+
+    return (yield from points())
+
+
 def sweeps() -> Iterator[Any]:
     """To and fro, twice."""
     there = list(ENERGIES)
@@ -97,4 +124,11 @@ if __name__ == "__main__":
     record("sweeps", sweeps())
     record("rewound", rewound())
     record("failed", stopped_short())
+    energies = ENERGIES.tolist()
+    record("grid-energy-inner", bp.list_grid_scan(at_places, sample_x, [0, 1], mono, energies))
+    record("grid-energy-outer", bp.list_grid_scan(at_places, mono, energies, sample_x, [0, 1]))
+    record("unnamed-places", unnamed_places())
+    sample_x.set(0)
+    record("alignment", bp.rel_scan(at_places, sample_x, -1, 1, 5))
+    record("count", bp.count([*at_places, mono], 3))
     record("dark", bp.count(detectors, 3, md={"dark_frame": True}))

@@ -1,9 +1,12 @@
+import os
+import stat
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from tiled.client import from_uri
 
@@ -35,6 +38,23 @@ def test_what_is_written_is_there_when_the_server_runs_again(tmp_path: Path) -> 
         client = from_uri(again.uri, api_key=again.api_key)
         assert list(client) == ["here"]
         client.context.http_client.close()
+
+
+@pytest.mark.system
+def test_nobody_else_may_read_what_it_keeps(tmp_path: Path) -> None:
+    folder = tmp_path / "catalog"
+    before = os.umask(0)
+    try:
+        with embedded_server(folder) as server:
+            client = from_uri(server.uri, api_key=server.api_key)
+            client.write_array(np.arange(3.0), key="array")
+            client.context.http_client.close()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    for path in folder.rglob("*"):
+        allowed = 0o700 if path.is_dir() else 0o600
+        assert stat.S_IMODE(path.stat().st_mode) & ~allowed == 0, path
 
 
 @pytest.mark.system

@@ -26,7 +26,7 @@ def row(measurement, spectrum, make_inversion) -> Row:
 def text_of(row: Row) -> str:
     console = Console(file=io.StringIO(), width=160)
     table = LiveTable(counts=lambda: {State.QUEUED: 2, State.FAILED: 0})
-    table.add(row)
+    table(row)
     console.print(table)
     return console.file.getvalue()
 
@@ -62,8 +62,10 @@ def test_where_there_is_no_terminal_rows_are_lines(row):
     assert console.file.getvalue() == line(row) + "\n"
 
 
-def test_on_a_terminal_rows_are_a_table(row):
+def test_on_a_terminal_rows_are_a_table_with_the_notes_below(row):
     console = Console(file=io.StringIO(), force_terminal=True, width=160)
     with showing(console, counts=dict) as show:
+        show.note("the live page: http://127.0.0.1:1234/")
         show(row)
-    assert "CN 90 %" in console.file.getvalue()
+    last = console.file.getvalue().rpartition("CN 90 %")[2]
+    assert "the live page: http://127.0.0.1:1234/" in last

@@ -45,7 +45,13 @@ def service() -> Iterator[Any]:
     metrics.watch(ledger)
     intake = SimpleNamespace(problem=None)
     worker = SimpleNamespace(pid=1234, beat_age_s=0.5, restarts=1, problem=None)
-    yield Watched(ledger=ledger, metrics=metrics, worker=worker, _intake=intake)
+    yield Watched(
+        ledger=ledger,
+        metrics=metrics,
+        worker=worker,
+        _intake=intake,
+        silence="no publisher heard of",
+    )
     ledger.close()
 
 

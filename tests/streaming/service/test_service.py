@@ -52,6 +52,8 @@ def key_of(docs) -> str:
 class ListSource:
     """Documents from a list; stays open, as a live bus does, until it is stopped or let go."""
 
+    silence = None
+
     def __init__(self, documents, *, stays: bool = False) -> None:
         self._documents, self._stays = documents, stays
         self._stop = threading.Event()
@@ -472,6 +474,7 @@ def test_a_scan_that_runs_is_shown_and_never_stored(build, ledger, monkeypatch):
         update={"instrument": PROFILE.instrument.model_copy(update={"partial_every_s": 1e-9})}
     )
     monkeypatch.setattr(f"{__name__}.PROFILE", growing)
+    monkeypatch.setattr("nearedge.callbacks.assemble.PARTIAL_SHARE", 1.0)  # they come in a burst
     catalog, shown, answered = Catalog(), [], threading.Event()
 
     def show(measurement, outcome, inversion):

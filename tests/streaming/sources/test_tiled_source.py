@@ -20,7 +20,7 @@ from nearedge.callbacks.measurement import Measurement
 from nearedge.streaming.catalog.connection import raw_container
 from nearedge.streaming.catalog.embedded import server_config
 from nearedge.streaming.catalog.embedded_main import prepare
-from nearedge.streaming.sources.raw_runs import ended
+from nearedge.streaming.catalog.raw_runs import ended
 from nearedge.streaming.sources.tiled_source import AWAY, TiledSource
 
 T = 1.7e9

@@ -56,7 +56,9 @@ def ended(raw: Client, *, since: float) -> list[str]:
     def chosen(start: dict[str, Any], stop: dict[str, Any]) -> bool:
         return bool(stop.get("time", float("-inf")) >= since)
 
-    return _found(raw, [Comparison("ge", "stop.time", since)], fewer=[begun], chosen=chosen)
+    # databroker takes a comparison with the stop document and finds nothing: it refuses the other
+    late = [ENDED, Comparison("ge", "stop.time", since)]
+    return _found(raw, late, fewer=[begun], chosen=chosen)
 
 
 def is_finished(raw: Client, uid: str) -> bool:

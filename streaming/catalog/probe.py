@@ -1,0 +1,124 @@
+"""Try out a Tiled server before it is needed: reading, writing, queries and formats."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+from tiled.client.utils import ClientError
+
+from nearedge.streaming.catalog.connection import REFUSED, Client
+from nearedge.streaming.catalog.raw_runs import ENDED, is_unsupported
+from nearedge.streaming.catalog.server_config import DOCUMENTS
+from nearedge.streaming.catalog.trouble import told
+from nearedge.streaming.settings.profile import CatalogSettings
+
+
+class Weight(StrEnum):
+    """How much a finding matters."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    HINT = "hint"
+    GOOD = "good"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What was found out about a server, and what to do about it."""
+
+    weight: Weight
+    text: str
+
+
+def findings(catalog: CatalogSettings, connect: Callable[[], Client]) -> Iterator[Finding]:
+    """Yield what was found out, worst first where one thing rules out the next.
+
+    A container is made where results go, and removed at once.
+
+    Parameters
+    ----------
+    catalog
+        Names the server and its containers.
+    connect
+        Returns a client of the server.
+    """
+    try:
+        client = connect()
+    except Exception as e:  # whatever a server, a proxy before it, or Tiled's own code raises
+        yield _unreachable(catalog, e)
+        return
+    try:
+        yield from _readable(catalog, client)
+        yield _writable(catalog, client)
+    except httpx.HTTPError as e:
+        yield Finding(weight=Weight.ERROR, text=f"the catalog cannot be used: {told(e)}")
+
+
+def _unreachable(catalog: CatalogSettings, error: Exception) -> Finding:
+    place = catalog.api_key_file or f"the environment variable {catalog.api_key_env}"
+    if isinstance(error, httpx.TransportError):
+        text = f"no Tiled server answers at {catalog.uri} now ({told(error)}): answers would wait"
+        return Finding(weight=Weight.WARNING, text=text)
+    return Finding(
+        weight=Weight.ERROR,
+        text=f"{catalog.uri} cannot be opened: {told(error)}; the key is taken from {place}",
+    )
+
+
+def _readable(catalog: CatalogSettings, client: Client) -> Iterator[Finding]:
+    raw, left = _nearest(client, catalog.raw)
+    if left:
+        yield Finding(
+            weight=Weight.HINT,
+            text=f"there is no container of raw runs {catalog.raw!r} yet: gaps and missed runs "
+            "cannot be fetched before acquisition stores its runs there (catalog.raw)",
+        )
+        return
+    if "application/json-seq" not in client.context.server_info.formats.get("BlueskyRun", ()):
+        yield Finding(
+            weight=Weight.HINT,
+            text="the server cannot export runs: their tables are read instead, which is slower; "
+            "add to its media_types BlueskyRun: application/json-seq: "
+            f"{DOCUMENTS['application/json-seq']}",
+        )
+    try:
+        list(raw.search(ENDED).sort(("start.time", 1)).keys()[:1])
+    except ClientError as e:
+        if not is_unsupported(e):
+            raise
+        yield Finding(
+            weight=Weight.HINT,
+            text=f"the server cannot be asked for the runs that have ended ({e}): all of them are "
+            "looked through each time; set service.catch_up_every_s to 0 if that takes long",
+        )
+
+
+def _writable(catalog: CatalogSettings, client: Client) -> Finding:
+    box, left = _nearest(client, catalog.results)
+    where = f"{catalog.results!r} at {catalog.uri}"
+    name = f"nearedge-check-{uuid.uuid4().hex[:12]}"
+    try:
+        box.create_container(name)
+        box.delete_contents([name], recursive=True, external_only=False)
+    except ClientError as e:
+        if e.response.status_code in (*REFUSED, HTTPStatus.METHOD_NOT_ALLOWED):
+            return Finding(
+                weight=Weight.ERROR,
+                text=f"results cannot be written to {where}: {told(e)}; expected a key that may "
+                "read, create, write and delete nodes, and a container that lies in a catalog",
+            )
+        raise
+    made = "" if not left else f", where {left!r} is made at the first"
+    return Finding(weight=Weight.GOOD, text=f"results can be written to {where}{made}")
+
+
+def _nearest(client: Client, path: str) -> tuple[Any, str]:
+    """Return the deepest container of a path that is there, and what is missing of the path."""
+    names = path.strip("/").split("/")
+    while names and names[0] in client:
+        client = client[names.pop(0)]
+    return client, "/".join(names)
