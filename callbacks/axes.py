@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nearedge.callbacks.columns import Point
 from nearedge.callbacks.documents import Descriptor
-from nearedge.callbacks.plan import Plan
+from nearedge.callbacks.plan import Plan, is_energy
 from nearedge.models import Array
 
 SETPOINTS = ("_setpoint", "_user_setpoint", "-setpoint")
@@ -107,8 +107,24 @@ def _is_single(told: Mapping[str, Any]) -> bool:
     return told.get("dtype") in ("number", "integer") and not told.get("shape")
 
 
+def unread(plan: Plan, axes: Sequence[Axis], energy: str) -> list[int]:
+    """Return the axes of a plan that no reading tells: words such as a polarisation, or unread."""
+    told = frozenset((energy, "time", *(name for axis in axes for name in axis.names)))
+    return [
+        k
+        for k, names in enumerate(plan.axes or ())
+        if not told.intersection(names) and not any(map(is_energy, names))
+    ]
+
+
 def places(
-    points: Sequence[Point], seqs: Sequence[int], axes: Sequence[Axis], plan: Plan, energy: Array
+    points: Sequence[Point],
+    seqs: Sequence[int],
+    axes: Sequence[Axis],
+    plan: Plan,
+    energy: Array,
+    *,
+    others: Sequence[int] = (),
 ) -> list[list[int]]:
     """Return the readings at each place, as indices, places in the order of their positions.
 
@@ -123,12 +139,17 @@ def places(
     energy
         (n,) of each reading; (0,) where each reading is a whole spectrum. An axis that moves along
         with the energy, so that no energy comes again at another place, tells no places apart.
+    others
+        Axes of the plan that no reading tells: there the order of the readings does.
     """
-    labels: list[Labels] = []
-    for axis in axes:
-        found = levels(_values(points, axis), count=_planned(axis, plan, seqs))
-        if found.any() and (not energy.size or _come_again(found, energy)):
-            labels.append(found)
+    told = [
+        levels(_values(points, axis), count=_planned(plan.axis_of(axis.names), plan, seqs))
+        for axis in axes
+    ]
+    told += [_by_order(at, plan, seqs) for at in others if _planned(at, plan, seqs)]
+    labels = [
+        found for found in told if found.any() and (not energy.size or _come_again(found, energy))
+    ]
     if not labels:
         return [list(range(len(points)))]
     together = np.unique(np.column_stack(labels), axis=0, return_inverse=True)[1].ravel()
@@ -187,13 +208,18 @@ def _number(point: Point, axis: Axis) -> float:
     return next((float(value.ravel()[0]) for value in values if np.isfinite(value).all()), math.nan)
 
 
-def _planned(axis: Axis, plan: Plan, seqs: Sequence[int]) -> int | None:
-    """Return at how many positions an axis should have been in these readings."""
-    at = plan.axis_of(axis.names)
+def _planned(at: int | None, plan: Plan, seqs: Sequence[int]) -> int | None:
+    """Return at how many positions an axis of the plan should have been in these readings."""
     if at is None or plan.shape is None or not seqs or max(seqs) > math.prod(plan.shape):
         return None
-    inner = math.prod(plan.shape[at + 1 :])
-    return len({(seq - 1) // inner % plan.shape[at] for seq in seqs})
+    return len(set(_by_order(at, plan, seqs).tolist()))
+
+
+def _by_order(at: int, plan: Plan, seqs: Sequence[int]) -> Labels:
+    """Return at which of its positions an axis of the plan was, as the order of readings tells."""
+    shape = plan.shape or ()
+    steps = (np.asarray(seqs, dtype=object) - 1) // math.prod(shape[at + 1 :]) % shape[at]
+    return steps.astype(np.intp)
 
 
 def _come_again(labels: Labels, energy: Array) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from nearedge.callbacks.axes import Axis, places
+from nearedge.callbacks.axes import Axis, places, unread
 from nearedge.callbacks.columns import Point, is_whole
 from nearedge.callbacks.instrument import FinishSettings, Instrument
 from nearedge.callbacks.pixels import by_pixel, pixels_of
@@ -104,7 +104,7 @@ def is_sweep(points: Sequence[Point], plan: Plan, energy: str) -> bool:
     """Tell whether readings run over the energies that the innermost axis of a plan announces."""
     found = _energies(points, energy)
     found = found[np.isfinite(found)]
-    planned = plan.spans[-1] if plan.spans else 0.0
+    planned = plan.spans[-1] if plan.spans else np.nan
     return bool(found.size and np.ptp(found) >= COVERED * planned)
 
 
@@ -125,7 +125,8 @@ def pieces(
     energy = instrument.roles.energy or ""
     energies = np.empty(0) if is_whole(points, instrument.roles) else _energies(points, energy)
     seqs = [seq for _, seq in part.members] if len(part.seqs) == 1 else []
-    found = places(points, seqs, axes, plan, energies)
+    others = [] if instrument.finish.when in ("event", "events") else unread(plan, axes, energy)
+    found = places(points, seqs, axes, plan, energies, others=others)
     keys = tuple(axis.key for axis in axes)
     if len(found) == 1:
         yield from _pixels(part, points, axes=(), instrument=instrument)

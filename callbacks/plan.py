@@ -23,7 +23,7 @@ class Plan:
     shape
         How many points each axis has, as far as known for all.
     spans
-        Between which ends each axis runs, last less first, as far as known for all.
+        Between which ends each axis runs, last less first; NaN where an axis has no numbers.
     """
 
     name: str = ""
@@ -43,8 +43,12 @@ class Plan:
 
     def seems_energy(self) -> bool:
         """Tell whether something that moves is called like a monochromator."""
-        words = ENERGY_WORDS
-        return any(word in name.casefold() for name in self.moved for word in words)
+        return any(map(is_energy, self.moved))
+
+
+def is_energy(name: str) -> bool:
+    """Tell whether something is called like a monochromator."""
+    return any(word in name.casefold() for word in ENERGY_WORDS)
 
 
 def plan_of(start: Mapping[str, Any]) -> Plan:
@@ -88,8 +92,12 @@ def _whole(found: Any) -> tuple[int, ...] | None:
 
 
 def _spans(found: Any) -> tuple[float, ...] | None:
+    return tuple(map(_span, found)) if isinstance(found, list) else None
+
+
+def _span(ends: Any) -> float:
     try:
-        spans = tuple(abs(float(hi) - float(lo)) for lo, hi in found)
+        lo, hi = ends
+        return abs(float(hi) - float(lo))
     except (TypeError, ValueError):
-        return None
-    return spans if all(map(math.isfinite, spans)) else None
+        return math.nan

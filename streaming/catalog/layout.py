@@ -99,6 +99,7 @@ def _common(measurement: Measurement, provenance: Provenance) -> dict[str, Any]:
             "stream": measurement.stream,
             "spectrum": measurement.spectrum,
             "complete": measurement.complete,
+            "unlike": measurement.unlike,
             "darks": measurement.dark_runs,
             "columns": {name: labels for name, (_, labels) in raw_arrays(measurement).items()},
         },

@@ -314,6 +314,12 @@ class Intake:
                 *(run.uid, run.scan_id, measurement.spectrum, measurement.stream),
                 extra=extra,
             )
+            if measurement.unlike:
+                logger.warning(
+                    "run %s (scan %s), spectrum %s is an average of unlike ones: %s",
+                    *(run.uid, run.scan_id, measurement.spectrum, measurement.unlike),
+                    extra=extra,
+                )
 
 
 def _missing(headless: bool) -> str:

@@ -137,6 +137,21 @@ def test_two_outer_axes_in_any_order(hearing, compose, order, jitter, snake):
         assert same(measurement, 3 * x + (y - 5) / 2)
 
 
+@pytest.mark.parametrize("order", ["energy inner", "energy outer"])
+def test_an_axis_of_words(hearing, compose, order):
+    """A polarisation has no numbers; one that is not read has none either."""
+    words = ("LH", "LV")
+    if order == "energy inner":
+        points = [reading(e, p, polarisation=words[p]) for p in (0, 1) for e in ENERGIES]
+        metadata = planned("polarisation", "e", shape=[2, 31], num_points=62,
+                           extents=[list(words), [1830, 1890]])  # fmt: skip
+    else:
+        points = [reading(e, p) for e in ENERGIES for p in (0, 1)]
+        metadata = planned("e", "polarisation", shape=[31, 2], num_points=62)
+    first, second = hearing(instrument()).take(compose("a", points, metadata=metadata)).finals
+    assert same(first, 0) and same(second, 1) and first.complete and second.complete
+
+
 def test_a_grid_that_was_stopped(hearing, compose):
     metadata = planned("x", "e", shape=[3, 31], extents=[[0, 2], [1830, 1890]], num_points=93)
     points = [reading(e, p, x=float(p)) for p in (0, 1) for e in ENERGIES][:50]

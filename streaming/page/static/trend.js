@@ -256,7 +256,7 @@ const isForeign = (told) => Boolean(told.ood?.flag);
 function xOf(told) {
   if (chosen.x === SCAN) return told.scan ?? NaN;
   if (chosen.x === TIME) return told.time;
-  if (chosen.x === FRAME) return /^\d+$/.test(told.spectrum) ? Number(told.spectrum) : NaN;
+  if (chosen.x === FRAME) return Number(/\d+$/.exec(told.spectrum)?.[0] ?? NaN); // of 0.12, the 12
   const value = told.context[chosen.x];
   return typeof value === "number" ? value : NaN;
 }
