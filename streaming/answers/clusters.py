@@ -38,10 +38,14 @@ def atoms(samples: Samples, sample: int, *, absorber: str) -> "Atoms":
     Raises
     ------
     ImportError
-        If ASE is not installed: `pip install ase`.
+        If ASE is not installed.
     """
-    from ase import Atoms
-
+    try:
+        from ase import Atoms
+    except ImportError as e:
+        raise ImportError(
+            "Atoms are made by ASE, which is missing: pip install 'nearedge[ase]'"
+        ) from e
     return Atoms(*cluster(samples, sample, absorber=absorber))
 
 

@@ -12,8 +12,8 @@ from tiled.queries import In
 from nearedge.streaming.answers.answer import Answer, answer_of_result
 from nearedge.streaming.answers.summary import Json, stored_summary
 from nearedge.streaming.catalog.connection import Client
-from nearedge.streaming.catalog.result_writer import COMPLETE, REJECTED
 from nearedge.streaming.catalog.results import RejectedResult, Result
+from nearedge.streaming.ledger.job import State
 
 logger = logging.getLogger(__name__)
 
@@ -59,19 +59,19 @@ class History:
     def answer(self, key: str) -> Answer | None:
         """Return a stored answer with its arrays, or None when there is none of that key."""
         node = self._node(key)
-        if node is None or node.metadata["status"] != COMPLETE:
+        if node is None or node.metadata["status"] != State.COMPLETE:
             return None
         return answer_of_result(Result(node))
 
     def columns(self, key: str) -> dict[str, np.ndarray] | None:
         """Return the measured columns of a rejected measurement, or None."""
         node = self._node(key)
-        if node is None or node.metadata["status"] != REJECTED:
+        if node is None or node.metadata["status"] != State.REJECTED:
             return None
         return RejectedResult(node).raw
 
     def _finished(self) -> Any:
-        return self._open().search(In("status", [COMPLETE, REJECTED]))
+        return self._open().search(In("status", [State.COMPLETE, State.REJECTED]))
 
     def _node(self, key: str) -> Any:
         if not KEY.fullmatch(key):  # the server need not be asked, nor does it take every character

@@ -17,8 +17,8 @@ from nearedge.streaming.answers.plain import plain
 from nearedge.streaming.catalog.elements import numbers_of
 
 VERSION = "1.0"
-ENSEMBLE = "ClusterEnsemble"
-REJECTED = "RejectedSpectrum"
+ENSEMBLE_SPEC = "ClusterEnsemble"
+REJECTED_SPEC = "RejectedSpectrum"
 
 SPECTRUM_ROWS = ("energy", "mu", "norm", "flat")
 PER_SAMPLE_ROWS = ("weight", *(one.name for one in FIGURES if one.per_sample))

@@ -14,8 +14,8 @@ from nearedge.models import Inversion, NormalisedSpectrum, Rejected
 from nearedge.streaming.catalog import layout
 from nearedge.streaming.catalog.connection import CONFLICT, Client
 from nearedge.streaming.catalog.layout import Provenance
+from nearedge.streaming.ledger.job import State
 
-WRITING, COMPLETE, REJECTED, DEGRADED = "writing", "complete", "rejected", "degraded"
 THREADS = 8  # one for each array
 
 
@@ -60,7 +60,7 @@ class ResultWriter:
             If the server refuses or is away; then try again.
         """
         answer = measurement, spectrum, inversion
-        self._put_answer(key, *answer, provenance=provenance, final=COMPLETE)
+        self._put_answer(key, *answer, provenance=provenance, final=State.COMPLETE)
 
     def write_degraded(
         self,
@@ -73,7 +73,7 @@ class ResultWriter:
     ) -> None:
         """Write a quick answer beside the place of the full one; errors as for `write`."""
         answer = measurement, spectrum, inversion
-        self._put_answer(degraded_key(key), *answer, provenance=provenance, final=DEGRADED)
+        self._put_answer(degraded_key(key), *answer, provenance=provenance, final=State.DEGRADED)
 
     def _put_answer(
         self,
@@ -83,11 +83,11 @@ class ResultWriter:
         inversion: Inversion,
         *,
         provenance: Provenance,
-        final: str,
+        final: State,
     ) -> None:
         self._put(
             name,
-            Spec(layout.ENSEMBLE, version=layout.VERSION),
+            Spec(layout.ENSEMBLE_SPEC, version=layout.VERSION),
             layout.ensemble_metadata(measurement, spectrum, inversion, provenance),
             layout.ensemble_arrays(measurement, spectrum, inversion),
             final=final,
@@ -106,10 +106,10 @@ class ResultWriter:
         """Write under its key why a measurement was not inverted; errors as for `write`."""
         self._put(
             key,
-            Spec(layout.REJECTED, version=layout.VERSION),
+            Spec(layout.REJECTED_SPEC, version=layout.VERSION),
             layout.rejected_metadata(measurement, rejected, provenance),
             {name: array for name, (array, _) in layout.raw_arrays(measurement).items()},
-            final=REJECTED,
+            final=State.REJECTED,
         )
 
     def _put(
@@ -119,9 +119,9 @@ class ResultWriter:
         metadata: Mapping[str, Any],
         arrays: Mapping[str, np.ndarray],
         *,
-        final: str,
+        final: State,
     ) -> None:
-        first = {"status": WRITING if arrays else final, **metadata}
+        first = {"status": str(State.WRITING if arrays else final), **metadata}
         try:
             node = self._container.create_container(key, metadata=first, specs=[spec])
         except ClientError as e:
@@ -129,14 +129,14 @@ class ResultWriter:
                 raise
             node = self._container[key]
             status = node.metadata["status"]
-            if status == REJECTED and final == COMPLETE:  # it can be read now: a file came, say
+            if (status, final) == (State.REJECTED, State.COMPLETE):  # a file came late, say
                 self._container.delete_contents([key], recursive=True, external_only=False)
                 node = self._container.create_container(key, metadata=first, specs=[spec])
-            elif status != WRITING:
+            elif status != State.WRITING:
                 return
         if arrays:
             list(self._pool.map(lambda item: put_array(node, *item), arrays.items()))
-            node.update_metadata({"status": final}, drop_revision=True)
+            node.update_metadata({"status": str(final)}, drop_revision=True)
 
 
 def degraded_key(key: str) -> str:

@@ -26,10 +26,10 @@ from nearedge.streaming.answers.figures import INTERVALS
 from nearedge.streaming.catalog import layout
 from nearedge.streaming.catalog.connection import Client, connect
 from nearedge.streaming.catalog.elements import symbols_of
-from nearedge.streaming.catalog.layout import ENSEMBLE, REJECTED, Provenance
+from nearedge.streaming.catalog.layout import ENSEMBLE_SPEC, REJECTED_SPEC, Provenance
 from nearedge.streaming.catalog.paging import keys_of
-from nearedge.streaming.catalog.result_writer import COMPLETE, WRITING, ResultWriter
-from nearedge.streaming.catalog.result_writer import REJECTED as STATUS_REJECTED
+from nearedge.streaming.catalog.result_writer import ResultWriter
+from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.key import result_key, seed_of
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Result(Entry):
         return clusters.structure(self.samples, sample, absorber=self.metadata["absorber"])
 
     def atoms(self, sample: int = 0) -> "Atoms":
-        """Return a sample as ASE Atoms, the absorber first and no box; ASE must be installed."""
+        """Return a sample as ASE Atoms, the absorber first and no box; needs the extra ``ase``."""
         return clusters.atoms(self.samples, sample, absorber=self.metadata["absorber"])
 
     def extended_xyz(self, sample: int | None = None) -> str:
@@ -253,7 +253,7 @@ class Results:
             ("le", "bond.mean", bond_max),
             ("ge", "measured", since),
         ]
-        found = self._of(ENSEMBLE, COMPLETE)
+        found = self._of(ENSEMBLE_SPEC, State.COMPLETE)
         for name, value in equal.items():
             found = found if value is None else found.search(Key(name) == value)
         for operator, name, bound in bounds:
@@ -262,19 +262,21 @@ class Results:
 
     def rejected(self, *, raw_uid: str | None = None) -> Iterator[RejectedResult]:
         """Yield the measurements that were not inverted, the latest first."""
-        found = self._of(REJECTED, STATUS_REJECTED)
+        found = self._of(REJECTED_SPEC, State.REJECTED)
         found = found if raw_uid is None else found.search(Key("raw.uid") == raw_uid)
         yield from map(RejectedResult, found.sort(("written", -1)).values())
 
-    def finished(self) -> Iterator[tuple[str, str]]:
-        """Yield key and status of everything that is complete or rejected."""
-        for status in (COMPLETE, STATUS_REJECTED):  # keys alone: their metadata are slow to send
-            for key in keys_of(self._container.search(Key("status") == status)):
+    def finished(self) -> Iterator[tuple[str, State]]:
+        """Yield key and state of everything that is complete or rejected."""
+        for status in (State.COMPLETE, State.REJECTED):
+            # keys alone: their metadata are slow to send
+            for key in keys_of(self._container.search(Key("status") == str(status))):
                 yield key, status
 
     def unfinished(self) -> list[str]:
         """Return the keys of what was begun and is not finished."""
-        return list(keys_of(self._container.search(Key("status") == WRITING)))
+        return list(keys_of(self._container.search(Key("status") == str(State.WRITING))))
 
-    def _of(self, spec: str, status: str) -> Any:
-        return self._container.search(SpecsQuery(include=[spec])).search(Key("status") == status)
+    def _of(self, spec: str, status: State) -> Any:
+        found = self._container.search(SpecsQuery(include=[spec]))
+        return found.search(Key("status") == str(status))

@@ -40,7 +40,7 @@ async def get_trend(
     # imported by the first request: Tiled reads this module when it starts
     from nearedge.streaming.answers.summary import stored_summary
     from nearedge.streaming.answers.trend import trend_csv
-    from nearedge.streaming.catalog.result_writer import COMPLETE, REJECTED
+    from nearedge.streaming.ledger.job import State
 
     entry = await get_entry(
         *(path, READ, principal, tags, scopes, root_tree, session_state, request.state.metrics),
@@ -48,7 +48,7 @@ async def get_trend(
         access_policy=getattr(request.app.state, "access_policy", None),
     )
     request.state.endpoint = "trend"
-    found = entry.search(In("status", [COMPLETE, REJECTED])).sort([("measured", -1)])
+    found = entry.search(In("status", [State.COMPLETE, State.REJECTED])).sort([("measured", -1)])
     items = await found.items_range(offset=0, limit=MOST)
     told = [stored_summary(key, adapter.metadata()) for key, adapter in items]
     return Response(trend_csv(reversed(told)), media_type="text/csv")

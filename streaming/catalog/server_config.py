@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from nearedge.streaming.answers.forms import EXPORTS
-from nearedge.streaming.catalog.layout import ENSEMBLE
+from nearedge.streaming.catalog.layout import ENSEMBLE_SPEC
 
 MODULE = "nearedge.streaming.catalog.exporters"
 DOCUMENTS = {"application/json-seq": "bluesky_tiled_plugins.exporters:json_seq_exporter"}
@@ -19,7 +19,7 @@ ROUTERS = ["nearedge.streaming.catalog.router:router"]
 def media_types() -> dict[str, dict[str, str]]:
     """Return Tiled's ``media_types``, by spec: which function makes which media type."""
     results = {form.media_type: f"{MODULE}:{name}" for name, form in EXPORTS.items()}
-    return {"BlueskyRun": DOCUMENTS, ENSEMBLE: results}
+    return {"BlueskyRun": DOCUMENTS, ENSEMBLE_SPEC: results}
 
 
 def file_extensions() -> dict[str, str]:

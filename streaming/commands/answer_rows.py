@@ -7,14 +7,21 @@ from typing import Any
 
 from nearedge.models import Reason, Rejected
 from nearedge.streaming.answers.clusters import extended_xyz, flags_note
-from nearedge.streaming.answers.figures import BOND, CN, as_columns, plain_figures
+from nearedge.streaming.answers.figures import (
+    BOND,
+    CN,
+    FIGURES,
+    INTERVALS,
+    as_columns,
+    plain_figures,
+)
 from nearedge.streaming.commands.inverting import Outcome
+from nearedge.streaming.ledger.job import State
 
-_INTERVAL = ("mean", "lo", "hi")
 COLUMNS = {
     **{"id": "string", "file": "string", "status": "string", "reason": "string"},
     **{"cn_mean": "double", "cn_map": "int64", "cn_prob": "list<double>", "cn_set": "list<int64>"},
-    **{f"{name}_{part}": "double" for name in ("bond", "angle", "bridge") for part in _INTERVAL},
+    **{name: "double" for one in FIGURES if one.name in INTERVALS for name in one.columns},
     **{"species": "list<list<string>>", "positions": "list<list<list<float>>>"},
     **{"weights": "list<double>", "misfit": "double"},
     **{"ood_score": "double", "ood_flag": "bool", "flags": "list<string>"},
@@ -30,10 +37,10 @@ def row_of(outcome: Outcome) -> dict[str, Any]:
     one, spectrum, answer = outcome.asked, outcome.spectrum, outcome.answer
     row = dict.fromkeys(COLUMNS) | {"id": one.id, "file": one.file, "signal": one.signal}
     if isinstance(answer, Rejected) or spectrum is None:
-        return row | {"status": "rejected", "reason": _reason(answer)}
+        return row | {"status": str(State.REJECTED), "reason": _reason(answer)}
     told = {
         **as_columns(plain_figures(answer)),
-        "status": "complete",
+        "status": str(State.COMPLETE),
         "cn_prob": answer.estimates.cn_prob.tolist(),
         "species": answer.samples.species.tolist(),
         "positions": answer.samples.positions.tolist(),
@@ -58,7 +65,7 @@ def _reason(answer: Any) -> str | None:
 
 def is_rejected(row: dict[str, Any]) -> bool:
     """Tell whether a row has no answer."""
-    return bool(row["status"] == "rejected")
+    return bool(row["status"] == State.REJECTED)
 
 
 def is_lost(row: dict[str, Any]) -> bool:

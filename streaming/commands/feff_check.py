@@ -22,7 +22,7 @@ from nearedge.streaming.workers.feff import FeffError, calculate, feff_input
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Verified:
+class Checked:
     """FEFF's spectrum of an answer's likeliest cluster.
 
     Attributes
@@ -49,9 +49,9 @@ def likeliest(answer: Inversion) -> int:
     return int(best[np.abs(bond - np.median(bond)).argmin()])
 
 
-def verify(
+def check(
     answer: Inversion, *, span: tuple[float, float, float], timeout_s: float = 600.0
-) -> Verified:
+) -> Checked:
     """Run FEFF10 on the likeliest cluster, about 10 s of one core.
 
     Parameters
@@ -75,7 +75,7 @@ def verify(
         mask=(np.isfinite(answer.condition) * calculated.mask).astype(np.float32),
     )
     spectra, apart = at_resolution(calculated.values[None], measured, step=span[2])
-    return Verified(sample=number, energy=grid_of(span), flat=spectra[0], misfit=float(apart[0]))
+    return Checked(sample=number, energy=grid_of(span), flat=spectra[0], misfit=float(apart[0]))
 
 
 def _calculate(answer: Inversion, number: int, *, timeout_s: float) -> NormalisedSpectrum:
@@ -98,14 +98,14 @@ def _calculate(answer: Inversion, number: int, *, timeout_s: float) -> Normalise
     return normalised
 
 
-def verify_all(
+def check_all(
     answers: Iterable[tuple[str, Inversion]], *, span: tuple[float, float, float]
 ) -> Iterator[dict[str, Any]]:
-    """Verify named answers one after the other; one that FEFF fails on has its ``error``."""
+    """Check named answers one after the other; one that FEFF fails on has its ``error``."""
     for name, answer in answers:
         row: dict[str, Any] = {"id": name, "misfit": answer.misfit}
         try:
-            found = verify(answer, span=span)
+            found = check(answer, span=span)
         except FeffError as error:
             yield row | {"error": str(error)}
             continue

@@ -40,10 +40,10 @@ def invert(
     jobs: Annotated[int, typer.Option(min=1, help="Processes that invert at a time.")] = 1,
     device: Device = None,
     elements: Elements = None,
-    verify: Annotated[
+    feff: Annotated[
         bool,
         typer.Option(
-            "--verify", help="Check each likeliest cluster by FEFF10 (extra feff; some 10 s each)."
+            "--feff", help="Check each likeliest cluster by FEFF10 (extra feff; some 10 s each)."
         ),
     ] = False,
 ) -> None:
@@ -58,7 +58,7 @@ def invert(
     chosen = parse_columns(columns) if columns else None
     paths = files_of(files, besides=out)
     with Saving(out) as saving:
-        call = FileInversion(profile, saving, seed=seed, jobs=jobs, again=verify, tell=typer.echo)
+        call = FileInversion(profile, saving, seed=seed, jobs=jobs, again=feff, tell=typer.echo)
         try:
             with stop_raised():
                 call.run(paths, columns=chosen)
@@ -67,22 +67,22 @@ def invert(
             saving.close()
             stop.end()
         typer.echo(call.done())
-    if verify:
-        _verify(out, call.inverted, span=call.card.grid)
+    if feff:
+        _check_by_feff(out, call.inverted, span=call.card.grid)
     if call.lost:
         raise typer.Exit(1)
 
 
-def _verify(
+def _check_by_feff(
     out: Path, answers: "list[tuple[str, Inversion]]", *, span: tuple[float, float, float]
 ) -> None:
-    from nearedge.streaming.commands.feff_check import in_words, verify_all, write_report
+    from nearedge.streaming.commands.feff_check import check_all, in_words, write_report
     from nearedge.streaming.workers.feff import require_feff
 
     require_feff()
     with progress() as bar:
-        found = verify_all(answers, span=span)
-        rows = list(bar.track(found, total=len(answers), description="verifying"))
+        found = check_all(answers, span=span)
+        rows = list(bar.track(found, total=len(answers), description="asking FEFF"))
     for row in rows:
         typer.echo(in_words(row))
     typer.echo(f"FEFF's spectra: {write_report(out, rows)}")

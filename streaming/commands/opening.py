@@ -17,7 +17,6 @@ from nearedge.streaming.catalog.embedded import embedded_server
 from nearedge.streaming.catalog.probe import Weight, findings
 from nearedge.streaming.catalog.results import Results
 from nearedge.streaming.catalog.storing import Storing
-from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.key import result_key
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.page.feed import Feed
@@ -134,13 +133,8 @@ def archive_of(profile: Profile, server: Server) -> Archive:
     """Return the runs and results on a server; it connects when it is first asked."""
     return Archive(
         raw=cache(lambda: raw_container(client_of(server), profile.catalog.raw)),
-        finished=lambda: _finished(profile, server),
+        finished=lambda: Results(results_box(profile, server)).finished(),
     )
-
-
-def _finished(profile: Profile, server: Server) -> Iterator[tuple[str, State]]:
-    for key, status in Results(results_box(profile, server)).finished():
-        yield key, State(status)
 
 
 def client_of(server: Server) -> Client:

@@ -10,8 +10,9 @@ from typing import Any
 from nearedge.callbacks.measurement import Measurement
 from nearedge.models import Inversion, NormalisedSpectrum, Rejected
 from nearedge.streaming.answers.summary import Json, summary
+from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.row import Row
-from nearedge.streaming.page.growing import Running, slot_of
+from nearedge.streaming.page.growing import Growing, slot_of
 
 KEPT_SUMMARIES = 10_000
 KEPT_ROWS = 64
@@ -78,7 +79,7 @@ class Feed:
         self._kept, self._kept_rows, self._mailbox = kept, kept_rows, mailbox
         self._summaries: OrderedDict[str, Json] = OrderedDict()
         self._rows: OrderedDict[str, Row] = OrderedDict()
-        self._running: OrderedDict[str, Running] = OrderedDict()
+        self._growing: OrderedDict[str, Growing] = OrderedDict()
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._readers: set[Mailbox] = set()
         self._lock = threading.Lock()
@@ -90,7 +91,7 @@ class Feed:
         with self._lock:
             # a running scan has one slot until its places, 0.1 and 0.2, are told apart
             for ended in (slot, re.sub(r"\.\d+$", "", slot)):
-                self._running.pop(ended, None)
+                self._growing.pop(ended, None)
                 self._ended[ended] = None
             _shorten(self._ended, self._kept)
             self._rows[row.key] = row
@@ -107,14 +108,14 @@ class Feed:
         inversion: Inversion | None = None,
     ) -> None:
         """Show a spectrum that still grows, as far as it can be normalised and inverted."""
-        running = Running(measurement=measurement, outcome=outcome, inversion=inversion)
+        growing = Growing(measurement=measurement, outcome=outcome, inversion=inversion)
         with self._lock:
-            if running.slot in self._ended:  # a partial answer may come after the final one
+            if growing.slot in self._ended:  # a partial answer may come after the final one
                 return
-            self._running[running.slot] = running
-            self._running.move_to_end(running.slot)
-            _shorten(self._running, self._kept_rows)
-        self._tell(running.slot, ("running", running.notice()))
+            self._growing[growing.slot] = growing
+            self._growing.move_to_end(growing.slot)
+            _shorten(self._growing, self._kept_rows)
+        self._tell(growing.slot, ("running", growing.notice()))
 
     def load(self, summaries: Iterable[Json]) -> None:
         """Remember results of before, oldest first; what is known already stays as it is."""
@@ -130,10 +131,10 @@ class Feed:
         with self._lock:
             return list(self._summaries.values())
 
-    def running(self) -> list[Running]:
+    def growing(self) -> list[Growing]:
         """Return the scans that run now, the one that changed last at the end."""
         with self._lock:
-            return list(self._running.values())
+            return list(self._growing.values())
 
     def row(self, key: str) -> Row | None:
         """Return the row of that key, unless it was long ago."""
@@ -144,7 +145,7 @@ class Feed:
         """Return the key of the newest complete result, or of the newest of any kind."""
         with self._lock:
             told = list(self._summaries.values())
-        complete = [one["key"] for one in told if one["status"] == "complete"]
+        complete = [one["key"] for one in told if one["status"] == State.COMPLETE]
         return next(reversed(complete or [one["key"] for one in told]), None)
 
     @property

@@ -12,7 +12,7 @@ from nearedge.streaming.page.view import answer_view, shown_columns, spectrum_vi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Running:
+class Growing:
     """The newest state of one spectrum that still grows.
 
     Attributes

@@ -102,7 +102,7 @@ class Page:
         """Return all summaries, oldest first, and the scans that run."""
         known = {
             "results": self._feed.summaries(),
-            "running": [one.notice() for one in self._feed.running()],
+            "running": [one.notice() for one in self._feed.growing()],
         }
         return as_json(await run_sync(dump, known))
 
@@ -117,7 +117,7 @@ class Page:
     async def running(self, request: Request) -> Response:
         """Return the newest state of a running scan; null when it has ended meanwhile."""
         slot = request.query_params.get("slot")
-        found = next((one for one in self._feed.running() if one.slot == slot), None)
+        found = next((one for one in self._feed.growing() if one.slot == slot), None)
         return as_json(None if found is None else await run_sync(lambda: dump(found.view())))
 
     async def export(self, request: Request) -> Response:

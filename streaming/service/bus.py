@@ -19,7 +19,8 @@ from nearedge.streaming.service.loop import Loop
 from nearedge.streaming.service.notices import Documents, heartbeat, partial_notice, row_notice
 from nearedge.streaming.service.service import Service
 from nearedge.streaming.settings import profile
-from nearedge.streaming.settings.curve import bus_exposure, server_secret
+from nearedge.streaming.settings.curve import server_secret
+from nearedge.streaming.settings.exposure import bus_exposure
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from nearedge.callbacks.measurement import Measurement
 from nearedge.models import Inversion, NormalisedSpectrum, Quality
-from nearedge.streaming.ledger.job import Job
+from nearedge.streaming.ledger.job import Job, State
 from nearedge.streaming.ledger.key import seed_of
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.ledger.packing import pack, unpack
@@ -24,7 +24,8 @@ LOOK_S = 2.0  # another process may have queued or retried something
 UNAVAILABLE_S = 5.0
 LEASE_MARGIN_S = 60.0
 FEWEST_SAMPLES = 4
-DEGRADED = "degraded"
+DEGRADED = State.DEGRADED.value
+"""The flag of a quick answer."""
 
 
 class InvertingWorker(Protocol):

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from nearedge.streaming.settings import profile
-from nearedge.streaming.settings.loopback import is_loopback
+from nearedge.streaming.settings.exposure import key_exposure
 
 logger = logging.getLogger(__name__)
 
@@ -71,10 +71,8 @@ def api_key(catalog: profile.CatalogSettings, *, environ: Mapping[str, str]) -> 
     refuse_secret_in(catalog.uri)
     file = catalog.api_key_file
     key = read_secret(file) if file is not None else environ.get(catalog.api_key_env)
-    if key and catalog.uri and catalog.uri.startswith("http:") and not is_loopback(catalog.uri):
-        logger.warning(
-            "the key of %s crosses the network in clear: use https", urlsplit(catalog.uri).netloc
-        )
+    if key and catalog.uri and (problem := key_exposure(catalog.uri)):
+        logger.warning("%s", problem)
     return key
 
 

@@ -14,7 +14,6 @@ import zmq.auth
 
 from nearedge.streaming.settings import profile
 from nearedge.streaming.settings.credential import CredentialError, read_secret
-from nearedge.streaming.settings.loopback import is_loopback
 
 SECRET_VARIABLE = "NEAREDGE_CURVE_SECRET"  # noqa: S105 - the name of the variable, not its value
 
@@ -97,29 +96,3 @@ def _certificate(path: str, text: str, name: str) -> bytes:
         if key.strip() == name and len(value.strip().strip('"')) == 40:
             return value.strip().strip('"').encode()
     raise CredentialError(f"found no {name} in {path}, expected a certificate of 0MQ")
-
-
-def exposure(source: profile.ZmqSourceSettings) -> str | None:
-    """Return what is wrong with reading documents from an address; None when nothing is.
-
-    From another machine only with CURVE, or when the profile says that its network is trusted.
-    """
-    if source.curve is not None or source.trust_network or is_loopback(source.address):
-        return None
-    if ":" not in source.address:
-        return f"found source.address {source.address!r}, expected host:port"
-    return (
-        f"source.address {source.address} is on another machine, and whoever reaches the network "
-        "between could make up documents: set source.curve to the keys of an encrypted proxy, or "
-        "source.trust_network to true"
-    )
-
-
-def bus_exposure(bus: profile.BusSettings) -> str | None:
-    """Return what is wrong with publishing at an address; None when nothing is."""
-    if bus.address is None or bus.curve is not None or is_loopback(bus.address):
-        return None
-    return (
-        f"bus.address {bus.address} is not on the loopback, and whoever reaches it would read the "
-        "answers: set bus.curve to the keys of those who may"
-    )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from nearedge.callbacks.instrument import Instrument
 from nearedge.streaming.settings.credential import CredentialError, refuse_secret_in
+from nearedge.streaming.settings.exposure import bus_exposure, source_exposure
 from nearedge.streaming.settings.profile import CatalogSettings, Profile
 
 
@@ -114,15 +115,9 @@ def _unmatched_technique(instrument: Instrument) -> Iterator[str]:
 
 
 def _exposed(profile: Profile) -> Iterator[str]:
-    from nearedge.streaming.settings.curve import (
-        bus_exposure,
-        exposure,
-    )  # 0MQ is not needed to check other settings
-
-    if problem := exposure(profile.source):
-        yield problem
-    if problem := bus_exposure(profile.bus):
-        yield problem
+    for problem in (source_exposure(profile.source), bus_exposure(profile.bus)):
+        if problem:
+            yield problem
     try:
         refuse_secret_in(profile.catalog.uri)
     except CredentialError as e:

@@ -15,7 +15,8 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from nearedge.streaming.settings import profile
-from nearedge.streaming.settings.curve import ClientKeys, client_keys, exposure
+from nearedge.streaming.settings.curve import ClientKeys, client_keys
+from nearedge.streaming.settings.exposure import source_exposure
 from nearedge.streaming.sources.buffers import MEGABYTE
 from nearedge.streaming.sources.frame_queue import FrameQueue, Interruption, Overflow
 from nearedge.streaming.sources.wire import Limits, WireError, decode
@@ -172,7 +173,7 @@ class ZmqSource:
         return frame[begin : begin + 40].partition(b" ")[0]
 
     def _keys(self) -> ClientKeys | None:
-        if problem := exposure(self._config):
+        if problem := source_exposure(self._config):
             raise ValueError(problem)
         return None if self._config.curve is None else client_keys(self._config.curve)
 

@@ -16,7 +16,7 @@ from uuid import uuid4
 from nearedge.models import Inversion, NormalisedSpectrum, Quality
 from nearedge.streaming.ledger.packing import pack, unpack
 from nearedge.streaming.settings import profile
-from nearedge.streaming.settings.loopback import is_loopback
+from nearedge.streaming.settings.exposure import scheduler_exposure
 from nearedge.streaming.workers.worker import (
     Inverts,
     Load,
@@ -254,26 +254,9 @@ def task_key(
     return f"{key}-{settings.quality}-{settings.samples}"
 
 
-def exposure(settings: profile.WorkerSettings) -> str | None:
-    """Return what is wrong with trusting a scheduler; None when nothing is.
-
-    Dask sends pickles: whoever reaches a scheduler may run code on its workers and clients.
-    """
-    address = settings.scheduler
-    if address is None:
-        return "worker.backend is dask and worker.scheduler is not set: give tcp://host:8786"
-    if address.startswith("tls://") or is_loopback(address) or settings.trust_network:
-        return None
-    return (
-        f"worker.scheduler {address} is on another machine and not encrypted, and whoever reaches "
-        "it could run code here: use tls:// with Dask's own certificates, or set "
-        "worker.trust_network to true"
-    )
-
-
 def unusable(settings: profile.WorkerSettings) -> str | None:
     """Return why Dask's workers cannot be used as a profile says; None when they can."""
-    return exposure(settings) or _missing()
+    return scheduler_exposure(settings) or _missing()
 
 
 def _missing() -> str | None:

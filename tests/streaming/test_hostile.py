@@ -22,7 +22,7 @@ from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.ledger.packing import pack, unpack
 from nearedge.streaming.ledger.row import Row
-from nearedge.streaming.page.growing import Running
+from nearedge.streaming.page.growing import Growing
 from nearedge.streaming.service.intake import place_of
 from nearedge.streaming.service.notices import row_notice
 from nearedge.streaming.sources.wire import WireError, decode
@@ -97,7 +97,7 @@ class Line:
         trend_csv([told]).encode()
         for _, doc in row_notice(row):
             orjson.dumps(doc)
-        growing = Running(measurement=measurement, outcome=outcome, inversion=row.inversion)
+        growing = Growing(measurement=measurement, outcome=outcome, inversion=row.inversion)
         orjson.dumps(growing.notice())
         orjson.dumps(growing.view(), option=orjson.OPT_SERIALIZE_NUMPY)
         if answer := answer_of_row(row):

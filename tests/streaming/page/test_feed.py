@@ -108,17 +108,17 @@ def test_a_running_scan_shows_until_its_result_is_there(
     feed = Feed()
     growing = replace(measurement, final=False)
     feed.show_partial(growing, Rejected(reason=Reason.TOO_SHORT, detail="too short"), None)
-    (one,) = feed.running()
+    (one,) = feed.growing()
     assert one.notice()["points"] == 40
     assert one.notice()["waiting"] == "too short"
     assert one.view()["columns"]["energy"][0] == 1800.0
     feed.show_partial(growing, spectrum, None)
-    (one,) = feed.running()
+    (one,) = feed.growing()
     assert one.view()["spectrum"]["e0"] == spectrum.e0
     feed(make_row("k"))
-    assert feed.running() == []
+    assert feed.growing() == []
     feed.show_partial(growing, spectrum, None)  # a partial answer that comes late
-    assert feed.running() == []
+    assert feed.growing() == []
 
 
 def test_results_of_before_come_before_those_of_now(make_row: Make) -> None:

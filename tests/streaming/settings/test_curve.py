@@ -9,7 +9,8 @@ from bluesky.callbacks.zmq import ClientCurve, Proxy, Publisher, ServerCurve
 from nearedge.streaming.settings import profile
 from nearedge.streaming.settings.configuration import ConfigError, describe
 from nearedge.streaming.settings.credential import CredentialError
-from nearedge.streaming.settings.curve import SECRET_VARIABLE, client_keys, exposure
+from nearedge.streaming.settings.curve import SECRET_VARIABLE, client_keys
+from nearedge.streaming.settings.exposure import source_exposure
 from nearedge.streaming.settings.profile import Profile
 from nearedge.streaming.sources.zmq_source import ZmqSource
 
@@ -64,10 +65,10 @@ def test_a_server_file_without_a_key_is_refused(keys, tmp_path):
 
 def test_another_machine_needs_keys_or_trust(keys):
     far = "proxy.example:5578"
-    assert exposure(profile.ZmqSourceSettings()) is None
-    assert exposure(profile.ZmqSourceSettings(address=far, curve=curve(keys))) is None
-    assert exposure(profile.ZmqSourceSettings(address=far, trust_network=True)) is None
-    assert "source.curve" in str(exposure(profile.ZmqSourceSettings(address=far)))
+    assert source_exposure(profile.ZmqSourceSettings()) is None
+    assert source_exposure(profile.ZmqSourceSettings(address=far, curve=curve(keys))) is None
+    assert source_exposure(profile.ZmqSourceSettings(address=far, trust_network=True)) is None
+    assert "source.curve" in str(source_exposure(profile.ZmqSourceSettings(address=far)))
     with pytest.raises(ValueError, match=r"proxy\.example:5578 is on another machine"):
         ZmqSource(profile.ZmqSourceSettings(address=far)).start()
     instrument = {"signal": "mu", "roles": {"energy": "mono", "mu": "mu"}}

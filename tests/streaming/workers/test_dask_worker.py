@@ -13,7 +13,8 @@ import pytest
 
 from nearedge.models import NormalisedSpectrum, Quality, Technique
 from nearedge.streaming.settings import profile
-from nearedge.streaming.workers.dask_worker import DaskWorker, exposure, task_key
+from nearedge.streaming.settings.exposure import scheduler_exposure
+from nearedge.streaming.workers.dask_worker import DaskWorker, task_key
 from nearedge.streaming.workers.worker import WorkerDied, WorkerError, WorkerUnavailable
 
 # A model that tells who it is: the answer's `model` is the process, its `misfit` counts the calls.
@@ -313,7 +314,7 @@ def test_a_task_has_the_key_of_its_result_unless_its_answer_is_another():
 )
 def test_a_scheduler_elsewhere_needs_encryption_or_trust(settings, wrong):
     settings = profile.WorkerSettings(backend="dask", **settings)
-    problem = exposure(settings)
+    problem = scheduler_exposure(settings)
     assert problem is None if wrong is None else wrong in problem
     if wrong:
         with pytest.raises(ValueError, match=wrong):

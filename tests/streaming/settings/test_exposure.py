@@ -1,6 +1,6 @@
 import pytest
 
-from nearedge.streaming.settings.loopback import is_loopback
+from nearedge.streaming.settings.exposure import is_loopback
 
 
 @pytest.mark.parametrize(
