@@ -34,6 +34,12 @@ def uid_of(docs: Documents) -> str:
     return str(docs[0][1]["uid"])
 
 
+def without_readings(docs: Documents) -> Documents:
+    """Return a run that ended before its first reading, which is rejected."""
+    kept = [(name, doc) for name, doc in docs if name != "event"]
+    return [(n, {**d, "num_events": {}} if n == "stop" else d) for n, d in kept]
+
+
 def interleaved(many: Sequence[Documents], rng: random.Random) -> Iterator[Document]:
     """Yield the documents of several runs in a random order that keeps each run's own."""
     rests = [iter(docs) for docs in many]
