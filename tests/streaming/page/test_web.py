@@ -331,7 +331,9 @@ def test_results_of_before_are_shown_as_those_of_now(
     assert opened["answer"]["provenance"]["config"] == "c0ffee"
     assert client.get("/api/results/k3").json()["columns"]["energy"][0] == 1800.0
     assert client.get("/api/results/k1/export/cif").status_code == 200
-    assert client.get("/api/results/unknown").status_code == 404
+    for unknown in ("unknown", "%00", "a b", "..%2Fraw", "x" * 5000):
+        assert client.get(f"/api/results/{unknown}").status_code == 404
+        assert client.get(f"/api/results/{unknown}/export/cif").status_code == 404
 
 
 def test_a_catalog_that_is_away_costs_only_the_history(

@@ -1,9 +1,11 @@
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import event_model
+import h5py
 import httpx
 import numpy as np
 import pytest
@@ -487,6 +489,84 @@ def test_the_first_documents_wait_for_the_catalogs_darks_only_until_it_was_asked
     assert not bench.recovery.primed.is_set()
     bench.recovery.step()
     assert bench.recovery.primed.is_set()
+
+
+# -- files that are late --------------------------------------------------------------------------
+
+
+def filed_scan(uid: str, file: Path, *, time: float = NOW - 600) -> Documents:
+    """Return the documents of a fly scan whose numbers lie in a file."""
+    run = event_model.compose_run(uid=uid, time=time, metadata={"scan_id": 1})
+    key = {"source": "s", "dtype": "array", "shape": [1, len(ENERGY)], "dtype_numpy": "<f8"}
+    keys = {name: {**key, "external": "STREAM:"} for name in ("mono", "mu")}
+    stream = run.compose_descriptor(name="primary", data_keys=keys)
+    docs: Documents = [("start", run.start_doc), ("descriptor", stream.descriptor_doc)]
+    for name in keys:
+        resource = run.compose_stream_resource(
+            mimetype="application/x-hdf5",
+            uri=f"file://localhost{file}",
+            data_key=name,
+            parameters={"dataset": name, "chunk_shape": (1, len(ENERGY))},
+        )
+        places = {"indices": {"start": 0, "stop": 1}, "seq_nums": {"start": 1, "stop": 2}}
+        datum = resource.compose_stream_datum(descriptor=stream.descriptor_doc, **places)
+        docs += [("stream_resource", resource.stream_resource_doc), ("stream_datum", datum)]
+    return [*docs, ("stop", {**run.compose_stop(), "time": time + 60})]
+
+
+def write(file: Path) -> None:
+    with h5py.File(file, "w") as h5:
+        h5["mono"] = ENERGY[None]
+        h5["mu"] = (np.arctan((ENERGY - 1845.0) / 0.8) + 2.0)[None]
+
+
+@pytest.fixture
+def filed(
+    bench_of: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> tuple[Bench, Path]:
+    """A bench that has heard a run whose file is not there, and the file."""
+    instrument = PROFILE.instrument.model_copy(update={"readable_roots": (str(tmp_path),)})
+    monkeypatch.setattr(
+        f"{__name__}.PROFILE", PROFILE.model_copy(update={"instrument": instrument})
+    )
+    docs = filed_scan("filed", tmp_path / "late.h5")
+    recovery = "nearedge.streaming.service.recovery"
+    monkeypatch.setattr(f"{recovery}.is_finished", lambda raw, uid: True)
+    monkeypatch.setattr(f"{recovery}.documents_of", lambda raw, uid: iter(docs))
+    bench = bench_of()
+    bench.hear(docs)
+    return bench, tmp_path / "late.h5"
+
+
+def test_a_file_that_is_late_is_waited_for(filed: tuple[Bench, Path], clock: Clock) -> None:
+    bench, file = filed
+    assert bench.job("filed").state is State.HELD
+    bench.recovery.step()
+    assert bench.job("filed").state is State.HELD
+    write(file)
+    clock.pass_(5)
+    bench.recovery.step()
+    assert (bench.job("filed").state, bench.flags("filed")) == (State.QUEUED, ())
+
+
+def test_a_file_that_is_very_late_takes_the_place_of_the_rejection(
+    filed: tuple[Bench, Path], clock: Clock
+) -> None:
+    bench, file = filed
+    clock.pass_(61)
+    bench.recovery.step()
+    job = bench.job("filed")
+    assert (job.state, job.outcome) == (State.WRITING, State.REJECTED)
+    ((uid, why),) = bench.ledger.runs.failed()
+    assert (uid, "found no file" in why) == ("filed", True)
+    clock.pass_(40)
+    bench.recovery.step()
+    assert bench.job("filed").outcome is State.REJECTED
+    write(file)
+    clock.pass_(3601)
+    bench.recovery.step()
+    assert (bench.job("filed").state, bench.job("filed").outcome) == (State.QUEUED, State.COMPLETE)
+    assert bench.ledger.runs.failed() == []
 
 
 # -- darks ----------------------------------------------------------------------------------------

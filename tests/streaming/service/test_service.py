@@ -492,6 +492,27 @@ def test_a_scan_that_runs_is_shown_and_never_stored(build, ledger, monkeypatch):
     assert service.rows == []
 
 
+def test_an_answer_is_shown_before_the_catalog_has_it(build):
+    shown = threading.Event()
+    rows = []
+
+    def show(row):
+        rows.append(row)
+        shown.set()
+
+    class Slow(Catalog):
+        def put(self, row) -> None:
+            assert shown.wait(20)
+            super().put(row)
+
+    with build(scan(), catalog=Slow(), answer_listeners=[show]) as service:
+        assert service.drain(20)
+    (answered,), (written,) = rows, service.rows
+    assert (answered.key, answered.status) == (written.key, State.COMPLETE)
+    assert answered.inversion.absorber == "Si"
+    assert "write" not in answered.stages and "invert" in answered.stages
+
+
 def test_without_anyone_to_show_it_to_there_are_no_partial_answers(build, ledger):
     worker = ScriptedWorker()
     with build(scan(), worker=worker) as service:

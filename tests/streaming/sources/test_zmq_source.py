@@ -64,6 +64,22 @@ def test_documents_come_in_order_with_their_names(hub: Hub) -> None:
     assert list(documents) == []
 
 
+def test_no_proxy_no_publisher_and_idle_are_told_apart(hub: Hub) -> None:
+    now = 100.0
+    source = ZmqSource(config(hub.address), clock=lambda: now)
+    assert source.silence == f"no proxy answers at {hub.address}"
+    source.start()
+    hub.wait_for_subscriber()
+    assert source.ready.wait(10)
+    assert source.silence == f"no publisher heard of at {hub.address} with the prefix 'xas'"
+    hub.send("start", {"uid": "a"})
+    next(source.documents())
+    assert source.silence is None
+    now += 60.0
+    assert source.silence == "idle: the last document came 60 s ago"
+    source.stop()
+
+
 def test_other_prefixes_are_not_even_sent(hub: Hub) -> None:
     source = ZmqSource(config(hub.address))
     source.start()
