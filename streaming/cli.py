@@ -85,5 +85,11 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(INTERRUPTED)
     except Exception as e:
         logger.info("what happened:", exc_info=e)
-        typer.echo(f"error: {str(e) or type(e).__name__}", err=True)
+        typer.echo(f"error: {_in_words(e)}", err=True)
         sys.exit(2 if isinstance(e, ValueError | FileNotFoundError) else 1)
+
+
+def _in_words(error: Exception) -> str:
+    from nearedge.streaming.catalog.trouble import in_words
+
+    return in_words(error)

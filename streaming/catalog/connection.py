@@ -11,6 +11,7 @@ from tiled.client.container import Container
 from tiled.client.utils import ClientError
 from tiled.structures.core import Spec
 
+from nearedge.streaming.catalog.trouble import REFUSED
 from nearedge.streaming.settings import profile
 from nearedge.streaming.settings.credential import api_key
 
@@ -19,7 +20,6 @@ logger = logging.getLogger(__name__)
 Client: TypeAlias = Container
 RAW_SPEC = Spec("CatalogOfBlueskyRuns", version="3.0")
 CONFLICT = 409
-REFUSED = (401, 403)
 
 
 def connect(

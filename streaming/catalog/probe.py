@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 from tiled.client.utils import ClientError
 
-from nearedge.streaming.catalog.connection import REFUSED, Client
+from nearedge.streaming.catalog.connection import Client
 from nearedge.streaming.catalog.raw_runs import ENDED, is_unsupported
 from nearedge.streaming.catalog.server_config import DOCUMENTS
-from nearedge.streaming.catalog.trouble import told
+from nearedge.streaming.catalog.trouble import REFUSED, told
 from nearedge.streaming.settings.profile import CatalogSettings
 
 

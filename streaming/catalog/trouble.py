@@ -2,6 +2,27 @@
 
 import httpx
 
+REFUSED = (401, 403)
+_KEY = (
+    "set the environment variable TILED_API_KEY (or the one that catalog.api_key_env names, or the "
+    "file catalog.api_key_file) to a valid key of that server"
+)
+
+
+def in_words(error: BaseException) -> str:
+    """Return an error for a person: what was found, at which address, and what to do."""
+    address = address_of(error)
+    if isinstance(error, httpx.TransportError):
+        return (
+            f"no server answers at {address or 'its address'} ({error}): is it running, and is "
+            "catalog.uri right?"
+        )
+    if isinstance(error, httpx.HTTPStatusError) and error.response.status_code in REFUSED:
+        return f"{address} refuses the key or what it may do ({error}): {_KEY}"
+    if isinstance(error, RuntimeError) and "requires API key" in str(error):  # Tiled's words
+        return f"the Tiled server wants a key and none was given: {_KEY}"
+    return str(error) or type(error).__name__
+
 
 def told(error: BaseException) -> str:
     """Return an error as text, with the address of the server that it is about."""

@@ -50,11 +50,12 @@ def invert(
     """Invert spectra of files; one that cannot be inverted is written with its reason."""
     from nearedge.streaming.commands.file_inversion import FileInversion
     from nearedge.streaming.commands.file_list import files_of
-    from nearedge.streaming.commands.saving import Saving
+    from nearedge.streaming.commands.saving import Saving, is_folder
     from nearedge.streaming.commands.stopping import StopAsked, stop_raised
     from nearedge.streaming.sources.files import parse_columns
 
     profile = profile_of(config, device=device, samples=samples, elements=elements)
+    is_folder(out)  # an ending that stands for nothing is refused first
     chosen = parse_columns(columns) if columns else None
     paths = files_of(files, besides=out)
     with Saving(out) as saving:

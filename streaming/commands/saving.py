@@ -25,6 +25,24 @@ class OutputError(ValueError):
     """An output whose form is not known, or that cannot be written."""
 
 
+def is_folder(out: Path) -> bool:
+    """Tell whether an output is a folder for extended XYZ, rather than a file.
+
+    Raises
+    ------
+    OutputError
+        If it is neither: a file with an ending that stands for no known form.
+    """
+    if out.suffix == "" or out.is_dir():
+        return True
+    if out.suffix not in FORMS:
+        raise OutputError(
+            f"the output {out} ends in {out.suffix!r}: expected .parquet, .json, or a folder for "
+            "extended XYZ (a name without an ending)"
+        )
+    return False
+
+
 class Saving:
     """The output of one call.
 
@@ -44,12 +62,7 @@ class Saving:
     """
 
     def __init__(self, out: Path) -> None:
-        self._folder = out.suffix == "" or out.is_dir()
-        if not self._folder and out.suffix not in FORMS:
-            raise OutputError(
-                f"the output {out} ends in {out.suffix!r}: expected .parquet, .json, or a folder "
-                "for extended XYZ (a name without an ending)"
-            )
+        self._folder = is_folder(out)
         self.out = out
         self.rows_path = out.with_name(f"{out.name}.rows.jsonl")
         try:
