@@ -96,7 +96,8 @@ def _on_one_axis(sweeps: Sequence[Sweep]) -> tuple[Array, Array]:
     table = np.stack([axis, *(np.interp(axis, energy, signal) for energy, signal in usable)])
     starts = np.linspace(0, len(axis), min(len(axis), MOST_BINS) + 1).astype(int)[:-1]
     binned = np.add.reduceat(table, starts, axis=1) / np.diff(starts, append=len(axis))
-    return binned[0], binned[1:]
+    # in units of the largest, so that no power of it overflows
+    return binned[0], binned[1:] / (np.abs(binned[1:]).max() or 1.0)
 
 
 def _cleaned(energy: Array, signal: Array) -> Sweep:

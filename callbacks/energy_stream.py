@@ -1,9 +1,9 @@
 """Energies that a fly scan publishes in a stream of their own, for the sweeps of another."""
 
+import bisect
+import operator
 from collections.abc import Sequence
 from dataclasses import replace
-
-import numpy as np
 
 from nearedge.callbacks.columns import Point
 from nearedge.callbacks.documents import Descriptor
@@ -33,10 +33,10 @@ class EnergyStream:
         self._key = key
         self._leads: bool | None = None
 
-    def are_ready(self, seqs: Sequence[int], points: Sequence[Point], files: Files) -> bool:
+    def are_ready(self, seqs: Sequence[int], points: Sequence[Point]) -> bool:
         """Tell whether the energies of sweeps have come, while more may come."""
         held = self.readings.waiting()
-        leads = self._lead(points, self.readings.points(held[:1], files))
+        leads = self._lead(points, held)
         return bool(held) and (leads or set(seqs) <= set(held))
 
     def attach(self, points: Sequence[Point], seqs: Sequence[int], files: Files) -> list[Point]:
@@ -46,32 +46,39 @@ class EnergyStream:
         sweep is its own; else that of the same ``seq_num``.
         """
         held = self.readings.waiting()
-        axes = dict(zip(held, self.readings.points(held, files), strict=True))
-        times = [axis.time or 0.0 for axis in axes.values()]
-        by_time = self._lead(points, list(axes.values())) and bool(np.all(np.diff(times) > 0))
-        return [
-            self._with(point, _axis_for(point, seq, axes, by_time=by_time))
+        times = [self.readings.time_of(seq) or 0.0 for seq in held]
+        in_order = self._lead(points, held) and all(map(operator.lt, times, times[1:]))
+        owner = [
+            _owner(point, seq, held, times if in_order else [])
             for point, seq in zip(points, seqs, strict=True)
         ]
+        wanted = sorted({seq for seq in owner if seq is not None})
+        axes = dict(zip(wanted, self.readings.points(wanted, files), strict=True))
+        return [
+            point if seq is None else self._with(point, axes[seq])
+            for point, seq in zip(points, owner, strict=True)
+        ]
 
-    def _lead(self, points: Sequence[Point], axes: Sequence[Point]) -> bool:
+    def _lead(self, points: Sequence[Point], held: Sequence[int]) -> bool:
         """Tell whether energies are published before their sweeps: the first ones tell it."""
         times = [point.time for point in points if point.time is not None]
-        if self._leads is None and times and axes and axes[0].time is not None:
-            self._leads = axes[0].time <= min(times)
+        first = self.readings.time_of(held[0]) if held else None
+        if self._leads is None and times and first is not None:
+            self._leads = first <= min(times)
         return bool(self._leads)
 
-    def _with(self, point: Point, axis: Point | None) -> Point:
-        if axis is None or self._key in point.values or self._key not in axis.values:
+    def _with(self, point: Point, axis: Point) -> Point:
+        if self._key in point.values or self._key not in axis.values:
             return point
         values = {**point.values, self._key: axis.values[self._key]}
         return replace(point, values=values, problems=point.problems + axis.problems)
 
 
-def _axis_for(point: Point, seq: int, axes: dict[int, Point], *, by_time: bool) -> Point | None:
-    if len(axes) == 1:
-        return next(iter(axes.values()))
-    if not by_time or point.time is None:
-        return axes.get(seq)
-    before = [axis for axis in axes.values() if axis.time is None or axis.time <= point.time]
-    return before[-1] if before else None
+def _owner(point: Point, seq: int, held: Sequence[int], times: Sequence[float]) -> int | None:
+    """Return the ``seq_num`` of the energies of a sweep; without ``times`` they tell nothing."""
+    if len(held) == 1:
+        return held[0]
+    if not times or point.time is None:
+        return seq if seq in held else None
+    before = bisect.bisect_right(times, point.time)
+    return held[before - 1] if before else None

@@ -309,7 +309,7 @@ class OpenRun:
                     self._keep_dark(measurement, piece.points, ending)
                     yield measurement
                 self._let_go(part)
-        if not self.sent and self._listed() and not self._is_left_out([]):
+        if not (self.sent or self.left_out) and self._listed() and not self._is_left_out([]):
             empty = Piece(part=Part(name="0", seqs={}), points=[])
             yield self._measurement(empty, flags={"partial", "empty", *flags})
 
@@ -330,9 +330,9 @@ class OpenRun:
 
     def _is_left_out(self, points: Sequence[Point]) -> bool:
         """Tell whether readings belong to no scan of the energy, and note that they do not."""
-        if not self.left_out:
-            self.left_out = self.kind is Kind.SAMPLE and self._lacks_scan(points)
-        return self.left_out
+        lacks = self.kind is Kind.SAMPLE and self._lacks_scan(points)
+        self.left_out |= lacks
+        return lacks
 
     def _lacks_scan(self, points: Sequence[Point]) -> bool:
         docs = [doc for stream in self._listed() for doc in stream.descriptors]
@@ -344,7 +344,8 @@ class OpenRun:
         if self.run is None:
             return ["its start document never came"]
         found = [] if ending.time is not None else ["its stop document never came"]
-        for name in self._instrument.streams:
+        energies = [] if self._energies is None else [self._energies.readings.name]
+        for name in dict.fromkeys((*self._instrument.streams, *energies)):
             count = ending.num_events.get(name, 0)
             if name in self._streams:
                 found += self._gaps_of(self._streams[name], count)
@@ -394,7 +395,7 @@ class OpenRun:
         """Tell whether energies that come in a stream of their own are there."""
         if self._energies is None or self._instrument.roles.energy in stream.keys:
             return True
-        return self._energies.are_ready(seqs, points, self._files)
+        return self._energies.are_ready(seqs, points)
 
     def _with_energies(
         self, stream: Readings, seqs: Sequence[int], points: list[Point]

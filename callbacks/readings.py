@@ -196,6 +196,11 @@ class Readings:
         refused = "too-many-readings" if room < count else "duplicate" if len(new) < room else None
         return [first + offset for offset in new], refused
 
+    def time_of(self, seq: int) -> float | None:
+        """Return when a reading was made, seconds since the epoch, where an event tells it."""
+        row = self._rows.get(seq)
+        return None if row is None else row.time
+
     def of_datum(self, datum_id: str) -> list[int]:
         """Return the ``seq_num`` of the reading that names this datum, if it has come."""
         seq = self._datums.get(datum_id)

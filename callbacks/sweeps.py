@@ -41,7 +41,7 @@ def _visits(energy: Array) -> NDArray[np.intp]:
     order = np.argsort(energy, kind="stable")
     close = max(TINY_ENERGY, CLOSE * float(np.ptp(energy)) / len(energy))
     group = np.empty(len(energy), dtype=np.intp)
-    group[order] = np.cumsum(np.diff(energy[order], prepend=-np.inf) > close) - 1
+    group[order] = np.concatenate([[0], np.cumsum(np.diff(energy[order]) > close)])
     counts = np.bincount(group)
     usual = np.bincount(counts).argmax()
     if usual < 2 or np.mean(counts == usual) < REGULAR:

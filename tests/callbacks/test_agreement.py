@@ -127,3 +127,18 @@ def test_one_pass_is_one_sweep_however_it_jitters(count, jitter, seed):
     assert sum(map(len, rows(energy))) == count
     if jitter < 2:
         assert len(rows(energy)) == 1
+
+
+@given(
+    st.lists(
+        st.tuples(*[st.floats() | st.sampled_from([1840.0, 1850.0, 1e308, -1e308, 0.0])] * 2),
+        max_size=60,
+    ),
+    st.integers(1, 3),
+)
+@settings(deadline=None)
+def test_numbers_of_any_kind_are_compared_or_passed_over(numbers, count):
+    table = np.array(numbers, dtype=float).reshape(-1, 2)
+    with np.errstate(all="ignore"):
+        assert agreement([(table[:, 0], table[:, 1])] * count).alike
+        assert sum(map(len, rows(table[:, 0]))) == np.isfinite(table[:, 0]).sum()

@@ -103,6 +103,13 @@ def test_energies_that_come_last_serve_every_sweep(hearing):
     assert all(s.energy.tolist() == ENERGIES.tolist() for s in spectra(finals, fly("event")))
 
 
+def test_energies_that_were_lost_are_a_gap(hearing):
+    documents = list(run("a", [sweep(own=False)] * 2, [ENERGIES, ENERGIES]))
+    del documents[5]
+    heard = hearing(fly("event")).take(documents)
+    assert "stream bins: 1 events never came (seq_num 2)" in heard.gaps[0].detail
+
+
 def test_unlike_sweeps_are_not_averaged_unseen(hearing):
     documents = run("a", [sweep(place=0, own=False), sweep(place=1, own=False)], [ENERGIES])
     only = hearing(fly()).take(documents).only

@@ -2,9 +2,12 @@
 
 import itertools
 import json
+import warnings
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from nearedge.callbacks.axes import levels
 from nearedge.callbacks.instrument import Instrument
@@ -274,3 +277,34 @@ def test_a_read_back_that_jitters_by_its_resolution_is_one_place():
     rng = np.random.default_rng(4)
     values = rng.integers(-2, 3, 200) * 1e-3
     assert not levels(values, count=None).any()
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "e": st.floats() | st.sampled_from([1840.0, 1850.0, 1860.0]),
+                "i0": st.floats() | st.just(1e6),
+                "it": st.floats() | st.lists(st.floats(), max_size=4) | st.just(5e5),
+                "x": st.floats() | st.sampled_from([0.0, 1.0]) | st.none() | st.text(max_size=2),
+            }
+        ),
+        min_size=1,
+        max_size=40,
+    ),
+    st.sampled_from([(), ("x", "e"), ("e", "x"), ("x",), ("time",)]),
+    st.lists(st.integers(0, 12), max_size=3),
+)
+@settings(
+    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150
+)
+def test_readings_of_any_kind_harm_nothing(hearing, compose, points, axes, shape):
+    metadata = planned(*axes, shape=shape, extents=[[0, 1], [1840, 1860]]) if axes else {}
+    documents = compose("a", [{"e": 1840.0, "i0": 1.0, "it": 1.0, "x": 0.0}, *points],
+                        metadata=metadata)  # fmt: skip
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        heard = hearing(instrument()).take(documents)
+        outcomes = [reduce(measurement, instrument()) for measurement in heard.finals]
+    assert all(isinstance(outcome, Spectrum | Rejected) for outcome in outcomes)
+    assert outcomes or "no-energy-scan" in heard.reasons
