@@ -35,6 +35,10 @@ def invert(
             help="Which column of the files is what, by number or name: energy=1,i0=2,it=3."
         ),
     ] = None,
+    merge: Annotated[
+        bool,
+        typer.Option("--merge", help="Average the scans of a file, where they agree."),
+    ] = False,
     samples: Samples = None,
     seed: Annotated[int, typer.Option(help="Another seed draws other clusters.")] = 0,
     jobs: Annotated[int, typer.Option(min=1, help="Processes that invert at a time.")] = 1,
@@ -62,7 +66,7 @@ def invert(
         call = FileInversion(profile, saving, seed=seed, jobs=jobs, again=feff, tell=typer.echo)
         try:
             with stop_raised():
-                call.run(paths, columns=chosen)
+                call.run(paths, columns=chosen, merge=merge)
         except StopAsked as stop:
             typer.echo(call.stopped(), err=True)
             saving.close()

@@ -13,7 +13,7 @@ from nearedge.streaming.commands.file_list import distinct
 from nearedge.streaming.commands.inverting import InvertOptions, Outcome, fingerprint, invert
 from nearedge.streaming.commands.saving import Saving
 from nearedge.streaming.settings.profile import Profile
-from nearedge.streaming.sources.files import Chosen, FileSpectrum, read_spectra
+from nearedge.streaming.sources.files import Chosen, FileSpectrum, merged, read_spectra
 from nearedge.streaming.workers.worker import Inverts, Worker, load_inverter
 
 
@@ -65,18 +65,30 @@ class FileInversion:
         self._keys: list[str] = []
         self._rejected = 0
 
-    def run(self, paths: Sequence[Path], *, columns: Chosen | None = None) -> None:
+    def run(
+        self, paths: Sequence[Path], *, columns: Chosen | None = None, merge: bool = False
+    ) -> None:
         """Read all files, invert their spectra and save each row.
+
+        Parameters
+        ----------
+        paths
+            The files.
+        columns
+            Which columns play which role.
+        merge
+            Whether the scans of a file are repeats, to be averaged where they agree.
 
         Raises
         ------
         nearedge.streaming.workers.worker.WorkerUnavailable
             If no process could load the model.
         """
+        read = {p: read_spectra(p, self._profile.instrument, columns=columns) for p in paths}
         asked = distinct(
             (path, one)
-            for path in paths
-            for one in read_spectra(path, self._profile.instrument, columns=columns)
+            for path, spectra in read.items()
+            for one in (merged(spectra) if merge else spectra)
         )
         self._keys = [self._key(one) for one in asked]
         fresh = [n for n, key in enumerate(self._keys) if self._again or key not in self._saving]

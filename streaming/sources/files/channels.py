@@ -9,7 +9,7 @@ import numpy as np
 
 from nearedge.callbacks.instrument import Instrument, Roles
 from nearedge.models import Technique
-from nearedge.streaming.sources.files.table import NoEnergyError, Table, UnreadableFileError
+from nearedge.streaming.sources.files.table import DOUBT, NoEnergyError, Table, UnreadableFileError
 
 Signal: TypeAlias = Literal["transmission", "fluorescence", "reference", "mu", "spectrum"]
 Chosen: TypeAlias = Mapping[str, tuple[str, ...]]
@@ -338,6 +338,7 @@ class _Search:
             return (
                 f"{len(names)} columns without names; expected a line above them that names them, "
                 "or say which is which: --columns energy=1,i0=2,it=3"
+                + (f" ({doubt})" if (doubt := self._table.header.get(DOUBT)) else "")
             )
         return (
             f"columns {', '.join(names)}; expected one named energy or angle, or "

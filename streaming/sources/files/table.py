@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from nearedge.models import Array, Technique
 
+DOUBT = "nearedge.doubt"
+"""Key of a header under which a reader says what may be wrong with the columns."""
+
 
 class UnreadableFileError(ValueError):
     """A file is not in the form that it claims or that can be read."""

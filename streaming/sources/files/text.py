@@ -9,7 +9,7 @@ from nearedge.models import Array, Technique
 from nearedge.streaming.sources.files.cells import Style, numbers
 from nearedge.streaming.sources.files.headings import fields_of, is_xdi, read_heading
 from nearedge.streaming.sources.files.rows import Rows, lines_of, read_rows
-from nearedge.streaming.sources.files.table import Table, UnreadableFileError, named
+from nearedge.streaming.sources.files.table import DOUBT, Table, UnreadableFileError, named
 
 _MODES = {"1": "i0", "2": "it", "3": "if"}  # what a 9809 file's line "Mode" says of a detector
 
@@ -39,10 +39,17 @@ def _read_columns(rows: Rows) -> Table:
     return Table(
         columns=named(names, list(rows.values.T)),
         units=heading.units,
-        header=heading.fields,
+        header=heading.fields | ({} if heading.names else _doubt(rows)),
         technique=Technique.XANES if is_xdi(rows.header) else None,
         complete=rows.complete,
     )
+
+
+def _doubt(rows: Rows) -> dict[str, str]:
+    """Return what may explain columns that nobody named."""
+    whole = rows.style.delimiter == "," and bool((rows.values % 1 == 0).all())
+    text = "all are whole numbers with commas between them: part decimal commas by tabs or ';'"
+    return {DOUBT: text} if whole else {}
 
 
 def _read_9809(lines: Sequence[str]) -> Table:

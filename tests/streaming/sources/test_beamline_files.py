@@ -9,8 +9,10 @@ from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.normalise import normalise
 from nearedge.models import NormalisedSpectrum, Reason, Rejected, Spectrum
 from nearedge.streaming.sources.files import parse_columns, read_spectra
+from nearedge.streaming.sources.files.rows import decode, lines_of, read_rows
 
 DATA = Path(__file__).parents[2] / "data" / "files"
+MEASURED = DATA.parent / "measured"
 COPPER = Instrument(absorber="Cu")
 NAMED = {
     "alba-claess.dat": "energy=2,i0=3,it=4",
@@ -120,3 +122,35 @@ def test_without_larch_the_plain_layouts_are_read_and_the_others_say_what_to_ins
     assert isinstance(spectrum, Spectrum)
     (refusal,) = spectra(DATA / "esrf-bm23.dat")
     assert "nearedge[files]" in refusal.detail
+
+
+def test_larch_reads_the_same_numbers():
+    from larch.io import read_ascii
+
+    # encodings, cells and trailers that Larch does not read, and files of several scans
+    ours_alone = {
+        "bessy-kmc2.dat",
+        "anstoxas.csv",
+        "maxiv-balder.csv",
+        "esrf-id26.dat",
+        "cls-hxma.dat",
+    }
+    for path in SPECIMENS:
+        if path.name in ours_alone:
+            continue
+        lines = lines_of(decode(path.read_bytes()))
+        begin = next((n + 1 for n, line in enumerate(lines) if line.split()[:1] == ["Offset"]), 0)
+        theirs = np.asarray(read_ascii(str(path)).data, dtype=float)
+        np.testing.assert_array_equal(read_rows(lines[begin:]).values.T, theirs, err_msg=path.name)
+
+
+@pytest.mark.parametrize("path", sorted(MEASURED.glob("*.xdi")), ids=lambda path: path.name)
+def test_larch_reads_the_same_energies_of_xdi_files(path):
+    from larch.io import read_xdi
+
+    theirs = read_xdi(str(path))
+    (one,) = read_spectra(path, Instrument())
+    np.testing.assert_allclose(one.spectrum.energy, theirs.energy)
+    assert one.spectrum.absorber == theirs.element.strip()
+    if hasattr(theirs, "i0") and hasattr(theirs, "itrans") and not hasattr(theirs, "mutrans"):
+        np.testing.assert_allclose(one.spectrum.mu, np.log(theirs.i0 / theirs.itrans))

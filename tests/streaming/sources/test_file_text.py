@@ -108,6 +108,13 @@ def test_columns_without_names_say_how_to_name_them(tmp_path):
     assert "--columns" in refusal.detail
 
 
+@pytest.mark.parametrize("head", [[], ["Energie,mu"]])
+def test_decimal_commas_beside_commas_are_told_as_such(tmp_path, head):
+    lines = [line.replace(".", ",").replace("\t", ",") for line in PLAIN]
+    (refusal,) = read(tmp_path, joined([*head, *lines]))
+    assert "decimal commas" in refusal.detail
+
+
 @pytest.mark.parametrize("names", ["k chi", "k chi chik2"])
 def test_chi_of_k_is_told_as_such(tmp_path, names):
     zero = " 0" * (len(names.split()) - 2)
