@@ -23,6 +23,16 @@ HEADINGS = (
 )
 RIGHT = ("scan", CN.heading, "latency, s")
 SHOWN = 30
+DOUBTS = frozenset(
+    {
+        "maybe-saturated",
+        "maybe-self-absorbed",
+        "not-explained",
+        "out-of-distribution",
+        "unlike-averaged",
+    }
+)
+"""Flags that make an answer's figures mean little, as the page has them in flags.js."""
 
 Counts = Callable[[], Mapping[State, int]]
 
@@ -137,7 +147,8 @@ def words(row: Row) -> str:
         return f"{row.status}: {row.error}"
     if isinstance(row.outcome, Rejected):
         return f"{row.status}: {row.outcome.reason}: {row.outcome.detail}"
-    return ", ".join(row.flags)
+    flags = ", ".join(row.flags)
+    return f"do not rely on it: {flags}" if DOUBTS.intersection(row.flags) else flags
 
 
 def figures_text(answer: Answered | None) -> tuple[str, str, str]:
@@ -149,4 +160,5 @@ def figures_text(answer: Answered | None) -> tuple[str, str, str]:
 
 
 def _style(row: Row) -> str:
-    return {State.FAILED: "red", State.REJECTED: "yellow"}.get(row.status, "")
+    doubtful = "magenta" if DOUBTS.intersection(row.flags) else ""
+    return {State.FAILED: "red", State.REJECTED: "yellow"}.get(row.status, doubtful)

@@ -1,11 +1,13 @@
 import io
+import re
 from dataclasses import replace
+from importlib import resources
 
 import pytest
 from rich.console import Console
 
 from nearedge.models import Reason, Rejected
-from nearedge.streaming.commands.table import HEADINGS, LiveTable, cells, line, showing
+from nearedge.streaming.commands.table import DOUBTS, HEADINGS, LiveTable, cells, line, showing
 from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.row import Row
 
@@ -39,6 +41,18 @@ def test_a_complete_row_tells_the_figures(row):
     assert shown["bond, Å"] == "1.620 [1.520, 1.720]"
     assert shown["flags"] == "gap, short-post-edge, partial"
     assert shown["latency, s"] == "0.75"
+
+
+def test_a_doubtful_row_says_so(row):
+    doubtful = replace(row.measurement, flags=("unlike-averaged",))
+    assert "do not rely on it: unlike-averaged" in line(replace(row, measurement=doubtful))
+    assert "do not rely" not in line(row)
+
+
+def test_the_table_doubts_what_the_page_doubts():
+    script = resources.files("nearedge.streaming.page") / "static" / "flags.js"
+    loud = re.search(r"LOUD = new Set\(\[(.*?)\]\)", script.read_text("utf-8"), re.DOTALL)
+    assert set(re.findall(r'"([^"]+)"', loud[1])) == DOUBTS
 
 
 def test_brackets_are_no_markup_and_the_backlog_is_told(row):
