@@ -21,7 +21,9 @@ def written_aside(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.part")
     try:
         part.touch()
+        mode = part.stat().st_mode
         yield part
+        part.chmod(mode)  # some writers, safetensors among them, make a file of their own with 0600
         with part.open("rb+") as file:
             os.fsync(file.fileno())  # a name must not reach the disk before its content
         part.replace(path)

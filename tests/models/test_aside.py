@@ -1,6 +1,8 @@
 import os
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from nearedge.models.aside import written_aside
 
@@ -42,3 +44,10 @@ def test_permissions_follow_the_umask(tmp_path, umask, mode):
     finally:
         os.umask(before)
     assert (tmp_path / "a").stat().st_mode & 0o777 == mode
+
+
+def test_a_writer_that_makes_its_own_file_does_not_change_permissions(tmp_path):
+    with written_aside(tmp_path / "a") as part:
+        save_file({"x": np.zeros(2)}, part)
+    (tmp_path / "b").touch()
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
