@@ -34,13 +34,16 @@ from nearedge.models.spectrum import Array, NormalisedSpectrum
 
 #: What the card's ``encoder`` says of weights of this kind.
 FORM = "general"
-#: The transition metals from scandium to zinc, whose answers are calibrated for themselves.
-_FIRST_ROW = "Sc Ti V Cr Mn Fe Co Ni Cu Zn".split()
+#: Elements whose answers are calibrated together; all others are one more group.
+_GROUPS = {
+    "3d": frozenset("Sc Ti V Cr Mn Fe Co Ni Cu Zn".split()),
+    "chalcogen": frozenset("S Se Te".split()),
+}
 
 
 def group_of(absorber: str) -> str:
     """Return the group of elements that an absorber is calibrated with."""
-    return "3d" if absorber in _FIRST_ROW else "other"
+    return next((name for name, some in _GROUPS.items() if absorber in some), "other")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,21 @@ def _stated(prob: Array) -> Array:
     out = prob[:STATED_CN_CLASSES].copy()
     out[-1] += prob[STATED_CN_CLASSES:].sum()
     return np.asarray(out / out.sum())
+
+
+@torch.inference_mode()
+def said_of(
+    committee: Committee, spectrum: NormalisedSpectrum, read: Condition | None = None
+) -> Said:
+    """Return what the networks say of a spectrum, ``read`` on the grid if it already is."""
+    read = read or condition(spectrum)
+    reading = committee(
+        torch.from_numpy(read.values.copy())[None],
+        torch.from_numpy(read.mask.copy())[None],
+        torch.tensor([number_of(spectrum.absorber)]),
+        torch.tensor(hint_of(spectrum.elements), dtype=torch.float32)[None],
+    )
+    return said(reading, 0, absorber=spectrum.absorber)
 
 
 class GeneralInverter:
@@ -165,7 +183,6 @@ class GeneralInverter:
             progress(len(answers))
         return answers
 
-    @torch.inference_mode()
     def read(self, spectrum: NormalisedSpectrum, read: Condition) -> Said:
         """Return what the networks say, before any calibration.
 
@@ -180,13 +197,7 @@ class GeneralInverter:
                 f"the model {self.card.name} knows {known}, not {spectrum.absorber} "
                 f"{spectrum.edge}: choose other weights (worker.model)"
             )
-        reading = self._committee(
-            torch.from_numpy(read.values.copy())[None],
-            torch.from_numpy(read.mask.copy())[None],
-            torch.tensor([number_of(spectrum.absorber)]),
-            torch.tensor(hint_of(spectrum.elements), dtype=torch.float32)[None],
-        )
-        return said(reading, 0, absorber=spectrum.absorber)
+        return said_of(self._committee, spectrum, read)
 
     def _invert(
         self, spectrum: NormalisedSpectrum, seed: int, *, samples: int, quality: Quality

@@ -1,12 +1,13 @@
 """Calibrate the networks of all edges on held-out families, and write their weights and card."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -55,12 +56,13 @@ LIMITS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Exam:
-    """What the networks say of views of held-out sites, beside the truth."""
+    """What the networks say of spectra, beside the truth, and what each counts."""
 
     absorber: tuple[str, ...]
     said: tuple[Said, ...]
     cn: Array
     bond: Array
+    weight: Array
 
 
 @torch.inference_mode()
@@ -89,6 +91,26 @@ def examine(
         said=tuple(answers),
         cn=np.tile([float(s.cn) for s in sites], views),
         bond=np.tile(bonds, views),
+        weight=np.ones(views * len(sites)),
+    )
+
+
+def pooled(calculated: Exam, measured: Exam) -> Exam:
+    """Put two exams together so that in each group of elements both count alike.
+
+    Measurements are where answers must be right; there are few, and all of well-known compounds.
+    """
+    parts = []
+    for exam in (calculated, measured):
+        groups = np.array([group_of(absorber) for absorber in exam.absorber])
+        total = {group: exam.weight[groups == group].sum() for group in np.unique(groups)}
+        parts.append(exam.weight / np.array([total[group] for group in groups]))
+    return Exam(
+        absorber=calculated.absorber + measured.absorber,
+        said=calculated.said + measured.said,
+        cn=np.concatenate([calculated.cn, measured.cn]),
+        bond=np.concatenate([calculated.bond, measured.bond]),
+        weight=np.concatenate(parts),
     )
 
 
@@ -98,31 +120,28 @@ def calibrate(exam: Exam) -> dict[str, Calibration]:
     return {str(group): _calibration(exam, groups == group) for group in np.unique(groups)}
 
 
-def _calibration(exam: Exam, own: Array) -> Calibration:
+def _calibration(exam: Exam, own: NDArray[np.bool_]) -> Calibration:
     told = [one for one, mine in zip(exam.said, own, strict=True) if mine]
-    cn, bond = exam.cn[own], exam.bond[own]
-    top = len(told[0].cn) - 1
-    truth = np.minimum(cn, top).astype(int)
+    bond, weight = exam.bond[own], exam.weight[own]
+    truth = np.minimum(np.round(exam.cn[own]), len(told[0].cn) - 1).astype(int)
 
     def surprise(temperature: float) -> float:
         start = replace(UNCALIBRATED, temperature=temperature)
         probs = [tempered(one.cn, start)[t] for one, t in zip(told, truth, strict=True)]
-        return float(-np.log(np.maximum(probs, 1e-6)).mean())
+        return float(-np.log(np.maximum(probs, 1e-6)) @ weight)
 
     best = replace(UNCALIBRATED, temperature=float(min(_TEMPERATURES, key=surprise)))
     scores = [cumulated(tempered(one.cn, best))[t] for one, t in zip(told, truth, strict=True)]
-    defined = np.isfinite(bond)
-    off = [
-        abs(one.bond[0] - b) / (one.bond[1] + _FLOOR)
-        for one, b, good in zip(told, bond, defined, strict=True)
-        if good
-    ]
-    scale = conformal_quantile(np.array(off), level=LEVEL)
+    off = np.array([abs(one.bond[0] - b) for one, b in zip(told, bond, strict=True)])
+    off /= np.array([one.bond[1] + _FLOOR for one in told])
+    good = np.isfinite(off)
     return replace(
         best,
         level=LEVEL,
-        cn_threshold=conformal_quantile(np.array(scores), level=LEVEL),
-        bond=Widening(scale=scale, floor=_FLOOR),
+        cn_threshold=conformal_quantile(np.array(scores), level=LEVEL, weights=weight),
+        bond=Widening(
+            scale=conformal_quantile(off[good], level=LEVEL, weights=weight[good]), floor=_FLOOR
+        ),
     )
 
 
@@ -203,6 +222,7 @@ def release(
     residuals: Array | None,
     out: Path,
     name: str = "any",
+    measured: Callable[[Committee], Exam] | None = None,
 ) -> Card:
     """Calibrate and write ``name.safetensors`` and its card.
 
@@ -218,6 +238,9 @@ def release(
         Folder for the weights.
     name
         Of the weights.
+    measured
+        Examines the networks on measured standards, which then count for calibration as much as
+        ``val``; None: there are none.
     """
     size = members[0].size
     committee = Committee(size, members=len(members))
@@ -227,7 +250,7 @@ def release(
     absorbers = supported(train, least=recipe.least_structures)
     held_out = [site for site in val if site.absorber in absorbers]
     exam = examine(committee, held_out, gap=recipe.gap, residuals=residuals)
-    calibrations = calibrate(exam)
+    calibrations = calibrate(pooled(exam, measured(committee)) if measured else exam)
     familiar, threshold = _familiar(train, held_out, recipe, residuals)
     path = out / f"{name}.safetensors"
     save_file(_tensors(committee, surroundings_of(train), familiar), path)
