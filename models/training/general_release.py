@@ -21,6 +21,7 @@ from nearedge.models.answering.general import (
     said,
     tempered,
 )
+from nearedge.models.aside import written_aside
 from nearedge.models.clusters import geometry
 from nearedge.models.data.dataset import Site, describe
 from nearedge.models.data.gap import Gap, Views
@@ -253,7 +254,8 @@ def release(
     calibrations = calibrate(pooled(exam, measured(committee)) if measured else exam)
     familiar, threshold = _familiar(train, held_out, recipe, residuals)
     path = out / f"{name}.safetensors"
-    save_file(_tensors(committee, surroundings_of(train), familiar), path)
+    with written_aside(path) as part:
+        save_file(_tensors(committee, surroundings_of(train), familiar), part)
     return write_card(
         path,
         edges=[[absorber, "K"] for absorber in absorbers],

@@ -134,7 +134,13 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    model: Annotated[str, typer.Option(help="Shipped name or .safetensors file.")] = "siox",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Shipped name or .safetensors file; default siox, and siox+any with --measured.",
+            show_default=False,
+        ),
+    ] = None,
     split: Annotated[
         list[str] | None, typer.Option(help="Splits to evaluate on; default test and glass.")
     ] = None,
@@ -153,10 +159,15 @@ def evaluate(
         raise typer.BadParameter("found nothing to score on: name Parquet files, or --measured")
     if measured:
         _evaluate_measured(
-            measured, data or [], model, samples=samples, device=device, as_json=as_json
+            measured,
+            data or [],
+            model or "siox+any",
+            samples=samples,
+            device=device,
+            as_json=as_json,
         )
         return
-    inverter = Inverter.load(model, device=device, threads=threads)
+    inverter = Inverter.load(model or "siox", device=device, threads=threads)
     plan = Plan(samples=samples, splits=tuple(split or ("test", "glass")))
     with progress() as bar:
         told = _stages(bar)

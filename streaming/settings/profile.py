@@ -98,7 +98,7 @@ class WorkerSettings(Settings):
     )
     threads: int = Field(0, ge=0, description="CPU threads of the worker; 0: all cores")
     model: str = Field(
-        "siox",
+        "siox+any",
         description="name of shipped weights, or path of a .safetensors file with its card "
         "beside it; several joined by +: the first that knows the edge, and what else is in the "
         "sample, answers",
