@@ -137,6 +137,23 @@ class XanesSettings(Settings):
     )
 
 
+class SelfAbsorptionSettings(Settings):
+    """Whether fluorescence is damped by the sample itself, and how it is put right."""
+
+    sample: Literal["unknown", "thin", "thick"] = Field(
+        "unknown",
+        description="thin: thin or dilute, nothing is done. thick: it takes up the whole beam and "
+        "is even, so that the spectrum is corrected, for which `composition` or the run must give "
+        "its formula. unknown: a spectrum that would be damped by a tenth is flagged",
+    )
+    incidence_deg: float = Field(
+        45.0, gt=0, le=90, description="angle of the beam to the sample's surface, degrees"
+    )
+    exit_deg: float = Field(
+        45.0, gt=0, le=90, description="angle of the detector to the sample's surface, degrees"
+    )
+
+
 class EelsSettings(Settings):
     """Background and deconvolution of a core-loss edge, in HyperSpy's terms."""
 
@@ -202,6 +219,7 @@ class Instrument(Settings):
         description="reading at and above which the detector of the signal is saturated, in its "
         "own units; null: unknown",
     )
+    self_absorption: SelfAbsorptionSettings = SelfAbsorptionSettings()
     recognise: RecogniseSettings = RecogniseSettings()
     normalise: Normalisation = XanesSettings()
     partial_every_s: float = Field(

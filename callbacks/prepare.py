@@ -8,6 +8,7 @@ from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.measurement import Measurement
 from nearedge.callbacks.normalise import normalise
 from nearedge.callbacks.reduce import reduce
+from nearedge.callbacks.self_absorption import with_self_absorption
 from nearedge.models import NormalisedSpectrum, Reason, Rejected, Spectrum
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,8 @@ def prepare(
         if not supports(outcome.absorber, outcome.edge):
             return _unsupported(outcome)
         run = formula_of(raw.run.start) if isinstance(raw, Measurement) else ""
-        return with_elements(outcome, instrument.composition or spectrum.formula or run)
+        formula = instrument.composition or spectrum.formula or run
+        return with_elements(with_self_absorption(outcome, instrument, formula), formula)
     except Exception as e:  # a bug of ours must cost no measurement: it is recorded with its reason
         logger.exception("reading a spectrum raised")
         detail = f"nearedge itself failed on it, please report: {type(e).__name__}: {e}"

@@ -6,7 +6,11 @@ from nearedge.models.spectrum import NormalisedSpectrum
 
 
 def flags_of(
-    spectrum: NormalisedSpectrum, *, species: Iterable[str], outlier: bool
+    spectrum: NormalisedSpectrum,
+    *,
+    species: Iterable[str],
+    outlier: bool,
+    damped: bool = False,
 ) -> tuple[str, ...]:
     """Return the spectrum's flags and the answer's own, each once.
 
@@ -18,11 +22,14 @@ def flags_of(
         The elements that the model knows as neighbours.
     outlier
         Whether the spectrum is unlike what the model learned.
+    damped
+        Whether it looks like that of its own clusters, damped by self-absorption.
     """
     other = " ".join(sorted(set(spectrum.elements) - {*species, spectrum.absorber, "H"}))
     own = {
         "out-of-distribution": outlier,
         "partial": not spectrum.complete,
+        "maybe-self-absorbed": damped,
         f"other-elements: {other}": bool(other),
     }
     found = (name for name, holds in own.items() if holds)

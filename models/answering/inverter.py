@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nearedge.models.answering.agreement import Agreement, agreement, misfit
 from nearedge.models.answering.card import Card, read_card
+from nearedge.models.answering.damping import looks_damped
 from nearedge.models.answering.estimate import Calibration, Head, estimate
 from nearedge.models.answering.flags import flags_of
 from nearedge.models.answering.projection import agreeing, project
@@ -326,6 +327,7 @@ class Inverter:
         power = float(self.card.surrogate["sharpness"]) if spectrum.complete else 0.0
         samples = reweighted(drawn, found.weights(power))
         unexplained = misfit(found.implied, samples.weights, read)
+        implied = samples.weights @ found.implied
         score = self._score(spectrum, read, unexplained)
         flag = score > float(self.card.outlier["threshold"])
         return Inversion(
@@ -344,12 +346,17 @@ class Inverter:
             ood_score=score,
             ood_flag=flag,
             misfit=unexplained,
-            implied=samples.weights @ found.implied,
+            implied=implied,
             model=self.card.digest,
             seed=seed,
             quality=quality,
             seconds=seconds,
-            flags=flags_of(spectrum, species=self.card.species, outlier=flag),
+            flags=flags_of(
+                spectrum,
+                species=self.card.species,
+                outlier=flag,
+                damped=looks_damped(spectrum, read.known(), implied),
+            ),
         )
 
     def _score(self, spectrum: NormalisedSpectrum, read: Condition, unexplained: float) -> float:

@@ -175,6 +175,14 @@ def clipped() -> list[dict[str, Any]]:
     return [{"mono": float(e), "i0": float(i), "iff": float(c)} for e, i, c in rows]
 
 
+def thick() -> list[dict[str, Any]]:
+    """Return the fluorescence of a sample that takes up the whole beam."""
+    norm = edge(ENERGY) - 0.3
+    counts = 1e4 * norm * 2 / (1 + norm)
+    rows = zip(ENERGY, counts, strict=True)
+    return [{"mono": float(e), "i0": 1e6, "iff": float(c)} for e, c in rows]
+
+
 def resized() -> list[dict[str, Any]]:
     """Return readings of four elements, once of three."""
     rows = [
@@ -244,6 +252,12 @@ CASES = {
     "short-post-edge": Case(readings=chambers(SHORT, edge(SHORT))),
     "noisy": Case(readings=noisy()),
     "maybe-saturated": Case(readings=clipped(), instrument=FLUORESCENCE),
+    "maybe-self-absorbed": Case(readings=thick(), instrument=FLUORESCENCE, formula="SiO2"),
+    "self-absorption-corrected": Case(
+        readings=thick(),
+        instrument=FLUORESCENCE | {"self_absorption": {"sample": "thick"}},
+        formula="SiO2",
+    ),
     "bad-points": Case(readings=shadowed(0.0)),
     "dead-element: 3": Case(readings=dead_third(), instrument=FLUORESCENCE),
     "no-region-of-interest": Case(readings=whole_spectra(), instrument=FLUORESCENCE),

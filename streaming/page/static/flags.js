@@ -15,6 +15,7 @@ const FLAGS = {
   "glitches": "glitches left out",
   "low-loss-without-axis": "low-loss spectrum not used: its axis is not known",
   "maybe-saturated": "the detector may be saturated",
+  "maybe-self-absorbed": "the white line may be damped by the sample itself",
   "maybe-uncalibrated": "the edge is far from its table energy",
   "merged-energies": "repeated energies averaged",
   "no-region-of-interest": "fluorescence spectra summed over all of their channels",
@@ -25,6 +26,7 @@ const FLAGS = {
   "out-of-distribution": "unlike anything the model learned: do not rely on it",
   "partial": "partial scan",
   "rebinned": "a long scan averaged in bins of 0.1 eV",
+  "self-absorption-corrected": "corrected for self-absorption",
   "short-post-edge": "ends soon after the edge",
   "truncated": "run too long: its end left out",
   "unlike-averaged": "an average of unlike spectra: do not rely on it",
@@ -32,7 +34,7 @@ const FLAGS = {
   "unreadable": "some data could not be read",
 };
 
-const HARMLESS = new Set(["dark-subtracted", "merged-energies", "rebinned"]);
+const HARMLESS = new Set(["dark-subtracted", "merged-energies", "rebinned", "self-absorption-corrected"]);
 
 const REASONS = {
   "bad-energies": "unusable energies",
