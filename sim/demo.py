@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from nearedge.models.answering.card import read_card
+from nearedge.models.answering.cards import read_cards
 from nearedge.sim.beamline_process import BeamlineProcess, Outcome, Storage, running_beamline
 from nearedge.sim.comparison import compare, summary_table, verdict
 from nearedge.sim.proxy import ProxyAddress, running_proxy
@@ -105,7 +105,7 @@ def run_demo(
     nearedge.models.answering.card.CardError
         If the model's weights or card are missing.
     """
-    read_card(profile.worker.model)  # a missing model is told before anything is started
+    read_cards(profile.worker.model)  # a missing model is told before anything is started
     results = DemoResults()
     with ExitStack() as stack:
         stopped = stack.enter_context(stop_signals())
