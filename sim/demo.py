@@ -29,6 +29,7 @@ from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.row import Row
 from nearedge.streaming.page.feed import Feed
 from nearedge.streaming.service.bus import beating, opened_bus
+from nearedge.streaming.service.service import Audience
 from nearedge.streaming.settings.profile import Profile
 from nearedge.streaming.sources.zmq_source import ZmqSource
 
@@ -169,8 +170,10 @@ def serving_demo(
             ledger=ledger,
             put=results_of(profile, server).put,
             archive=archive_of(profile, server),
-            listeners=[results.add, show, feed, bus.row],
-            partial_listeners=[feed.show_partial, bus.partial],
+            audience=Audience(
+                rows=[results.add, show, feed, bus.row],
+                partials=[feed.show_partial, bus.partial],
+            ),
         ) as service,
         beating(bus, service, every_s=profile.bus.heartbeat_s),
         page_of(profile, service=service, feed=feed, server=server) as address,

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -20,9 +20,9 @@ from nearedge.streaming.catalog.storing import Storing
 from nearedge.streaming.ledger.key import result_key
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.page.feed import Feed
-from nearedge.streaming.service.known import Known
+from nearedge.streaming.service.method import Method
 from nearedge.streaming.service.recovery import Archive
-from nearedge.streaming.service.service import Listener, PartialListener, Service
+from nearedge.streaming.service.service import Audience, Service
 from nearedge.streaming.service.writing import Put
 from nearedge.streaming.settings.credential import api_key, renewed_key
 from nearedge.streaming.settings.profile import Profile, WorkerSettings
@@ -152,9 +152,7 @@ def serving(
     put: Put,
     live: bool = True,
     archive: Archive | None = None,
-    listeners: Sequence[Listener] = (),
-    answer_listeners: Sequence[Listener] = (),
-    partial_listeners: Sequence[PartialListener] = (),
+    audience: Audience | None = None,
 ) -> Iterator[Service]:
     """Yield a running service; it stops at the end of the block.
 
@@ -168,9 +166,8 @@ def serving(
         Whether the source tells of measurements as they end.
     archive
         The catalog's runs and results; None: there are none.
-    listeners, answer_listeners, partial_listeners
-        Called with every row that has come to an end, with those that are answered and not yet in
-        the catalog, and with every spectrum that still grows.
+    audience
+        Who is told of rows and answers.
 
     Raises
     ------
@@ -183,15 +180,11 @@ def serving(
         source=source,
         ledger=ledger,
         worker=worker_of(profile.worker, card=card),
-        key=lambda measurement: key_of(measurement, profile=profile, card=card),
-        known=known_runs(ledger, profile=profile, card=card),
-        supports=card.supports,
+        method=method_of(profile, card=card),
         put=put,
         live=live,
         archive=archive,
-        listeners=listeners,
-        answer_listeners=answer_listeners,
-        partial_listeners=partial_listeners,
+        audience=audience,
     )
     with service:
         yield service
@@ -211,30 +204,27 @@ def worker_of(settings: WorkerSettings, *, card: Cards) -> Worker | DaskWorker |
     return members[0] if len(members) == 1 else Crew(members)
 
 
-def key_of(measurement: Measurement, *, profile: Profile, card: Cards) -> str:
-    """Return the name of a measurement's result with this model and these settings."""
-    return result_key(
-        measurement.run.uid,
-        measurement.stream,
-        measurement.spectrum,
-        model_digest=card.digest,
-        config_digest=profile.digest(),
-    )
-
-
-def known_runs(ledger: Ledger, *, profile: Profile, card: Cards) -> Known:
-    """Return which runs a ledger has answers to, with this model and these settings."""
+def method_of(profile: Profile, *, card: Cards) -> Method:
+    """Return how documents become spectra, named by this model and these settings."""
+    name = partial(result_key, model_digest=card.digest, config_digest=profile.digest())
     settings = hashlib.sha256(f"{card.digest} {profile.reading_digest()}".encode()).hexdigest()
+    instrument = profile.instrument
 
-    def keys(run_uid: str) -> list[str]:
-        if profile.instrument.finish.when != "stop":  # as many results as there are spectra
+    def key(measurement: Measurement) -> str:
+        return name(measurement.run.uid, measurement.stream, measurement.spectrum)
+
+    def only_keys(run_uid: str) -> list[str]:
+        if instrument.finish.when != "stop":  # as many results as there are spectra
             return []
-        digests = {"model_digest": card.digest, "config_digest": profile.digest()}
-        return [
-            result_key(run_uid, stream, "0", **digests) for stream in profile.instrument.streams
-        ]
+        return [name(run_uid, stream, "0") for stream in instrument.streams]
 
-    return Known(ledger, settings=settings[:16], keys=keys)
+    return Method(
+        instrument=instrument,
+        key=key,
+        supports=card.supports,
+        settings=settings[:16],
+        only_keys=only_keys,
+    )
 
 
 @contextmanager

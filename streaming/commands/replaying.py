@@ -19,8 +19,8 @@ from nearedge.streaming.commands.opening import (
     archive_of,
     client_of,
     connected,
-    known_runs,
     ledger_for,
+    method_of,
     results_of,
     serving,
 )
@@ -30,7 +30,7 @@ from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.service.known import Known
 from nearedge.streaming.service.recovery import Archive
-from nearedge.streaming.service.service import Listener, Service
+from nearedge.streaming.service.service import Audience, Listener, Service
 from nearedge.streaming.service.writing import Put
 from nearedge.streaming.settings.profile import Profile
 from nearedge.streaming.sources.jsonl_source import JsonlSource
@@ -125,7 +125,8 @@ def replay(profile: Profile, selection: Selection, *, console: Console) -> Repla
     with connected(profile) as server, ledger_for(profile, server) as ledger:
         archive = archive_of(profile, server)
         ledger.align(archive.finished())
-        known = known_runs(ledger, profile=profile, card=read_cards(profile.worker.model))
+        method = method_of(profile, card=read_cards(profile.worker.model))
+        known = Known(ledger, settings=method.settings, keys=method.only_keys)
         with _replaying(
             profile,
             _source(profile, server, selection, known=known, done=done),
@@ -184,7 +185,7 @@ def _replaying(
             put=put,
             live=False,
             archive=archive,
-            listeners=[count, show],
+            audience=Audience(rows=[count, show]),
         ) as service,
     ):
         yield service

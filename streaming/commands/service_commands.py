@@ -31,6 +31,7 @@ def run(config: Configs = None, device: Device = None, samples: Samples = None) 
     from nearedge.streaming.commands.table import showing
     from nearedge.streaming.page.feed import Feed
     from nearedge.streaming.service.bus import beating, opened_bus
+    from nearedge.streaming.service.service import Audience
     from nearedge.streaming.settings.configuration import describe
     from nearedge.streaming.settings.words import results_place
     from nearedge.streaming.sources.zmq_source import ZmqSource
@@ -51,9 +52,11 @@ def run(config: Configs = None, device: Device = None, samples: Samples = None) 
             ledger=ledger,
             put=results_of(profile, server).put,
             archive=archive_of(profile, server),
-            listeners=[show, feed, bus.row],
-            answer_listeners=[feed],
-            partial_listeners=[feed.show_partial, bus.partial],
+            audience=Audience(
+                rows=[show, feed, bus.row],
+                answers=[feed],
+                partials=[feed.show_partial, bus.partial],
+            ),
         ) as service,
         beating(bus, service, every_s=profile.bus.heartbeat_s),
         page_of(profile, service=service, feed=feed, server=server) as address,

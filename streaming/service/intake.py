@@ -6,19 +6,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import stamina
 
 from nearedge.callbacks.assemble import Assembler
-from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.measurement import Gap, Measurement, Run
-from nearedge.callbacks.prepare import Supports, prepare
+from nearedge.callbacks.prepare import prepare
 from nearedge.callbacks.recognise import Darks
 from nearedge.models import NormalisedSpectrum, Reason, Rejected
 from nearedge.streaming.ledger.job import Place, Priority
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.ledger.packing import pack
+from nearedge.streaming.service.method import Method
 from nearedge.streaming.service.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -30,41 +31,66 @@ INCOMPLETE = frozenset({"gap", "no-stop"})
 """Flags of a spectrum that the catalog may have whole."""
 
 
-class Intake:
-    """Feeds one assembler and puts what it emits into the ledger; threads may share it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How the spectra of a source are taken.
 
-    Parameters
+    Attributes
     ----------
-    instrument
-        How documents become spectra.
-    ledger, metrics
-        Where spectra go, and what is counted.
-    key
-        Names the result of a measurement.
-    supports
-        Whether the model knows an absorber and edge.
     live
         Whether measurements have just ended, so that their age counts as latency.
-    on_submit
-        Called with the key of every finished measurement, and whether it was new.
-    on_partial
-        Called with every measurement that still grows, and what it is so far; None: they are
-        dropped.
-    darks
-        The dark runs seen so far.
-    recall
-        Called with every start document before it is used; adds the dark runs that it needs.
     priority
         Of the spectra.
     hold_s
         How long spectra of a run that lacks something wait for it to come from the catalog, s;
         0: they go on as they are.
-    on_gap
-        Called when a run is to be fetched from the catalog.
-    settings
-        Digest of the settings that decide how a run is read.
     patient
         Whether a spectrum with a file that cannot be read is left out, to come another time.
+    """
+
+    live: bool
+    priority: Priority = Priority.LIVE
+    hold_s: float = 0.0
+    patient: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """Who is told of what an intake takes.
+
+    Attributes
+    ----------
+    on_submit
+        Called with the key of every finished measurement, and whether it was new.
+    on_partial
+        Called with every measurement that still grows, and what it is so far; None: they are
+        dropped.
+    on_gap
+        Called when a run is to be fetched from the catalog.
+    """
+
+    on_submit: Callable[[str, bool], None]
+    on_partial: OnPartial | None = None
+    on_gap: Callable[[], None] = lambda: None
+
+
+class Intake:
+    """Feeds one assembler and puts what it emits into the ledger; threads may share it.
+
+    Parameters
+    ----------
+    method
+        How documents become named spectra.
+    terms
+        How these spectra are taken.
+    calls
+        Who is told.
+    ledger, metrics
+        Where spectra go, and what is counted.
+    darks
+        The dark runs seen so far.
+    recall
+        Called with every start document before it is used; adds the dark runs that it needs.
 
     Attributes
     ----------
@@ -78,36 +104,25 @@ class Intake:
 
     def __init__(
         self,
-        instrument: Instrument,
+        method: Method,
+        terms: Terms,
         *,
+        calls: Calls,
         ledger: Ledger,
         metrics: Metrics,
-        key: Callable[[Measurement], str],
-        supports: Supports,
-        live: bool,
-        on_submit: Callable[[str, bool], None],
-        on_partial: OnPartial | None = None,
         darks: Darks | None = None,
         recall: Recall | None = None,
-        priority: Priority = Priority.LIVE,
-        hold_s: float = 0.0,
-        on_gap: Callable[[], None] = lambda: None,
-        settings: str | None = None,
-        patient: bool = False,
     ) -> None:
-        self._instrument, self._ledger, self._metrics = instrument, ledger, metrics
-        self._key, self._supports, self._live = key, supports, live
-        self._on_submit, self._on_partial, self._on_gap = on_submit, on_partial, on_gap
+        self._method, self._terms, self._calls = method, terms, calls
+        self._ledger, self._metrics = ledger, metrics
         self.darks, self._recall = Darks() if darks is None else darks, recall
-        self._priority, self._hold_s = priority, hold_s
-        self._settings, self._patient = settings, patient
         self.problem: str | None = None
         self.unread: dict[str, str] = {}
         self._begun: set[str] = set()
         self._suspects: set[str] = set()
         self._lock = threading.Lock()
         self._assembler = Assembler(
-            instrument,
+            method.instrument,
             emit=self.take,
             on_gap=self.note_gap,
             on_discard=self.note_discard,
@@ -161,7 +176,7 @@ class Intake:
         """Have the open runs fetched from the catalog when they end: documents may be missing."""
         with self._lock:
             self._suspects.update(self._assembler.open_runs)
-        self._on_gap()
+        self._calls.on_gap()
 
     def open_runs(self) -> tuple[str, ...]:
         """Return the uids of the runs that have begun and not ended."""
@@ -188,18 +203,18 @@ class Intake:
 
     def note_end(self, run_uid: str, whole: bool) -> None:
         """Note that a run has ended, or that it is to be read again."""
-        unread = self.unread.pop(run_uid, None) if self._live else self.unread.get(run_uid)
+        unread = self.unread.pop(run_uid, None) if self._terms.live else self.unread.get(run_uid)
         headless = run_uid not in self._begun
-        if self._hold_s and (not whole or unread or run_uid in self._suspects):
-            self._ledger.runs.ask(run_uid, unread or _missing(headless), wait_s=self._hold_s)
-            self._on_gap()
+        if self._terms.hold_s and (not whole or unread or run_uid in self._suspects):
+            self._ledger.runs.ask(run_uid, unread or _missing(headless), wait_s=self._terms.hold_s)
+            self._calls.on_gap()
         elif unread:
-            if not self._patient:
+            if not self._terms.patient:
                 self._ledger.postpone(run_uid, unread, delay_s=0.0)
         else:
             if not whole:
                 self.note_lost(run_uid, _missing(headless))
-            self._ledger.settle(run_uid, settings=self._settings if whole else None)
+            self._ledger.settle(run_uid, settings=self._method.settings if whole else None)
         self._suspects.discard(run_uid)
         self._begun.discard(run_uid)
 
@@ -209,7 +224,7 @@ class Intake:
             return
         now = time.time()
         run = Run(uid=run_uid, scan_id=None, time=now, start={"uid": run_uid})
-        stream = next(iter(self._instrument.streams), "primary")
+        stream = next(iter(self._method.instrument.streams), "primary")
         nothing = Measurement(
             run=run,
             stream=stream,
@@ -227,11 +242,11 @@ class Intake:
         """Submit a finished measurement, or its rejection; show one that still grows."""
         if measurement.final:
             self._submit(measurement)
-        elif self._on_partial is not None:
-            self._show(measurement, self._on_partial)
+        elif self._calls.on_partial is not None:
+            self._show(measurement, self._calls.on_partial)
 
     def _show(self, measurement: Measurement, on_partial: OnPartial) -> None:
-        outcome = prepare(measurement, self._instrument, supports=self._supports)
+        outcome = prepare(measurement, self._method.instrument, supports=self._method.supports)
         if not isinstance(outcome, Rejected):
             payload = pack({"measurement": measurement, "outcome": outcome})
             self._ledger.partials.put(place_of(measurement), payload)
@@ -240,10 +255,10 @@ class Intake:
     def _submit(self, measurement: Measurement) -> None:
         if measurement.problems:
             self.unread[measurement.run.uid] = measurement.problems[0]
-            if self._patient:
+            if self._terms.patient:
                 return
-        outcome = prepare(measurement, self._instrument, supports=self._supports)
-        hold_s = self._hold_s if self._may_improve(measurement) else None
+        outcome = prepare(measurement, self._method.instrument, supports=self._method.supports)
+        hold_s = self._terms.hold_s if self._may_improve(measurement) else None
         self._keep(measurement, outcome, hold_s=hold_s)
 
     def _keep(
@@ -254,9 +269,9 @@ class Intake:
         hold_s: float | None,
     ) -> None:
         """Put a spectrum, or why there is none, into the ledger."""
-        key = self._key(measurement)
+        key = self._method.key(measurement)
         payload = pack({"measurement": measurement, "outcome": outcome})
-        ended = measurement.time if self._live else None
+        ended = measurement.time if self._terms.live else None
         for attempt in stamina.retry_context(
             on=sqlite3.OperationalError, attempts=None, timeout=None, wait_max=5.0
         ):
@@ -268,11 +283,11 @@ class Intake:
                         payload,
                         ended=ended,
                         rejected=isinstance(outcome, Rejected),
-                        priority=self._priority,
+                        priority=self._terms.priority,
                         hold_s=hold_s,
                     )
         self._count(measurement, outcome, new=new)
-        self._on_submit(key, new)
+        self._calls.on_submit(key, new)
 
     @contextmanager
     def _telling(self, measurement: Measurement) -> Iterator[None]:
@@ -289,7 +304,7 @@ class Intake:
 
     def _may_improve(self, measurement: Measurement) -> bool:
         incomplete = INCOMPLETE.intersection(measurement.flags) or measurement.problems
-        return self._hold_s > 0 and bool(incomplete or measurement.run.uid in self._suspects)
+        return self._terms.hold_s > 0 and bool(incomplete or measurement.run.uid in self._suspects)
 
     def _count(
         self, measurement: Measurement, outcome: NormalisedSpectrum | Rejected, *, new: bool

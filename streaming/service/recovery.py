@@ -10,14 +10,13 @@ from typing import Protocol
 
 import httpx
 
-from nearedge.callbacks.recognise import Darks
 from nearedge.streaming.catalog.connection import Client
 from nearedge.streaming.catalog.raw_runs import ended, is_finished
 from nearedge.streaming.catalog.trouble import told
 from nearedge.streaming.ledger.job import Priority, State
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.service.dark_runs import DarkRuns
-from nearedge.streaming.service.intake import Intake
+from nearedge.streaming.service.intake import Intake, Terms
 from nearedge.streaming.service.known import Known
 from nearedge.streaming.service.metrics import Metrics
 from nearedge.streaming.settings import profile
@@ -66,8 +65,16 @@ class Trouble:
 class MakeIntake(Protocol):
     """Makes an intake for the documents of one run of the catalog."""
 
-    def __call__(self, *, priority: Priority, patient: bool = False) -> Intake:
+    def __call__(self, terms: Terms) -> Intake:
         """Return a new one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clocks:
+    """Monotonic seconds, and seconds since the epoch."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
 
 
 class Recovery:
@@ -87,10 +94,10 @@ class Recovery:
         Where runs are fetched from.
     known
         Which runs have their answers.
-    dark_runs, darks
-        The catalog's dark runs, and where those go that the live runs need.
-    clock, now
-        Monotonic seconds, and seconds since the epoch.
+    dark_runs
+        The catalog's dark runs; the live intake gets those that it needs.
+    clocks
+        What tells the time.
 
     Attributes
     ----------
@@ -109,17 +116,18 @@ class Recovery:
         archive: Archive,
         known: Known,
         dark_runs: DarkRuns,
-        darks: Darks,
-        clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], float] = time.time,
+        clocks: Clocks | None = None,
     ) -> None:
         self._settings, self._live, self._make_intake = settings, live, make_intake
         self._ledger, self._metrics = ledger, metrics
         self._archive, self._known = archive, known
-        self._dark_runs, self._darks = dark_runs, darks
-        self._clock, self._now = clock, now
-        self._epoch = now() - clock()  # the wall clock may jump; what it was at first stays
-        self._since = now() - settings.catch_up_days * DAY_S
+        self._dark_runs = dark_runs
+        clocks = clocks or Clocks()
+        self._clock, self._now = clocks.monotonic, clocks.wall
+        self._epoch = (
+            self._now() - self._clock()
+        )  # the wall clock may jump; what it was at first stays
+        self._since = self._now() - settings.catch_up_days * DAY_S
         self._next_look = float("-inf")
         self._open_before: set[str] = set()
         self._missed: deque[str] = deque()
@@ -159,7 +167,7 @@ class Recovery:
     def _prime(self) -> None:
         """Give the live runs the darks that were measured before the service began."""
         if not self.primed.is_set():
-            self._dark_runs.recall_before(self._now(), self._darks)
+            self._dark_runs.recall_before(self._now(), self._live.darks)
 
     # -- gaps ---------------------------------------------------------------------------------
 
@@ -301,7 +309,7 @@ class Recovery:
             Whether live spectra wait for it: then a file that cannot be read is waited for.
         """
         priority = Priority.LIVE if filling else Priority.CAUGHT_UP
-        intake = self._make_intake(priority=priority, patient=filling)
+        intake = self._make_intake(Terms(live=False, priority=priority, patient=filling))
         try:
             for name, doc in documents_of(raw, uid):
                 if self._stopping.is_set():

@@ -7,12 +7,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from nearedge.callbacks.measurement import Measurement
-from nearedge.callbacks.prepare import Supports
 from nearedge.callbacks.recognise import Darks
 from nearedge.models import Inversion, NormalisedSpectrum, Rejected
 from nearedge.streaming.catalog.trouble import told
@@ -21,9 +20,10 @@ from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.ledger.row import Row, row_of
 from nearedge.streaming.service.dark_runs import DarkRuns, KeptDarks
 from nearedge.streaming.service.dispatch import DEGRADED, Dispatch
-from nearedge.streaming.service.intake import Intake
+from nearedge.streaming.service.intake import Calls, Intake, Terms
 from nearedge.streaming.service.known import Known
 from nearedge.streaming.service.loop import Loop
+from nearedge.streaming.service.method import Method
 from nearedge.streaming.service.metrics import Metrics
 from nearedge.streaming.service.recovery import Archive, Recovery
 from nearedge.streaming.service.writing import Put, Writing
@@ -44,6 +44,26 @@ Listener = Callable[[Row], None]
 PartialListener = Callable[[Measurement, NormalisedSpectrum | Rejected, Inversion | None], None]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audience:
+    """Who is told, by the service's own threads.
+
+    Attributes
+    ----------
+    rows
+        Called with every row that has come to an end.
+    answers
+        Called with every row as soon as it is answered, before it is in the catalog.
+    partials
+        Called with every spectrum that still grows, and again with the quick answer to it. Nothing
+        partial is ever stored; without listeners there are no partial answers.
+    """
+
+    rows: Sequence[Listener] = ()
+    answers: Sequence[Listener] = ()
+    partials: Sequence[PartialListener] = ()
+
+
 class Service:
     """Takes documents from a source until it is stopped; every finished spectrum gets its result.
 
@@ -55,12 +75,8 @@ class Service:
         Where documents come from.
     ledger, worker
         Opened, and closed by whoever opened them (the worker: also by `stop`).
-    key
-        Names the result of a measurement.
-    known
-        Which runs have their answers, and the settings that decide how one is read.
-    supports
-        Whether the model knows an absorber and edge.
+    method
+        How documents become named spectra.
     put
         Writes a row to the catalog; idempotent under its key.
     live
@@ -69,13 +85,8 @@ class Service:
     archive
         The catalog's runs and results: for gaps and missed runs of a live service, and for the
         darks of a replayed run. None: there is none.
-    listeners
-        Called with every row that has come to an end, by the service's own threads.
-    answer_listeners
-        Called with every row as soon as it is answered, before it is in the catalog.
-    partial_listeners
-        Called with every spectrum that still grows, and again with the quick answer to it. Nothing
-        partial is ever stored; without listeners there are no partial answers.
+    audience
+        Who is told of rows and answers.
 
     Attributes
     ----------
@@ -96,15 +107,11 @@ class Service:
         source: Source,
         ledger: Ledger,
         worker: Worker | DaskWorker | Crew,
-        key: Callable[[Measurement], str],
-        supports: Supports,
+        method: Method,
         put: Put,
-        known: Known | None = None,
         live: bool = True,
         archive: Archive | None = None,
-        listeners: Sequence[Listener] = (),
-        answer_listeners: Sequence[Listener] = (),
-        partial_listeners: Sequence[PartialListener] = (),
+        audience: Audience | None = None,
     ) -> None:
         self.ledger, self.worker = ledger, worker
         self.metrics = Metrics()
@@ -113,30 +120,15 @@ class Service:
         self.unreadable: dict[str, str] = {}
         self.broken: Exception | None = None
         self._source = source
-        self._listeners, self._partial_listeners = tuple(listeners), tuple(partial_listeners)
-        self._answer_listeners = tuple(answer_listeners)
+        self._audience = Audience() if audience is None else audience
         self._attempts = profile.worker.attempts
         self._changed = threading.Condition()
         self._open: set[str] = set()
         self._next_look = float("-inf")
         self._source_ended = self._stopping = False
         self._settings, self._live = profile.service, live
-        self._known = Known(ledger) if known is None else known
-        self._intake, self._recovery = self._intakes(
-            partial(
-                Intake,
-                profile.instrument,
-                ledger=ledger,
-                metrics=self.metrics,
-                key=key,
-                supports=supports,
-                on_submit=self._on_submit,
-                settings=self._known.settings,
-                darks=KeptDarks(ledger.darks) if live else Darks(),
-            ),
-            archive,
-            dark_runs=None if archive is None else DarkRuns(archive.raw, profile.instrument),
-        )
+        self._known = Known(ledger, settings=method.settings, keys=method.only_keys)
+        self._intake, self._recovery = self._intakes(method, archive)
         self._tender = self._loop("tend", self._tend)
         writing = Writing(ledger=ledger, metrics=self.metrics, put=put, on_row=self._publish)
         self._writer = self._loop("writer", writing.step)
@@ -145,31 +137,36 @@ class Service:
         self._dispatchers = [self._loop("dispatch", one.step) for one in self._dispatches]
         self._reader = threading.Thread(target=self._read, name="nearedge-ingest", daemon=True)
 
-    def _intakes(
-        self, make: "partial[Intake]", archive: Archive | None, *, dark_runs: DarkRuns | None
-    ) -> tuple[Intake, Recovery | None]:
+    def _intakes(self, method: Method, archive: Archive | None) -> tuple[Intake, Recovery | None]:
         """Return what takes the source's documents, and what fetches those that it lacked."""
-        recall = None if dark_runs is None else dark_runs.recall
+        dark_runs = None if archive is None else DarkRuns(archive.raw, method.instrument)
+        darks = KeptDarks(self.ledger.darks) if self._live else Darks()
+        make = partial(Intake, method, ledger=self.ledger, metrics=self.metrics, darks=darks)
+        of_catalog = partial(
+            make,
+            calls=Calls(on_submit=self._on_submit),
+            recall=None if dark_runs is None else dark_runs.recall,
+        )
         if not self._live:
-            return make(live=False, recall=recall, priority=Priority.CAUGHT_UP), None
-        intake = make(
-            live=True,
-            on_partial=self._on_partial if self._partial_listeners else None,
-            hold_s=0.0 if archive is None else self._settings.backfill_wait_s,
+            return of_catalog(Terms(live=False, priority=Priority.CAUGHT_UP)), None
+        hold_s = 0.0 if archive is None else self._settings.backfill_wait_s
+        calls = Calls(
+            on_submit=self._on_submit,
+            on_partial=self._on_partial if self._audience.partials else None,
             on_gap=self.look_soon,
         )
+        intake = make(Terms(live=True, hold_s=hold_s), calls=calls)
         if archive is None or dark_runs is None:
             return intake, None
         return intake, Recovery(
             settings=self._settings,
             live=intake,
-            make_intake=partial(make, live=False, recall=recall),
+            make_intake=of_catalog,
             ledger=self.ledger,
             metrics=self.metrics,
             archive=archive,
             known=self._known,
             dark_runs=dark_runs,
-            darks=intake.darks,
         )
 
     def _dispatch_to(self, worker: Worker | DaskWorker, settings: WorkerSettings) -> Dispatch:
@@ -339,21 +336,21 @@ class Service:
         outcome: NormalisedSpectrum | Rejected,
         inversion: Inversion | None,
     ) -> None:
-        _tell(self._partial_listeners, measurement, outcome, inversion)
+        _tell(self._audience.partials, measurement, outcome, inversion)
 
     def _publish_inverted(self, job: Job, inversion: Inversion) -> None:
-        if self._answer_listeners:
+        if self._audience.answers:
             degraded = DEGRADED in inversion.flags
             answered = replace(job, inverted=time.time())
             row = row_of(answered, status=State.DEGRADED if degraded else State.COMPLETE)
-            _tell(self._answer_listeners, replace(row, inversion=inversion))
+            _tell(self._audience.answers, replace(row, inversion=inversion))
 
     def _on_failed(self, job: Job, error: str) -> None:
         self._publish(row_of(job, status=State.FAILED, error=error))
 
     def _publish(self, row: Row) -> None:
         self.metrics.count(row)
-        _tell(self._listeners, row)
+        _tell(self._audience.rows, row)
         with self._changed:
             if row.status is not State.DEGRADED:
                 self._open.discard(row.key)

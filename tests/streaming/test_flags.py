@@ -27,7 +27,8 @@ from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.page.feed import Feed
 from nearedge.streaming.page.lookup import Lookup
-from nearedge.streaming.service.service import Service
+from nearedge.streaming.service.method import Method
+from nearedge.streaming.service.service import Audience, Service
 from nearedge.streaming.settings.profile import Profile
 from nearedge.streaming.sources.files import FileSpectrum
 
@@ -340,15 +341,19 @@ def worker() -> InThisProcess:
 
 def service_of(case: Case, worker: InThisProcess, ledger: Ledger, put, rows: list) -> Service:
     settings = {"instrument": {**case.instrument, "partial_every_s": 0}, "worker": case.settings}
+    profile = Profile.model_validate(settings)
     return Service(
-        profile=Profile.model_validate(settings),
+        profile=profile,
         source=Documents(case.documents()),
         ledger=ledger,
         worker=worker,
-        key=lambda measurement: measurement.run.uid.replace("-", ""),
-        supports=worker.inverter.card.supports,
+        method=Method(
+            instrument=profile.instrument,
+            key=lambda measurement: measurement.run.uid.replace("-", ""),
+            supports=worker.inverter.card.supports,
+        ),
         put=put,
-        listeners=[rows.append],
+        audience=Audience(rows=[rows.append]),
     )
 
 

@@ -15,6 +15,7 @@ from nearedge.streaming.catalog.storing import Comparing, Storing
 from nearedge.streaming.commands.opening import serving
 from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.ledger import Ledger
+from nearedge.streaming.service.service import Audience
 from nearedge.streaming.settings.profile import Profile
 from nearedge.streaming.sources.jsonl_source import JsonlSource
 from nearedge.streaming.sources.zmq_source import ZmqSource
@@ -109,8 +110,7 @@ def test_a_stock_session_gets_its_results_live_and_again_in_replay(tiled_client,
             source=source,
             ledger=ledger,
             put=put,
-            listeners=[seen],
-            partial_listeners=[lambda *news: partial.append(news)],
+            audience=Audience(rows=[seen], partials=[lambda *news: partial.append(news)]),
         ):
             assert source.ready.wait(30)
             command = [sys.executable, "-c", SESSION, proxy.inward, str(recording)]

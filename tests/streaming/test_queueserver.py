@@ -24,6 +24,7 @@ from nearedge.streaming.catalog.storing import Storing
 from nearedge.streaming.commands.opening import serving
 from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.ledger import Ledger
+from nearedge.streaming.service.service import Audience
 from nearedge.streaming.settings.profile import Profile
 from nearedge.streaming.sources.zmq_source import ZmqSource
 
@@ -167,7 +168,13 @@ def test_plans_of_the_queue_get_results(tiled_client: Any, tmp_path: Path) -> No
         put = Storing(lambda: container, config=profile.digest()).put
         with (
             manager(tmp_path, publish=proxy.inward) as ask,
-            serving(profile, source=source, ledger=ledger, put=put, listeners=[listen]),
+            serving(
+                profile,
+                source=source,
+                ledger=ledger,
+                put=put,
+                audience=Audience(rows=[listen]),
+            ),
         ):
             assert source.ready.wait(30)
             until(ask, lambda status: status["manager_state"] == "idle")

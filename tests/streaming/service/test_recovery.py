@@ -18,10 +18,11 @@ from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.ledger.packing import unpack
 from nearedge.streaming.service import recovery
 from nearedge.streaming.service.dark_runs import DarkRuns, KeptDarks
-from nearedge.streaming.service.intake import Intake
+from nearedge.streaming.service.intake import Calls, Intake, Terms
 from nearedge.streaming.service.known import Known
+from nearedge.streaming.service.method import Method
 from nearedge.streaming.service.metrics import Metrics
-from nearedge.streaming.service.recovery import AT_ONCE, TRIES, Archive, Recovery
+from nearedge.streaming.service.recovery import AT_ONCE, TRIES, Archive, Clocks, Recovery
 from nearedge.streaming.settings.profile import Profile
 
 NOW = 1.7e9
@@ -78,28 +79,29 @@ class Bench:
         self.raw, self.ledger, self.metrics, self.clock = raw, ledger, Metrics(), clock
         self.away = False
         dark_runs = DarkRuns(lambda: raw, PROFILE.instrument)
-        make_intake = partial(
-            Intake,
-            PROFILE.instrument,
-            ledger=ledger,
-            metrics=self.metrics,
+        method = Method(
+            instrument=PROFILE.instrument,
             key=lambda measurement: f"key-{measurement.run.uid}",
             supports=lambda absorber, edge: True,
-            on_submit=lambda key, new: None,
         )
-        self.live = make_intake(live=True, hold_s=PROFILE.service.backfill_wait_s)
+        make_intake = partial(
+            Intake,
+            method,
+            calls=Calls(on_submit=lambda key, new: None),
+            ledger=ledger,
+            metrics=self.metrics,
+        )
+        self.live = make_intake(Terms(live=True, hold_s=PROFILE.service.backfill_wait_s))
         self.recovery = Recovery(
             settings=PROFILE.service,
             live=self.live,
-            make_intake=partial(make_intake, live=False),
+            make_intake=make_intake,
             ledger=ledger,
             metrics=self.metrics,
             archive=Archive(raw=self._raw, finished=lambda: results.items()),
             known=Known(ledger, settings="now", keys=lambda uid: [f"key-{uid}"]),
             dark_runs=dark_runs,
-            darks=Darks(),
-            clock=clock,
-            now=clock.now,
+            clocks=Clocks(monotonic=clock, wall=clock.now),
         )
 
     def _raw(self) -> Any:

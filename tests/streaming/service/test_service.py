@@ -12,7 +12,8 @@ import stamina
 from nearedge.models import Estimates, Interval, Inversion, Quality, Reason, Samples
 from nearedge.streaming.ledger.job import Place, State
 from nearedge.streaming.ledger.ledger import Ledger
-from nearedge.streaming.service.service import Service
+from nearedge.streaming.service.method import Method
+from nearedge.streaming.service.service import Audience, Service
 from nearedge.streaming.settings.profile import Profile
 from nearedge.streaming.workers.crew import Crew
 from nearedge.streaming.workers.worker import WorkerDied, WorkerError, WorkerUnavailable
@@ -174,10 +175,17 @@ def build(ledger):
             source=ListSource(documents, stays=kwargs.pop("stays", False)),
             ledger=ledger,
             worker=worker or ScriptedWorker(),
-            key=lambda measurement: measurement.run.uid.replace("-", ""),
-            supports=supports,
+            method=Method(
+                instrument=PROFILE.instrument,
+                key=lambda measurement: measurement.run.uid.replace("-", ""),
+                supports=supports,
+            ),
             put=(catalog or Catalog()).put,
-            listeners=[rows.append, *kwargs.pop("listeners", ())],
+            audience=Audience(
+                rows=[rows.append, *kwargs.pop("listeners", ())],
+                answers=kwargs.pop("answer_listeners", ()),
+                partials=kwargs.pop("partial_listeners", ()),
+            ),
             **kwargs,
         )
         service.rows = rows
