@@ -1,7 +1,6 @@
 """The Tiled catalog: connections to it and the containers in it."""
 
 import logging
-import os
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -12,8 +11,6 @@ from tiled.client.utils import ClientError
 from tiled.structures.core import Spec
 
 from nearedge.streaming.catalog.trouble import REFUSED
-from nearedge.streaming.settings import profile
-from nearedge.streaming.settings.credential import api_key
 
 logger = logging.getLogger(__name__)
 
@@ -49,19 +46,6 @@ def connect(
     hooks = http.event_hooks
     http.event_hooks = {**hooks, "response": [*hooks["response"], heed]}
     return client
-
-
-def connect_profile(catalog: profile.CatalogSettings) -> Client:
-    """Return a client of the server that a profile names.
-
-    Raises
-    ------
-    ValueError
-        If it names none.
-    """
-    if catalog.uri is None:
-        raise ValueError("catalog.uri is not set: name the server, or use an embedded one")
-    return connect(catalog.uri, api_key=api_key(catalog, environ=os.environ))
 
 
 def raw_container(client: Client, path: str) -> Any:

@@ -273,10 +273,6 @@ class Results:
             for key in keys_of(self._container.search(Key("status") == str(status))):
                 yield key, status
 
-    def unfinished(self) -> list[str]:
-        """Return the keys of what was begun and is not finished."""
-        return list(keys_of(self._container.search(Key("status") == str(State.WRITING))))
-
     def _of(self, spec: str, status: State) -> Any:
         found = self._container.search(SpecsQuery(include=[spec]))
         return found.search(Key("status") == str(status))

@@ -4,7 +4,7 @@ import traceback
 
 import pytest
 
-from nearedge.streaming.catalog.connection import connect_profile
+from nearedge.streaming.catalog.connection import connect
 from nearedge.streaming.catalog.embedded import Embedded
 from nearedge.streaming.commands.opening import connected
 from nearedge.streaming.settings import profile
@@ -96,7 +96,7 @@ def test_no_log_record_and_no_error_holds_the_key(key_file, caplog, monkeypatch)
     settings = Profile.model_validate({"instrument": INSTRUMENT, "catalog": catalog.model_dump()})
     told = [describe(settings), repr(settings), settings.model_dump_json()]
     with pytest.raises(Exception) as caught:
-        connect_profile(catalog)
+        connect(catalog.uri, api_key=api_key(catalog, environ={}))
     told.append("".join(traceback.format_exception(caught.value)))
     with connected(settings) as server:
         assert server.api_key == SECRET
