@@ -98,7 +98,7 @@ def columns_of(points: Sequence[Point], roles: Roles) -> tuple[dict[str, np.ndar
     """
     flags: set[str] = set()
     whole = is_whole(points, roles)
-    if whole and have_own_energies(points, roles):
+    if have_own_energies(points, roles):
         return _joined(points, roles)
     read = _mean_frame if whole else _rows
     columns = {role: _single(points, roles, role, read, flags) for role in SINGLE_ROLES}
@@ -136,31 +136,59 @@ def _sum(spectra: np.ndarray, roi: tuple[int, int] | None, axis: tuple[int, ...]
 
 
 def have_own_energies(points: Sequence[Point], roles: Roles) -> bool:
-    """Tell whether whole sweeps differ in their energies, as those to and fro do."""
+    """Tell whether whole spectra differ in their energies.
+
+    Sweeps to and fro do, and frames between which the spectrometer's offset was changed.
+    """
+    if not is_whole(points, roles):
+        return False
     key = roles.energy or ""
     axes = [np.squeeze(p.values[key]) for p in points if key in p.values]
     axes = [axis for axis in axes if axis.ndim == 1]
+    if not axes:
+        axes = [ends for point in points for ends in _ends(point, roles)]
     if len(axes) < 2:
         return False
-    close = float(np.median(np.abs(np.diff(axes[0])))) / 2
-    return any(
-        axis.shape != axes[0].shape or np.abs(axis - axes[0]).max() > close for axis in axes[1:]
+    first = axes[0]
+    close = float(np.median(np.abs(np.diff(first)))) / 2
+    return any(axis.shape != first.shape or np.abs(axis - first).max() > close for axis in axes[1:])
+
+
+def _ends(point: Point, roles: Roles) -> list[np.ndarray]:
+    """Return the energies of the first two channels, where offset and dispersion give them."""
+    offset, dispersion = (
+        _axis_number([point], getattr(roles, r)) for r in ("offset", "dispersion")
     )
+    if offset is None or dispersion is None:
+        return []
+    return [np.concatenate([offset, offset + dispersion])]
 
 
 def _joined(points: Sequence[Point], roles: Roles) -> tuple[dict[str, np.ndarray], set[str]]:
-    """Return the columns of sweeps one behind the other; what does not fit is left out."""
+    """Return the columns of spectra one behind the other; what does not fit is left out."""
     along = [role for role in (*SINGLE_ROLES, *ELEMENT_ROLES) if role != "low_loss"]
     found = [columns_of([point], roles) for point in points]
     flags = set().union(*(odd for _, odd in found))
-    sweeps = [{role: c for role, c in columns.items() if role in along} for columns, _ in found]
+    sweeps = [_with_axis({r: c for r, c in one.items() if r in along}, one) for one, _ in found]
     shape = _most([tuple(sweep) for sweep in sweeps])
     fit = [s for s in map(_even, sweeps) if tuple(s) == shape]
     if len(fit) < len(sweeps):
         flags.add("odd-frames")
     joined = {role: np.concatenate([sweep[role] for sweep in fit]) for role in shape if fit}
-    others = {role: c for columns, _ in found for role, c in columns.items() if role not in along}
-    return joined | others, flags
+    low_loss = _single(points, roles, "low_loss", _mean_frame, flags)
+    others = {role: _axis_number(points, getattr(roles, role)) for role in AXIS_ROLES}
+    others |= {"low_loss": low_loss}
+    return joined | {role: c for role, c in others.items() if c is not None}, flags
+
+
+def _with_axis(
+    sweep: dict[str, np.ndarray], columns: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return the columns of a spectrum with energies, which its channels may have to give."""
+    if "energy" in sweep or not {"offset", "dispersion"} <= columns.keys():
+        return sweep
+    channels = np.arange(max(map(len, sweep.values()), default=0))
+    return {"energy": columns["offset"] + columns["dispersion"] * channels, **sweep}
 
 
 def _even(sweep: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

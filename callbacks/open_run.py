@@ -1,12 +1,10 @@
 """A run that has begun and not ended: its readings, and the spectra that they finish."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from typing import Any
 
-import event_model
 import numpy as np
 
 from nearedge.callbacks.axes import Axis, axes_of
@@ -14,6 +12,7 @@ from nearedge.callbacks.columns import (
     Point,
     columns_of,
     data_keys_of,
+    have_own_energies,
     is_whole,
 )
 from nearedge.callbacks.documents import (
@@ -31,6 +30,7 @@ from nearedge.callbacks.external import dataset_of, dataset_of_resource
 from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.measurement import Measurement, Run
 from nearedge.callbacks.parts import Part, Piece, finish_by, group_of, is_sweep, pieces
+from nearedge.callbacks.plain import plain, scan_id_of
 from nearedge.callbacks.plan import Plan, plan_of
 from nearedge.callbacks.readings import MAX_BLOCK, MAX_READINGS, Files, Readings
 from nearedge.callbacks.recognise import DARK_ROLES, Dark, Darks, Kind, recognise
@@ -107,10 +107,10 @@ class OpenRun:
         if self.run is not None:
             return "duplicate"
         try:
-            start = _plain(raw)
+            start = plain(raw)
         except (TypeError, ValueError, RecursionError):
             return "malformed"
-        self.run = Run(uid=doc.uid, scan_id=_scan_id(doc.scan_id), time=doc.time, start=start)
+        self.run = Run(uid=doc.uid, scan_id=scan_id_of(doc.scan_id), time=doc.time, start=start)
         self.kind = recognise(start, self._instrument.recognise)
         self._plan = plan_of(start)
         if self.kind is Kind.SAMPLE:
@@ -473,7 +473,7 @@ class OpenRun:
         times = [point.time for point in points if point.time is not None]
         when = max(times, default=run.time if ended is None else ended)
         sample = self.kind is Kind.SAMPLE
-        dark, dark_runs = self._darks.before(run.time, columns) if sample else ({}, ())
+        dark, dark_runs = self._dark(run, points, columns) if sample else ({}, ())
         context, units = self._scalars.along(
             points,
             self._listed(),
@@ -502,6 +502,14 @@ class OpenRun:
         )
         return self._examined(measurement, points) if sample else measurement
 
+    def _dark(
+        self, run: Run, points: Sequence[Point], columns: Mapping[str, np.ndarray]
+    ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+        """Return the dark of a spectrum; of several one behind the other, that of the first."""
+        roles = self._instrument.roles
+        joined = have_own_energies(points, roles)
+        return self._darks.before(run.time, columns_of(points[:1], roles)[0] if joined else columns)
+
     def _examined(self, measurement: Measurement, points: Sequence[Point]) -> Measurement:
         """Return a measurement with what its repeats tell."""
         found = examine(measurement, points, self._instrument)
@@ -520,32 +528,6 @@ class OpenRun:
         means = {role: c if whole else c.mean(axis=0) for role, c in columns.items()}
         finite = {role: np.asarray(m) for role, m in means.items() if np.isfinite(m).all()}
         self._darks.add(Dark(run_uid=self.uid, ended=ending.time, means=finite))
-
-
-def _plain(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a start document in JSON's own types, the same from every source.
-
-    The catalog keeps Tiled's own entries to itself, so they are left out everywhere.
-    """
-    kept = {key: value for key, value in raw.items() if not str(key).startswith("tiled_")}
-    text = json.dumps(kept, cls=_Plain, skipkeys=True, ensure_ascii=False)
-    # half a character (a lone surrogate) could not be stored, nor any name that holds one
-    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    plain: dict[str, Any] = json.loads(whole)
-    return plain
-
-
-def _scan_id(found: Any) -> int | None:
-    """Return a number of scans that 64 bits hold; no scan counts further."""
-    return found if isinstance(found, int) and abs(found) < 2**63 else None
-
-
-class _Plain(event_model.NumpyEncoder):
-    def default(self, o: Any) -> Any:
-        try:
-            return super().default(o)
-        except TypeError:
-            return str(o)
 
 
 def _holds_array(told: Mapping[str, Any]) -> bool:

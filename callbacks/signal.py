@@ -43,7 +43,10 @@ class Columns:
     def get(self, role: str) -> Array | None:
         """Return a column without its dark, or None."""
         column, dark = self.raw(role), self._measurement.dark.get(role)
-        return column if column is None or dark is None else column - dark
+        if column is None or dark is None:
+            return column
+        # whole spectra one behind the other have the dark of one
+        return column - (np.resize(dark, column.shape) if dark.ndim == column.ndim else dark)
 
     def need(self, role: str) -> Array:
         """Return a column without its dark.

@@ -205,3 +205,25 @@ def test_the_rows_of_a_camera_are_averaged_when_they_agree(hearing, compose):
     rows = np.array([mu(ENERGIES, place) for place in (0, 0, 2)])
     only = hearing(maps()).take(compose("b", [{"energies": ENERGIES, "mu": rows}])).only
     assert only.flags == ("unlike-averaged",) and "averages 3 spectra" in only.unlike
+
+
+def shifted(energy):
+    """An edge on a background, as a camera with so many channels sees it from an offset on."""
+    return 1e4 * (energy / 1800) ** -3 + 1e3 * (energy > 1845)
+
+
+def test_frames_from_another_offset_keep_energies_of_their_own(hearing, compose):
+    """The spectrometer is shifted between frames, so that no channel has always the same energy."""
+    roles = {"spectrum": "s", "offset": "o", "dispersion": 0.5}
+    camera = Instrument.model_validate(
+        {"technique": "eels", "signal": "spectrum", "absorber": "Si", "roles": roles}
+    )
+    offsets = [1800.0, 1803.0, 1798.5]
+    frames = [{"s": shifted(o + 0.5 * np.arange(200)) + 7.0, "o": o} for o in offsets]
+    dark = compose("d", [{"s": np.full(200, 7.0), "o": 1800.0}], metadata={"dark_frame": True})
+    heard = hearing(camera).take(dark)
+    only = heard.take(compose("a", frames, time=500.0)).finals[-1]
+    assert only.flags == () and only.dark_runs == ("d",)
+    spectrum = reduce(only, camera)
+    assert len(spectrum.energy) == 600 and spectrum.flags == ("dark-subtracted",)
+    assert np.allclose(spectrum.mu, shifted(spectrum.energy))
