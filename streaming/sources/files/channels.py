@@ -334,16 +334,11 @@ class _Search:
                 f"columns {', '.join(names)}: chi(k), an EXAFS signal without its edge; expected "
                 "energy and absorption mu(E)"
             )
+        found = f"columns {', '.join(names)}; expected one named energy or angle"
         if all(name.startswith("column ") for name in names):
-            return (
-                f"{len(names)} columns without names; expected a line above them that names them, "
-                "or say which is which: --columns energy=1,i0=2,it=3"
-                + (f" ({doubt})" if (doubt := self._table.header.get(DOUBT)) else "")
-            )
-        return (
-            f"columns {', '.join(names)}; expected one named energy or angle, or "
-            "--columns energy=1,i0=2,it=3"
-        )
+            found = f"{len(names)} columns without names; expected a line above that names them"
+        doubt = self._table.header.get(DOUBT)
+        return f"{found}, or --columns energy=1,i0=2,it=3" + (f" ({doubt})" if doubt else "")
 
     def _no_signal(self) -> str:
         wanted = self._wanted()

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from nearedge.streaming.sources.files.rows import Rows
 from nearedge.streaming.sources.files.table import UnreadableFileError
 
-_Label: TypeAlias = tuple[str, str]
+Label: TypeAlias = tuple[str, str]
 """A column's name and its unit, which may be empty."""
 _MARKS = "#%;!/*"
 _UNIT = re.compile(
@@ -75,7 +75,7 @@ def fields_of(lines: Sequence[str]) -> dict[str, str]:
     return {key.strip().lower(): value.strip() for key, colon, value in pairs if colon}
 
 
-def _heading(labels: Sequence[_Label], fields: dict[str, str]) -> Heading:
+def _heading(labels: Sequence[Label], fields: dict[str, str]) -> Heading:
     return Heading(
         names=[name for name, _ in labels],
         units={name: unit for name, unit in labels if unit},
@@ -83,7 +83,7 @@ def _heading(labels: Sequence[_Label], fields: dict[str, str]) -> Heading:
     )
 
 
-def _label(text: str) -> _Label:
+def label_of(text: str) -> Label:
     """Part ``Energy (eV)`` or ``energy/keV`` into name and unit."""
     found = _UNIT.fullmatch(text) or _TAILED.fullmatch(text)
     return (found[1].strip(), found[2]) if found else (text, "")
@@ -100,7 +100,7 @@ def _before_comments(header: Sequence[str]) -> list[str]:
     return found
 
 
-def _xdi_columns(fields: dict[str, str], width: int) -> list[_Label] | None:
+def _xdi_columns(fields: dict[str, str], width: int) -> list[Label] | None:
     labels = {
         int(found[1]): text for key, text in fields.items() if (found := _FIELD.fullmatch(key))
     }
@@ -119,15 +119,15 @@ def _xdi_columns(fields: dict[str, str], width: int) -> list[_Label] | None:
     ]
 
 
-def _legend(lines: Sequence[str], width: int) -> list[_Label] | None:
+def _legend(lines: Sequence[str], width: int) -> list[Label] | None:
     """Return names that a header lists one a line: ``Column 1: energy``."""
     matches = [found for line in lines if (found := _LEGEND.fullmatch(line))]
-    named = {int(found[1]): _label(_TYPE.sub("", found["name"])) for found in matches}
+    named = {int(found[1]): label_of(_TYPE.sub("", found["name"])) for found in matches}
     every = range(1, width + 1)
     return [named[n] for n in every] if set(named) == set(every) else None
 
 
-def _of_beamline(header: Sequence[str], width: int) -> list[_Label] | None:
+def _of_beamline(header: Sequence[str], width: int) -> list[Label] | None:
     """Return the names that Larch knows how to find in the header of some beamlines."""
     if len(header) < 2:
         return None  # too little to know one by
@@ -149,10 +149,10 @@ def _of_beamline(header: Sequence[str], width: int) -> list[_Label] | None:
     return [(name, beamline.energy_units if n == at else "") for n, name in enumerate(names)]
 
 
-def _label_line(lines: Sequence[str], rows: Rows) -> list[_Label] | None:
+def _label_line(lines: Sequence[str], rows: Rows) -> list[Label] | None:
     """Return the words of the line that names the columns: the lowest with an energy, or lowest."""
     words = _words_of_labels(lines, rows)
-    return None if words is None else [_label(word) for word in words]
+    return None if words is None else [label_of(word) for word in words]
 
 
 def _words_of_labels(lines: Sequence[str], rows: Rows) -> list[str] | None:

@@ -93,8 +93,9 @@ def _texts(path: Path) -> Iterator[Table | UnreadableFileError]:
     if path.stat().st_size > MAX_TEXT_MB * 1e6:
         raise UnreadableFileError(f"larger than {MAX_TEXT_MB} MB, which no text of one spectrum is")
     text = decode(path.read_bytes())
-    if spec.is_spec(lines_of(text)):
-        yield from spec.read_spec(path)
+    lines = lines_of(text)
+    if spec.is_spec(lines):
+        yield from spec.read_spec(lines)
     else:
         yield read_text(text)
 

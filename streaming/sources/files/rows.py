@@ -88,17 +88,42 @@ def lines_of(text: str) -> list[str]:
     return re.split(r"\r\n|\r|\n", text)
 
 
-def read_rows(lines: Sequence[str]) -> Rows:
+def read_rows(lines: Sequence[str], *, above: int = 0) -> Rows:
     """Find the rows of numbers.
 
     Words and a few stray numbers may stand above them, words below them, comments and empty
     lines anywhere.
+
+    Parameters
+    ----------
+    lines
+        Of the text.
+    above
+        How many lines of the file stand above these.
 
     Raises
     ------
     UnreadableFileError
         There are none, or one in their midst is no row like the others; its line is named.
     """
+    try:
+        return _read_rows(lines)
+    except _NoRowError as error:
+        raise UnreadableFileError(
+            f"line {above + error.at + 1} is {lines[error.at].strip()[:SHOWN]!r}; expected "
+            f"{error.width} numbers as in the other lines: mend or remove it"
+        ) from None
+
+
+class _NoRowError(Exception):
+    """A line that should be a row and is none; never leaves this module."""
+
+    def __init__(self, at: int, width: int) -> None:
+        super().__init__(at, width)
+        self.at, self.width = at, width
+
+
+def _read_rows(lines: Sequence[str]) -> Rows:
     style, width = _style(lines)
     parsed = [_row(line, style, width) for line in lines]
     first = _first(lines, parsed, width, style)
@@ -180,7 +205,7 @@ def _refuse_ragged_above(
     """Refuse a row of another width that ends the header: it is more likely data than words."""
     above = next((at for at in range(begin - 1, -1, -1) if lines[at].strip()), None)
     if above is not None and parsed[above] is not None:
-        raise _no_row(lines, above, width)
+        raise _NoRowError(above, width)
 
 
 def _end(lines: Sequence[str], parsed: Sequence[_Row], at: int, width: int, style: Style) -> bool:
@@ -191,11 +216,4 @@ def _end(lines: Sequence[str], parsed: Sequence[_Row], at: int, width: int, styl
     wrong = next((n for n in rest if starts_with_number(lines[n], style)), None)
     if wrong is None:
         return True
-    raise _no_row(lines, at if len(parsed[wrong] or ()) == width else wrong, width)
-
-
-def _no_row(lines: Sequence[str], at: int, width: int) -> UnreadableFileError:
-    return UnreadableFileError(
-        f"line {at + 1} is {lines[at].strip()[:SHOWN]!r}; expected {width} numbers as in the other "
-        "lines: mend or remove it"
-    )
+    raise _NoRowError(at if len(parsed[wrong] or ()) == width else wrong, width)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -39,17 +40,20 @@ def _read_columns(rows: Rows) -> Table:
     return Table(
         columns=named(names, list(rows.values.T)),
         units=heading.units,
-        header=heading.fields | ({} if heading.names else _doubt(rows)),
+        header=heading.fields | _doubt(rows, named=bool(heading.names)),
         technique=Technique.XANES if is_xdi(rows.header) else None,
         complete=rows.complete,
     )
 
 
-def _doubt(rows: Rows) -> dict[str, str]:
-    """Return what may explain columns that nobody named."""
-    whole = rows.style.delimiter == "," and bool((rows.values % 1 == 0).all())
-    text = "all are whole numbers with commas between them: part decimal commas by tabs or ';'"
-    return {DOUBT: text} if whole else {}
+def _doubt(rows: Rows, *, named: bool) -> dict[str, str]:
+    """Return what may explain columns that are not found."""
+    if not named and rows.style.delimiter == "," and (rows.values % 1 == 0).all():
+        text = "all are whole numbers with commas between them: part decimal commas by tabs or ';'"
+        return {DOUBT: text}
+    if find_spec("larch") is None:
+        return {DOUBT: "Larch knows more headers: pip install 'nearedge[files]'"}
+    return {}
 
 
 def _read_9809(lines: Sequence[str]) -> Table:

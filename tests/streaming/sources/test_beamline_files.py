@@ -10,6 +10,7 @@ from nearedge.callbacks.normalise import normalise
 from nearedge.models import NormalisedSpectrum, Reason, Rejected, Spectrum
 from nearedge.streaming.sources.files import parse_columns, read_spectra
 from nearedge.streaming.sources.files.rows import decode, lines_of, read_rows
+from nearedge.streaming.sources.files.spec import is_spec, read_spec
 
 DATA = Path(__file__).parents[2] / "data" / "files"
 MEASURED = DATA.parent / "measured"
@@ -116,12 +117,27 @@ def test_columns_beyond_the_file_are_refused():
 
 
 def test_without_larch_the_plain_layouts_are_read_and_the_others_say_what_to_install(monkeypatch):
-    for name in ("larch", "larch.io", "larch.io.xafs_beamlines", "silx", "silx.io.specfile"):
+    for name in ("larch", "larch.io", "larch.io.xafs_beamlines"):
         monkeypatch.setitem(__import__("sys").modules, name, None)
-    (spectrum,) = spectra(DATA / "dls-b18.dat")
-    assert isinstance(spectrum, Spectrum)
-    (refusal,) = spectra(DATA / "esrf-bm23.dat")
+    for name in ("dls-b18.dat", "esrf-bm23.dat"):
+        (spectrum,) = spectra(DATA / name)
+        assert isinstance(spectrum, Spectrum)
+    (refusal,) = spectra(DATA / "ssrl-7-3.dat")
     assert "nearedge[files]" in refusal.detail
+
+
+@pytest.mark.parametrize("name", ["alba-claess", "esrf-bm23", "esrf-id26", "kit-xas"])
+def test_silx_reads_the_same_numbers_of_spec_files(name):
+    from silx.io.specfile import SpecFile
+
+    path = DATA / f"{name}.dat"
+    lines = lines_of(decode(path.read_bytes()))
+    assert is_spec(lines)
+    for ours, theirs in zip(read_spec(lines), SpecFile(str(path)), strict=True):
+        assert ours.name == f"scan {theirs.number}.{theirs.order}"
+        np.testing.assert_allclose(list(ours.columns.values()), theirs.data, rtol=1e-9)
+        first = theirs.labels[0].removesuffix(" (eV)")
+        assert next(iter(ours.columns)) == first
 
 
 def test_larch_reads_the_same_numbers():

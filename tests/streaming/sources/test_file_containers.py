@@ -36,6 +36,28 @@ def test_every_scan_of_a_spec_file_is_a_spectrum(tmp_path):
     assert alignment.reason is Reason.NOT_A_SAMPLE
 
 
+def test_a_line_of_a_spec_file_that_makes_no_sense_is_named(tmp_path):
+    path = tmp_path / "a.spec"
+    rows = "".join(f"{e} {m}\n" for e, m in zip(ENERGY, MU, strict=True))
+    head = "#F a\n\n#S 1 escan at 20 °C\n#N 2\n#L Energy  mu\n"
+    broken = rows.replace("8950.0 ", "89x0.0 ")
+    text = head + rows + "\n" + head.partition("\n\n")[2] + broken + "\n#S 2 escan\n"
+    path.write_bytes(text.encode("latin-1"))
+    good, bad, empty = found(path).values()
+    np.testing.assert_allclose(good.mu, MU)
+    assert f"line {text[: text.index('89x0')].count(chr(10)) + 1} is '89x0.0" in bad.detail
+    assert "no rows of numbers" in empty.detail
+
+
+def test_spectra_of_analysers_in_a_spec_file_are_passed_over(tmp_path):
+    path = tmp_path / "a.spec"
+    channels = "@A 1 2 3 4\\\n 5 6 7 8\n"
+    rows = "".join(f"{e} {m}\n{channels}" for e, m in zip(ENERGY, MU, strict=True))
+    path.write_text("#S 1 escan\n#N 2\n#L Energy  mu\n" + rows)
+    (spectrum,) = found(path).values()
+    np.testing.assert_allclose(spectrum.mu, MU)
+
+
 def athena(path, groups):
     from larch import Group
     from larch.io import AthenaProject
