@@ -13,13 +13,14 @@ from pathlib import Path
 
 from benchmarks.drill.audit import Audit
 from benchmarks.drill.cluster import Cluster
-from benchmarks.drill.process import wait_until
+from benchmarks.drill.process import cpu_s, peak_mb, wait_until
 from benchmarks.drill.runs import (
     REJECTED_EVERY,
     displaced,
     dropped,
     duplicated,
     interleaved,
+    long_run,
     one_run,
     runs,
     uid_of,
@@ -600,6 +601,46 @@ def many_runs(base: Base, n: int = MANY) -> Ending:
             audit=audit,
             struck=f"{caught_up} found; a replay said “{text}” in {seconds:.0f} s; "
             f"after three were deleted “{again}”",
+        )
+
+
+# -- long runs ------------------------------------------------------------------------------------
+
+POINTS = 100_000
+
+
+@drill("a run of 100 000 points among others; then stopped in the middle of another one")
+def long_runs(base: Base, points: int = POINTS) -> Ending:
+    with stand_for(base, "long-runs") as stand:
+        stand.start()
+        assert stand.service is not None
+        send(stand, runs(1))
+        stand.await_settled(timeout_s=SETTLE_S)  # the worker has loaded its model
+        before, used = peak_mb(stand.service.pid), cpu_s(stand.service.pid)
+        many, others, stopped = long_run(points), runs(10), {}
+        each = len(many) // len(others)
+        for k, other in enumerate(others):
+            stand.publish(*many[k * each : (k + 1) * each])
+            send(stand, [other])
+            stopped[uid_of(other)] = time.time()
+        stand.sent.add(uid_of(many))
+        stand.publish(*many[len(others) * each :])
+        stopped[uid_of(many)] = time.time()
+        stand.await_settled(timeout_s=SETTLE_S)
+        finished = dict(stand.query("SELECT run_uid, COALESCE(inverted, finished) FROM spectra"))
+        waited = {uid: finished[uid] - at for uid, at in stopped.items()}
+        mine = waited.pop(uid_of(many))
+        memory, used = peak_mb(stand.service.pid), cpu_s(stand.service.pid) - used
+        another = long_run(points)
+        stand.publish(*another[: len(another) // 2])
+        stand.stop()
+        stand.start()
+        audit = stand.settle(timeout_s=SETTLE_S)
+        return Ending(
+            audit=audit,
+            struck=f"answered {mine:.1f} s after its end, the others {max(waited.values()):.1f} s "
+            f"at most, in {used:.1f} s of processor time; the service held {memory:.0f} MB at most "
+            f"({before:.0f} before)",
         )
 
 

@@ -34,6 +34,32 @@ def uid_of(docs: Documents) -> str:
     return str(docs[0][1]["uid"])
 
 
+def long_run(points: int, *, page: int = 500) -> Documents:
+    """Return a noisy run of many points, ``page`` of them in each document."""
+    energy = np.linspace(hostile.ONSET - 60.0, hostile.ONSET + 120.0, points)
+    mu = hostile.absorption(energy) + np.random.default_rng(0).normal(0.0, 0.005, points)
+    (_, start), (_, descriptor), *_, (_, stop) = one_run(0)
+    docs: Documents = [("start", start), ("descriptor", descriptor)]
+    for begin in range(0, points, page):
+        seqs = range(begin + 1, min(begin + page, points) + 1)
+        part = slice(begin, begin + page)
+        docs.append(
+            (
+                "event_page",
+                {
+                    "descriptor": descriptor["uid"],
+                    "uid": [f"{descriptor['uid']}-{seq}" for seq in seqs],
+                    "seq_num": list(seqs),
+                    "time": [start["time"] + 1e-3 * seq for seq in seqs],
+                    "data": {"mono": energy[part], "mu": mu[part]},
+                    "timestamps": {},
+                    "filled": {},
+                },
+            )
+        )
+    return [*docs, ("stop", {**stop, "num_events": {"primary": points}})]
+
+
 def without_readings(docs: Documents) -> Documents:
     """Return a run that ended before its first reading, which is rejected."""
     kept = [(name, doc) for name, doc in docs if name != "event"]

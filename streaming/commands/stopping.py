@@ -12,7 +12,7 @@ from typing import NoReturn
 
 logger = logging.getLogger(__name__)
 
-LONGEST_S = 9.0
+LONGEST_S = 8.0
 INTERRUPTED = 130  # exit code of a command that Ctrl-C ended
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -100,21 +100,19 @@ class LiveTable:
         with self._lock:
             self._notes.append(text)
 
-    def __rich__(self) -> Table:
+    def __rich__(self) -> Group:
         with self._lock:
-            rows = list(self._rows)
+            rows, notes = list(self._rows), list(self._notes)
         table = Table(caption=self._caption(), caption_justify="left")
         for heading in HEADINGS:
             table.add_column(heading, justify="right" if heading in RIGHT else "left")
         for row in rows:
             table.add_row(*map(Text, cells(row)), style=_style(row))
-        return table
+        return Group(table, *(Text(note, overflow="fold") for note in notes))
 
     def _caption(self) -> str | None:
         counts = {} if self._counts is None else self._counts()
-        told = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
-        with self._lock:
-            return "\n".join(filter(None, [told, *self._notes])) or None
+        return ", ".join(f"{n} {state}" for state, n in counts.items() if n) or None
 
 
 def cells(row: Row) -> tuple[str, ...]:

@@ -10,7 +10,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
@@ -144,7 +146,8 @@ class Worker:
             name="nearedge-worker",
             daemon=True,
         )
-        self._process.start()
+        with _interrupts_blocked():
+            self._process.start()
         theirs.close()
         self.restarts += 1
 
@@ -285,6 +288,20 @@ class Worker:
 
 def _how_it_ended(code: int) -> str:
     return f"by signal {-code}" if code < 0 else f"with exit code {code}"
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Let a process that is started here not end on Ctrl-C before it can say so itself.
+
+    It takes over the mask of this thread; the service is told of Ctrl-C by another, or later.
+    """
+    resource_tracker.ensure_running()  # its start would unblock them again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 # -- inside the worker process ------------------------------------------------------------------

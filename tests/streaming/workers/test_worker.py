@@ -199,7 +199,7 @@ def test_the_process_ends_with_its_service(bad_models, tmp_path):
         f"""
         import sys; sys.path.insert(0, {str(tmp_path)!r})
         import os, bad_models
-        from nearedge.streaming import profile
+        from nearedge.streaming.settings import profile
         from nearedge.streaming.workers.worker import Worker
         if __name__ == "__main__":
             worker = Worker(profile.WorkerSettings(), load=bad_models.load)
@@ -215,6 +215,34 @@ def test_the_process_ends_with_its_service(bad_models, tmp_path):
         output, _ = process.communicate(timeout=30)
     assert int(output) > 0
     assert process.returncode == -signal.SIGKILL
+
+
+def test_ctrl_c_while_the_process_starts_is_for_the_service_alone(bad_models, tmp_path):
+    service = textwrap.dedent(
+        f"""
+        import sys; sys.path.insert(0, {str(tmp_path)!r})
+        import os, signal, bad_models
+        from nearedge.streaming.settings import profile
+        from nearedge.streaming.workers.worker import Worker
+        if __name__ == "__main__":
+            signal.signal(signal.SIGINT, lambda number, frame: None)
+            worker = Worker(profile.WorkerSettings(), load=bad_models.load)
+            worker.start()
+            os.killpg(0, signal.SIGINT)
+            worker._make_ready()
+            worker.close()
+        """
+    )
+    script = tmp_path / "service.py"
+    script.write_text(service)
+    done = subprocess.run(
+        [sys.executable, script],
+        capture_output=True,
+        start_new_session=True,
+        timeout=60,
+        check=True,
+    )
+    assert b"Traceback" not in done.stderr
 
 
 def test_the_service_side_never_imports_torch():
