@@ -10,7 +10,7 @@ from nearedge.models.normalise.deconvolution import fourier_ratio
 from nearedge.models.normalise.edges import eels_tolerance
 from nearedge.models.normalise.energies import MIN_POINTS, CleanSpectrum, clean
 from nearedge.models.normalise.evidence import NOISY, Expected
-from nearedge.models.normalise.pre_edge import PreEdge, Ranges
+from nearedge.models.normalise.pre_edge import EdgeFit, Ranges
 from nearedge.models.normalise.windows import CALM_POST, SHORT_POST
 from nearedge.models.normalise.zero_loss import zero_loss_centre
 from nearedge.models.spectrum import Array, NormalisedSpectrum, Reason, Rejected, Spectrum
@@ -139,7 +139,7 @@ def _fit(
     *,
     e0: float | None,
     step: tuple[float, float],
-) -> PreEdge | Rejected:
+) -> EdgeFit | Rejected:
     """Divide by the step and test it, as the edge of a XANES spectrum is tested."""
     found = find_onset(energy, signal.counts, expected) if e0 is None else e0
     refusal = evidence.check_cover(energy, found, expected)
@@ -150,7 +150,7 @@ def _fit(
     if height == 0:
         return evidence.no_edge(energy, expected)
     background = signal.background(energy)
-    fit = PreEdge(
+    fit = EdgeFit(
         e0=found,
         edge_step=height,
         norm=signal.counts / height,
@@ -184,7 +184,7 @@ def _ranges(signal: CoreLoss, e0: float, lo: float, hi: float) -> Ranges:
     )
 
 
-def _judge(energy: Array, signal: CoreLoss, fit: PreEdge, expected: Expected) -> PreEdge | Rejected:
+def _judge(energy: Array, signal: CoreLoss, fit: EdgeFit, expected: Expected) -> EdgeFit | Rejected:
     if evidence.shows_edge(energy, signal.counts, fit):
         return evidence.check_position(fit.e0, expected) or fit
     turned = replace(fit, edge_step=-fit.edge_step)
@@ -193,7 +193,7 @@ def _judge(energy: Array, signal: CoreLoss, fit: PreEdge, expected: Expected) ->
     return evidence.no_edge(energy, expected)
 
 
-def _flags(spectrum: Spectrum, energy: Array, signal: CoreLoss, fit: PreEdge) -> tuple[str, ...]:
+def _flags(spectrum: Spectrum, energy: Array, signal: CoreLoss, fit: EdgeFit) -> tuple[str, ...]:
     error = evidence.edge_step_error(energy, signal.counts, fit)
     named = {
         "partial": not spectrum.complete,
@@ -204,7 +204,7 @@ def _flags(spectrum: Spectrum, energy: Array, signal: CoreLoss, fit: PreEdge) ->
     return tuple(name for name, set_ in named.items() if set_)
 
 
-def _parameters(signal: CoreLoss, fit: PreEdge, centre: float | None) -> dict[str, float | str]:
+def _parameters(signal: CoreLoss, fit: EdgeFit, centre: float | None) -> dict[str, float | str]:
     found: dict[str, float | str] = {
         "background1": signal.window[0],
         "background2": signal.window[1],
@@ -220,7 +220,7 @@ def _normalised(
     spectrum: Spectrum,
     cleaned: CleanSpectrum,
     signal: CoreLoss,
-    fit: PreEdge,
+    fit: EdgeFit,
     *,
     shift: float,
     centre: float | None,

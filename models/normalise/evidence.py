@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from nearedge.models.normalise.edges import edge_energy, nearest_edge
 from nearedge.models.normalise.energies import MIN_POINTS, CleanSpectrum, check_axis, clean
 from nearedge.models.normalise.glitches import find_glitches
-from nearedge.models.normalise.pre_edge import PreEdge, Ranges
+from nearedge.models.normalise.pre_edge import EdgeFit, Ranges
 from nearedge.models.normalise.threshold import inflections
 from nearedge.models.spectrum import Array, Reason, Rejected
 
@@ -172,7 +172,7 @@ def check_position(e0: float, expected: Expected) -> Rejected | None:
     )
 
 
-def shows_edge(energy: Array, mu: Array, fit: PreEdge) -> bool:
+def shows_edge(energy: Array, mu: Array, fit: EdgeFit) -> bool:
     """Whether mu jumps: beyond the noise, and by a good part of the step of ``fit``.
 
     It need not jump at e0: vanadium, titanium, six-valent chromium and oxygen show a steep peak
@@ -189,7 +189,7 @@ def _jumps(energy: Array, mu: Array, at: float, edge_step: float) -> bool:
     return jump > MIN_SIGNIFICANCE * deviation and jump > MIN_JUMP * edge_step
 
 
-def edge_step_error(energy: Array, mu: Array, fit: PreEdge) -> float:
+def edge_step_error(energy: Array, mu: Array, fit: EdgeFit) -> float:
     """Give the standard deviation of the edge step that the noise of mu leaves."""
     return noise(energy, mu) * step_deviation(energy, fit.e0, fit.ranges)
 

@@ -24,8 +24,8 @@ class Ranges:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PreEdge:
-    """What Larch's ``pre_edge`` finds.
+class EdgeFit:
+    """An edge on what lies before it: what Larch's ``pre_edge`` finds, and its like for EELS.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ def pre_edge(
     nnorm: int | None = None,
     nvict: int = 0,
     npre: int = 1,
-) -> PreEdge:
+) -> EdgeFit:
     """Subtract the pre-edge, divide by the edge step and flatten, as ``larch.xafs.pre_edge``.
 
     The numbers are Larch's, with one exception: a negative step stays negative, where Larch takes
@@ -106,7 +106,7 @@ def pre_edge(
         residue = (curve - line) / edge_step
         flat = norm - residue + residue[ie0]
     flat[:ie0] = norm[:ie0]
-    return PreEdge(
+    return EdgeFit(
         e0=float(e0),
         edge_step=edge_step,
         norm=norm,

@@ -10,7 +10,7 @@ from nearedge.models.normalise.edges import SHIFT, edge_energy, xanes_tolerance
 from nearedge.models.normalise.energies import CleanSpectrum
 from nearedge.models.normalise.evidence import Expected
 from nearedge.models.normalise.locate import Place, locate
-from nearedge.models.normalise.pre_edge import PreEdge, pre_edge
+from nearedge.models.normalise.pre_edge import EdgeFit, pre_edge
 from nearedge.models.normalise.threshold import find_e0, find_threshold
 from nearedge.models.normalise.windows import SHORT_POST, Windows, choose_windows
 from nearedge.models.spectrum import Array, NormalisedSpectrum, Reason, Rejected, Spectrum
@@ -74,7 +74,7 @@ def _fit(
     e0: float | None,
     step: float | None,
     wanted: Windows,
-) -> PreEdge | Rejected:
+) -> EdgeFit | Rejected:
     """Fit the spectrum; refuse one without an edge, at another place, or upside down.
 
     In a spectrum that is upside down the white line ends in a rise, so both ways up may show an
@@ -82,7 +82,7 @@ def _fit(
     """
     fit = _fit_upright(energy, mu, expected, e0=e0, step=step, wanted=wanted)
     turned = _fit_upright(energy, -mu, expected, e0=e0, step=None, wanted=wanted)
-    if isinstance(turned, PreEdge) and (isinstance(fit, Rejected) or turned.e0 < fit.e0):
+    if isinstance(turned, EdgeFit) and (isinstance(fit, Rejected) or turned.e0 < fit.e0):
         return evidence.negative_step(turned.e0, -turned.edge_step)
     if isinstance(fit, Rejected):
         return fit
@@ -97,7 +97,7 @@ def _fit_upright(
     e0: float | None,
     step: float | None,
     wanted: Windows,
-) -> PreEdge | Rejected:
+) -> EdgeFit | Rejected:
     place = locate(energy, mu, expected) if e0 is None else Place(e0=e0, onset=e0)
     refusal = evidence.check_cover(energy, place.e0, expected)
     if refusal is not None:
@@ -137,14 +137,14 @@ def _reference_e0(energy: Array, reference: Array, expected: Expected) -> float 
     if isinstance(cleaned, CleanSpectrum):
         mu = cleaned.columns[:, 0]
         fit = _fit(cleaned.energy, mu, expected, e0=None, step=None, wanted=Windows())
-        if isinstance(fit, PreEdge):
+        if isinstance(fit, EdgeFit):
             return fit.e0
         cleaned = fit
     return Rejected(reason=cleaned.reason, detail=f"reference foil: {cleaned.detail}")
 
 
 def _normalised(
-    spectrum: Spectrum, cleaned: CleanSpectrum, fit: PreEdge, *, shift: float
+    spectrum: Spectrum, cleaned: CleanSpectrum, fit: EdgeFit, *, shift: float
 ) -> NormalisedSpectrum:
     flags = [*spectrum.flags, *cleaned.flags]
     if not spectrum.complete:

@@ -49,6 +49,7 @@ def test_simulated_runs_become_spectra(name: str, measured: Callable) -> None:
         assert not isinstance(spectrum, Rejected), spectrum
         outcome = normalise(spectrum, profile.instrument.normalise)
         assert isinstance(outcome, NormalisedSpectrum), outcome
+        assert set(outcome.flags) <= {"dark-subtracted"}
         assert likeness(outcome, station, one.context["press-pressure"]) > 0.95
 
 
