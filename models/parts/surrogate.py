@@ -31,8 +31,8 @@ class Surrogate:
         half precision.
     sharpness
         Of the kernel, in the units of ``support``.
-    inverse
-        (n, n) inverse of the training clusters' covariance.
+    root
+        (n, n) lower Cholesky factor of the training clusters' covariance.
     mean, factor
         (g,) mean spectrum, and (n, g) what each training cluster weighs beside it.
     spread
@@ -44,7 +44,7 @@ class Surrogate:
     support: Tensor
     values: Tensor
     sharpness: Tensor
-    inverse: Tensor
+    root: Tensor
     mean: Tensor
     factor: Tensor
     spread: Tensor
@@ -55,11 +55,11 @@ class Surrogate:
         stored = {name: value.double() for name, value in stored.items()}
         values = stored["values"]
         mean = values.mean(0)
-        inverse = torch.linalg.inv(_covariance(stored["support"], stored["sharpness"]))
-        factor = inverse @ (values - mean)
+        root = torch.linalg.cholesky(_covariance(stored["support"], stored["sharpness"]))
+        factor = torch.cholesky_solve(values - mean, root)
         # the likeliest variance of the process, over all points of the grid
         spread = ((values - mean) * factor).mean().clamp(min=1e-12).sqrt()
-        derived = {"inverse": inverse, "mean": mean, "factor": factor, "spread": spread}
+        derived = {"root": root, "mean": mean, "factor": factor, "spread": spread}
         return cls(**{name: part.float() for name, part in {**stored, **derived}.items()})
 
     def state(self) -> dict[str, Tensor]:
@@ -79,7 +79,8 @@ class Surrogate:
         """
         x = (features(positions, kinds, species=species) - self.centre) / self.scale
         k = kernel(x, self.support, self.sharpness)
-        left = (1 + NUGGET - ((k @ self.inverse) * k).sum(1)).clamp(min=NUGGET)
+        explained = torch.linalg.solve_triangular(self.root, k.T, upper=False).square().sum(0)
+        left = (1 + NUGGET - explained).clamp(min=NUGGET)
         return self.mean + k @ self.factor, self.spread * left.sqrt()
 
 
