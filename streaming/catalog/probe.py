@@ -78,13 +78,6 @@ def _readable(catalog: CatalogSettings, client: Client) -> Iterator[Finding]:
             "cannot be fetched before acquisition stores its runs there (catalog.raw)",
         )
         return
-    if "application/json-seq" not in client.context.server_info.formats.get("BlueskyRun", ()):
-        yield Finding(
-            weight=Weight.HINT,
-            text="the server cannot export runs: their tables are read instead, which is slower; "
-            "add to its media_types BlueskyRun: application/json-seq: "
-            f"{DOCUMENTS['application/json-seq']}",
-        )
     try:
         list(raw.search(ENDED).sort(("start.time", 1)).keys()[:1])
     except ClientError as e:
@@ -94,6 +87,14 @@ def _readable(catalog: CatalogSettings, client: Client) -> Iterator[Finding]:
             weight=Weight.HINT,
             text=f"the server cannot be asked for the runs that have ended ({e}): all of them are "
             "looked through each time; set service.catch_up_every_s to 0 if that takes long",
+        )
+        return  # databroker's gives documents in a way of its own
+    if "application/json-seq" not in client.context.server_info.formats.get("BlueskyRun", ()):
+        yield Finding(
+            weight=Weight.HINT,
+            text="the server cannot export runs: their tables are read instead, which is slower; "
+            "add to its media_types BlueskyRun: application/json-seq: "
+            f"{DOCUMENTS['application/json-seq']}",
         )
 
 
