@@ -18,6 +18,8 @@ from nearedge.models.spectrum import Array
 #: Coordination numbers 0 … 12 that an answer states, as its clusters may have them; what lies above
 #: counts as 12.
 STATED_CN_CLASSES = 13
+#: Probabilities that differ by no more than this are equal.
+TIE = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,8 @@ class Calibration:
         spectra that say little of the bond say little of the CN.
     cn_threshold
         Cumulated probability up to which classes enter the prediction set.
+    cn_mean
+        Widening of the interval of the mean CN.
     bond, angle, bridge
         Widenings of the intervals, fitted on Å, degrees, and Å or degrees.
     """
@@ -83,6 +87,7 @@ class Calibration:
     doubt: float = 0.0
     usual: float = 0.05
     cn_threshold: float = 0.9
+    cn_mean: Widening = Widening(scale=1.645, floor=0.1)
     bond: Widening = Widening(scale=1.645, floor=0.002)
     angle: Widening = Widening(scale=1.645, floor=0.5)
     bridge: Widening = Widening(scale=1.645, floor=0.01)
@@ -129,11 +134,14 @@ def estimate(
     bond, angle = geometry.mean_bond(*cluster), geometry.mean_angle(*cluster)
     told = (head.bond, head.angle) if head else (None, None)
     prob = cn_distribution(cn, samples.weights, calibration=calibration, head=head)
+    average = mean_interval(prob, calibration.cn_mean)
     r = geometry.rdf_grid()
     species = vocabulary or sorted({str(s) for s in np.unique(samples.species) if s})
     return Estimates(
         cn_prob=prob,
-        cn_mean=float(prob @ np.arange(len(prob))),
+        cn_mean=average.mean,
+        cn_mean_lo=average.lo,
+        cn_mean_hi=average.hi,
         cn_map=int(prob.argmax()),
         cn_set=prediction_set(prob, threshold=calibration.cn_threshold),
         bond=interval(bond, samples.weights, calibration.bond, told=told[0]),
@@ -187,21 +195,40 @@ def cn_distribution(
     return np.asarray(sharpened / sharpened.sum())
 
 
+def mean_interval(prob: Array, widening: Widening) -> Interval:
+    """Mean CN and the interval that holds the mean over the sites that were measured."""
+    mean, spread = cn_moments(prob)
+    half = float(widening.half(spread))
+    return Interval(mean=mean, lo=max(mean - half, 0.0), hi=mean + half)
+
+
+def cn_moments(prob: Array) -> tuple[float, float]:
+    """Mean and standard deviation of a distribution over CN."""
+    classes = np.arange(len(prob))
+    mean = float(prob @ classes)
+    return mean, float(np.sqrt(prob @ (classes - mean) ** 2))
+
+
 def cumulated(prob: Array) -> Array:
     """For each class the probability of the range that first holds it, grown from the likeliest.
 
     The range grows by the likelier of its two neighbours, so that a set of coordination numbers
-    has no holes. This is the APS score of Romano, Sesia & Candès (NeurIPS 2020) for ordered
-    classes, without the randomisation, so that the same spectrum always gets the same set.
+    has no holes. It never stops before a class that is as likely as one that it holds, so that no
+    tie is cut. This is the APS score of Romano, Sesia & Candès (NeurIPS 2020) for ordered classes,
+    without the randomisation, so that the same spectrum always gets the same set.
     """
-    out = np.empty_like(prob)
     lo = hi = int(prob.argmax())
-    held = out[lo] = prob[lo]
+    entered = [lo]
     while hi - lo + 1 < len(prob):
         down = hi + 1 == len(prob) or (lo > 0 and prob[lo - 1] >= prob[hi + 1])
         lo, hi = (lo - 1, hi) if down else (lo, hi + 1)
-        entered = lo if down else hi
-        held = out[entered] = held + prob[entered]
+        entered.append(lo if down else hi)
+    grown = prob[entered]
+    left = np.append(np.maximum.accumulate(grown[:0:-1])[::-1], -np.inf)
+    stops = left < np.minimum.accumulate(grown) - TIE
+    held = np.cumsum(grown)[stops]
+    out = np.empty_like(prob)
+    out[entered] = held[np.searchsorted(np.flatnonzero(stops), np.arange(len(prob)))]
     return out
 
 
@@ -212,9 +239,12 @@ def prediction_set(prob: Array, *, threshold: float) -> tuple[int, ...]:
     --------
     >>> prediction_set(np.array([0.0, 0.05, 0.15, 0.8]), threshold=0.96)
     (2, 3)
+    >>> prediction_set(np.array([0.0, 0.5, 0.5, 0.0]), threshold=0.9)
+    (1, 2)
     """
-    chosen = cumulated(prob) <= threshold + 1e-12
-    chosen[prob.argmax()] = True
+    scores = cumulated(prob)
+    likeliest = (scores == scores[prob.argmax()]) & (prob > 0)
+    chosen = (scores <= threshold + TIE) | likeliest
     return tuple(int(k) for k in np.flatnonzero(chosen))
 
 

@@ -213,6 +213,28 @@ class Inverter:
         """
         return [self._expect(s, condition(s, span=self.card.grid)) for s in spectra]
 
+    def draw(
+        self,
+        expected: Expectation,
+        *,
+        seed: int,
+        samples: int = 16,
+        quality: Quality = Quality.DEFAULT,
+    ) -> Samples:
+        """Draw clusters for an expectation, a batch of one, wherever it comes from.
+
+        Parameters
+        ----------
+        expected
+            Descriptors with their spread, coordination and edge, as `expect` gives them.
+        seed, samples, quality
+            As in `invert`.
+        """
+        told = _tempered(expected, self.card)
+        (atoms,) = self._draw([told], [seed], samples=samples, effort=EFFORT[quality])
+        absorber, _ = self.card.edges[int(expected.edge[0])]
+        return self._samples(atoms, expected, absorber=absorber)
+
     def compare(self, spectrum: NormalisedSpectrum, samples: Samples) -> Agreement:
         """Compare sampled clusters with a spectrum, through the spectra that they imply.
 

@@ -1,7 +1,8 @@
 """What a trained model still needs before it can be believed: numbers from held-out families."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import combinations_with_replacement
 from typing import Any
 
@@ -14,13 +15,21 @@ from nearedge.models.answering.inverter import Inverter, head_of, reweighted
 from nearedge.models.clusters import geometry
 from nearedge.models.clusters.descriptors import Expectation, join
 from nearedge.models.data.dataset import Site
-from nearedge.models.data.instruments import Case, InputCondition, cases
+from nearedge.models.data.instruments import (
+    MOST_AVERAGED,
+    Case,
+    InputCondition,
+    average,
+    cases,
+    measure,
+)
 from nearedge.models.evaluation.figures import answer_of, score, summarise, truth_of
 from nearedge.models.inversion import Inversion
+from nearedge.models.normalise.xanes import normalise_xanes
 from nearedge.models.parts import outlier
 from nearedge.models.parts.diffusion import KIND_SCALE
 from nearedge.models.spectrum import NormalisedSpectrum, Rejected
-from nearedge.models.training.uncertainty import fit_calibration
+from nearedge.models.training.uncertainty import fit_calibration, fit_mean
 
 #: What uncertainty is calibrated on.
 CONDITIONS = (InputCondition.CLEAN, InputCondition.MEASURED)
@@ -96,6 +105,23 @@ def questions(
                 yield case.spectrum, case
 
 
+def mixtures(sites: Sequence[Site], count: int, *, seed: int) -> Iterator[Question]:
+    """Measured averages over two to eight unlike sites of one absorber and edge."""
+    rng = np.random.default_rng([seed, 3])
+    bonded = [site for site in sites if site.cn]
+    edges = sorted({(s.absorber, s.edge) for s in bonded})
+    for number in range(count):
+        own = [s for s in bonded if (s.absorber, s.edge) == edges[number % len(edges)]]
+        # all coordination numbers alike, so that the rare ones are in it
+        common = Counter(s.cn for s in own)
+        odds = np.array([1 / common[s.cn] for s in own])
+        size = int(rng.integers(2, min(MOST_AVERAGED, len(own)) + 1))
+        mixed = [own[k] for k in rng.choice(len(own), size, replace=False, p=odds / odds.sum())]
+        seen = normalise_xanes(measure(average([s.spectrum for s in mixed]), rng=rng))
+        if not isinstance(seen, Rejected):
+            yield seen, Case(sites=tuple(mixed), condition=InputCondition.MEASURED, spectrum=seen)
+
+
 def ask(inverter: Inverter, asked: Sequence[Question], *, samples: int) -> list[Inversion]:
     """Answers to the questions, each with the seed of its place."""
     spectra = [spectrum for spectrum, _ in asked]
@@ -162,6 +188,23 @@ def calibrate(
         [a.samples for a in answers], [case.sites[0] for _, case in asked], heads=heads
     )
     return fitted.to_dict()
+
+
+def calibrate_mean(asked: Sequence[Question], answers: Sequence[Inversion]) -> dict[str, float]:
+    """Fit the interval of the mean CN, as plain numbers for the card.
+
+    Parameters
+    ----------
+    asked, answers
+        Measured single sites and `mixtures`, and the answers to them by a model whose other
+        estimates are calibrated.
+    """
+    pairs = [
+        (answer.estimates.cn_prob, case.sites)
+        for answer, (_, case) in zip(answers, asked, strict=True)
+        if all(site.cn for site in case.sites)
+    ]
+    return asdict(fit_mean([prob for prob, _ in pairs], [sites for _, sites in pairs]))
 
 
 def figures(asked: Sequence[Question], answers: Sequence[Inversion]) -> dict[str, Any]:

@@ -16,7 +16,9 @@ from nearedge.models.answering.inverter import Inverter, assemble
 from nearedge.models.aside import written_aside
 from nearedge.models.clusters import descriptors
 from nearedge.models.data.dataset import describe
+from nearedge.models.data.instruments import InputCondition
 from nearedge.models.data.views import Bank
+from nearedge.models.inversion import Inversion
 from nearedge.models.parts.device import CPU
 from nearedge.models.parts.diffusion import Diffusion
 from nearedge.models.parts.library import Library
@@ -32,6 +34,8 @@ from nearedge.models.training.sites import Sites, folds_of
 from nearedge.models.training.spectra import SpectrumSide
 from nearedge.models.training.surrogates import SurrogateError
 
+#: Averages over unlike sites that the interval of the mean CN is fitted on, beside single sites.
+MIXTURES = 200
 LIMITS = (
     "Trained on calculated (FEFF10) spectra only.",
     "Structures of the elements in `species` only; a spectrum of others is flagged at best.",
@@ -157,10 +161,14 @@ def _calibrated(
     entries: dict[str, Any],
     packed: bytes,
     asked: Sequence[calibrating.Question],
+    mixed: Sequence[calibrating.Question],
     *,
     samples: int,
 ) -> dict[str, Any]:
-    """Return the entries with what answers to questions of known truth say of the model."""
+    """Return the entries with what answers to questions of known truth say of the model.
+
+    ``mixed`` are averages over unlike sites, on which the interval of the mean CN is fitted too.
+    """
 
     def model() -> Inverter:
         draft = Card(name="draft", path=Path(), digest="", **entries)
@@ -174,10 +182,29 @@ def _calibrated(
     estimates = calibrating.calibrate(raw, asked, answers)
     entries = entries | {"calibration": entries["calibration"] | {"estimates": estimates}}
     answers = calibrating.ask(model(), asked, samples=samples)
+    mean = mean_interval(model(), asked, answers, mixed, samples=samples)
+    estimates = estimates | {"cn_mean": mean}
+    entries = entries | {"calibration": entries["calibration"] | {"estimates": estimates}}
     return entries | {
         "outlier": calibrating.outlier_scale(answers),
         "figures": {"val": calibrating.figures(asked, answers)},
     }
+
+
+def mean_interval(
+    inverter: Inverter,
+    asked: Sequence[calibrating.Question],
+    answers: Sequence[Inversion],
+    mixed: Sequence[calibrating.Question],
+    *,
+    samples: int,
+) -> dict[str, float]:
+    """Fit the interval of the mean CN to answers about single sites, and to averages as well."""
+    kept = [k for k, (_, case) in enumerate(asked) if case.condition is InputCondition.MEASURED]
+    return calibrating.calibrate_mean(
+        [*(asked[k] for k in kept), *mixed],
+        [*(answers[k] for k in kept), *calibrating.ask(inverter, mixed, samples=samples)],
+    )
 
 
 def release(
@@ -212,7 +239,8 @@ def release(
     seed = recipe.seed + 1
     asked = list(calibrating.questions(sites.held_out, calibrating.CONDITIONS, seed=seed))
     entries = _entries(sites, read, model, forward, recipe)
-    entries = _calibrated(entries, packed, asked, samples=samples)
+    mixed = list(calibrating.mixtures(sites.held_out, MIXTURES, seed=seed))
+    entries = _calibrated(entries, packed, asked, mixed, samples=samples)
     with written_aside(path) as part:
         part.write_bytes(packed)
     return write_card(path, **entries)

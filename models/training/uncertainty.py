@@ -14,6 +14,7 @@ from nearedge.models.answering.estimate import (
     Head,
     Widening,
     cn_distribution,
+    cn_moments,
     cumulated,
     mean_and_spread,
 )
@@ -152,11 +153,7 @@ def _fit_widening(
     start: Widening,
     level: float,
 ) -> Widening:
-    """Return the widening that covers at the level, groups alike, with the narrowest intervals.
-
-    Narrowest in the mean logarithm: a few hopeless spectra must not decide on how wide the
-    intervals of the others are.
-    """
+    """Return the widening of a figure's interval, groups alike."""
     found = []
     for answer, site, spread, weight in zip(samples, sites, told, even_weights(sites), strict=True):
         truth = float(figure(site.absorber, site.species, site.positions))
@@ -164,16 +161,57 @@ def _fit_widening(
         drawn = mean_and_spread(values, answer.weights)
         if drawn is not None and np.isfinite(truth):
             found.append((abs(drawn[0] - truth), drawn[1] if spread is None else spread, weight))
-    if not found:
-        return start
-    error, spreads, weights = np.array(found).T
+    return _narrowest(np.array(found), start, level) if found else start
+
+
+def _narrowest(
+    found: Array, start: Widening, level: float, *, powers: Sequence[float] = _POWERS
+) -> Widening:
+    """Return the widening that covers at the level with the narrowest intervals.
+
+    Narrowest in the mean logarithm: a few hopeless spectra must not decide on how wide the
+    intervals of the others are.
+
+    Parameters
+    ----------
+    found
+        (answers, 3) error, spread and weight of each.
+    """
+    error, spreads, weights = found.T
     unit = max(float(np.median(spreads)), start.floor)
     trials = []
-    for floor, power in product(_FLOORS, _POWERS):
+    for floor, power in product(_FLOORS, powers):
         shape = Widening(scale=1.0, floor=floor * unit, power=power)
         scale = conformal_quantile(error / shape.half(spreads), level=level, weights=weights)
         trials.append(replace(shape, scale=scale))
     return min(trials, key=lambda w: float(np.log(np.maximum(w.half(spreads), 1e-9)).mean()))
+
+
+def fit_mean(
+    probs: Sequence[Array], truths: Sequence[Sequence[Site]], *, level: float = 0.9
+) -> Widening:
+    """Fit the interval of the mean CN, on single sites and on averages over unlike sites.
+
+    Parameters
+    ----------
+    probs
+        Distribution over CN of each answer.
+    truths
+        The sites whose average each was asked about, one or more. Averages count as much as all
+        groups of single sites together.
+    level
+        Share of truths that the interval should hold.
+    """
+    single = np.array([len(truth) == 1 for truth in truths])
+    weights = np.ones(len(truths))
+    weights[single] = even_weights([truth[0] for truth in truths if len(truth) == 1])
+    for kind in (single, ~single):
+        weights[kind] /= max(float(weights[kind].sum()), 1e-12)
+    means, spreads = np.array([cn_moments(prob) for prob in probs]).T
+    errors = np.abs(means - [np.mean([site.cn for site in truth]) for truth in truths])
+    found = np.column_stack([errors, spreads, weights])
+    # with higher powers the intervals of mixtures grow wider than coordination numbers are apart
+    return _narrowest(found, Calibration().cn_mean, level, powers=(1.0,))
 
 
 def fit_calibration(

@@ -20,7 +20,8 @@ from nearedge.streaming.ledger.job import State
 
 COLUMNS = {
     **{"id": "string", "file": "string", "status": "string", "reason": "string"},
-    **{"cn_mean": "double", "cn_map": "int64", "cn_prob": "list<double>", "cn_set": "list<int64>"},
+    **{"cn_mean": "double", "cn_mean_lo": "double", "cn_mean_hi": "double"},
+    **{"cn_map": "int64", "cn_prob": "list<double>", "cn_set": "list<int64>"},
     **{name: "double" for one in FIGURES if one.name in INTERVALS for name in one.columns},
     **{"species": "list<list<string>>", "positions": "list<list<list<float>>>"},
     **{"weights": "list<double>", "misfit": "double"},

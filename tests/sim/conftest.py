@@ -117,6 +117,8 @@ def result() -> Callable[..., Row]:
             cn_mean=cn_mean,
             cn_map=round(cn_mean),
             cn_set=cn_set,
+            cn_mean_lo=cn_mean - 0.25,
+            cn_mean_hi=cn_mean + 0.25,
             bond=None if bond is None else Interval(mean=bond[0], lo=bond[1], hi=bond[2]),
             angle=None,
             bridge=None,

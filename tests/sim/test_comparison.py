@@ -17,12 +17,13 @@ def test_runs_that_were_not_simulated_are_left_out(result: Callable) -> None:
     assert compare([result(0.0, simulated=False)]) == []
 
 
-def test_share_in_set_weighs_the_sites(result: Callable) -> None:
-    (comparison,) = compare([result(20.0, cn_set=(4,))])
-    assert comparison.truth.cn_prob == {4: pytest.approx(0.5), 5: pytest.approx(0.5)}
-    assert comparison.share_in_set == pytest.approx(0.5)
-    (comparison,) = compare([result(20.0, cn_set=(4, 5))])
-    assert comparison.share_in_set == pytest.approx(1.0)
+def test_the_true_mean_cn_is_looked_for_in_its_interval(result: Callable) -> None:
+    inside, outside = compare([result(20.0, cn_mean=4.4), result(20.0, cn_mean=5.2)])
+    assert inside.truth.cn_mean == pytest.approx(4.5)
+    assert (inside.cn_inside, outside.cn_inside) == (True, False)
+    assert any(
+        "inside its 90 % interval 1 of 2" in line for line in verdict([inside, outside], expected=2)
+    )
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_verdict_counts_what_is_missing(result: Callable) -> None:
     )
     lines = verdict(comparisons, expected=4)
     assert lines[0].startswith("2 of 4 ")
-    assert "median 1.00 s" in lines[2]
+    assert "median 1.00 s" in lines[3]
 
 
 def test_verdict_tells_the_splits(result: Callable) -> None:

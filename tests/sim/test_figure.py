@@ -34,5 +34,5 @@ def test_found_and_true_coordination_are_both_drawn(result: Callable) -> None:
     found = compare([result(0.0, cn_mean=4.25), result(60.0, cn_mean=5.75)])
     draw_coordination(axes, [(c, c.estimates) for c in found], specimen)
     lines = {line.get_label(): line.get_ydata() for line in axes.lines}
-    assert list(lines["found (bar: 90 % set)"]) == [4.25, 5.75]
+    assert list(lines["found (bar: 90 %)"]) == [4.25, 5.75]
     assert np.asarray(lines["true mean"])[[0, -1]] == pytest.approx([4.0, 6.0])

@@ -128,6 +128,8 @@ def make_inversion() -> Callable[..., Inversion]:
                 cn_mean=cn,
                 cn_map=round(cn),
                 cn_set=(round(cn), round(cn) + 1),
+                cn_mean_lo=cn - 0.25,
+                cn_mean_hi=cn + 0.25,
                 bond=Interval(mean=bond, lo=bond - 0.1, hi=bond + 0.1),
                 angle=Interval(mean=109.5, lo=100.0, hi=120.0),
                 bridge=None,

@@ -8,8 +8,14 @@ export function number(value, digits) {
   return value === null || value === undefined || Number.isNaN(value) ? DASH : value.toFixed(digits);
 }
 
+// The ends of a figure's 90 % interval, of that of the mean where it has a set beside it.
+export function ends(value) {
+  return value?.set ? [value.mean_lo ?? null, value.mean_hi ?? null] : [value?.lo ?? null, value?.hi ?? null];
+}
+
 export function interval(value, digits) {
-  return value ? `[${value.lo.toFixed(digits)}, ${value.hi.toFixed(digits)}]` : "";
+  const [lo, hi] = ends(value);
+  return typeof lo === "number" ? `[${lo.toFixed(digits)}, ${hi.toFixed(digits)}]` : "";
 }
 
 // A set of whole numbers in order; a long run without a hole by its ends.
@@ -20,9 +26,9 @@ export function set(values) {
   return isRun ? `{${first} – ${last}}` : `{${values.join(", ")}}`;
 }
 
-// The 90 % set or interval of a figure; nothing where it has none.
+// The 90 % interval and set of a figure, as far as it has them.
 export function bounds(value, digits) {
-  return value?.set ? set(value.set) : value?.lo === undefined ? "" : interval(value, digits);
+  return [interval(value, digits), set(value?.set)].filter(Boolean).join(" ");
 }
 
 export function clock(seconds) {

@@ -5,7 +5,7 @@ import { h, onResize, put, typing } from "./dom.js";
 import { axis } from "./chart.js";
 import { theme } from "./theme.js";
 import { flagText } from "./flags.js";
-import { bounds, clockTick, dateTime, day, figure, spectrumName } from "./format.js";
+import { bounds, clockTick, dateTime, day, ends, figure, spectrumName } from "./format.js";
 
 /* global uPlot */
 
@@ -149,7 +149,10 @@ class Trend {
         { show: true, stroke: "transparent", paths: () => null, points: { show: false } },
       ],
       hooks: {
-        drawAxes: [(plot) => (name === "cn" ? drawSets(plot, this.points, colours) : drawErrorBars(plot, colours))],
+        drawAxes: [(plot) => {
+          drawErrorBars(plot, colours);
+          if (name === "cn") drawSets(plot, this.points, colours);
+        }],
         setCursor: [(plot) => this.tell(plot)],
         draw: [(plot) => this.drawChosen(plot, colours)],
         ready: [(plot) => plot.over.addEventListener("click", () => this.open(under(plot)))],
@@ -224,9 +227,12 @@ const REACH = 20; // pixels
 const MANY = 300; // points that need smaller marks
 const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000];
 
-// A figure's number and the ends of its set or interval; null where there is none.
+// A figure's number and the ends of its interval; null where there is none.
 function valueOf(told) {
-  if (told?.set) return { mean: told.mean, lo: Math.min(told.mean, ...told.set), hi: Math.max(told.mean, ...told.set) };
+  if (told?.set) {
+    const [lo, hi] = ends(told);
+    return { mean: told.mean, lo, hi };
+  }
   if (told?.lo !== undefined) return told;
   const value = typeof told === "object" ? told?.score ?? null : told ?? null;
   return value === null ? null : { mean: value, lo: null, hi: null };

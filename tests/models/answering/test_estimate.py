@@ -11,6 +11,7 @@ from nearedge.models.answering.estimate import (
     cn_distribution,
     estimate,
     interval,
+    mean_interval,
     prediction_set,
 )
 from nearedge.models.inversion import Samples
@@ -116,3 +117,25 @@ def test_the_set_has_no_holes():
     prob = np.array([0.01, 0.02, 0.02, 0.02, 0.6, 0.03, 0.3])
     assert prediction_set(prob, threshold=0.94) == (4, 5, 6)
     assert prediction_set(prob, threshold=0.6) == (4,)
+
+
+@pytest.mark.parametrize(
+    ("prob", "threshold", "expected"),
+    [
+        ([0, 0.5, 0.5, 0], 0.9, (1, 2)),
+        ([0, 0.4, 0.2, 0.4], 0.7, (1, 2, 3)),
+        ([0.25, 0.5, 0.25], 0.8, (1,)),
+        ([0, 0.6, 0.4, 0], 0.9, (1,)),
+    ],
+)
+def test_a_set_never_cuts_a_tie(prob, threshold, expected):
+    assert prediction_set(np.array(prob), threshold=threshold) == expected
+
+
+def test_the_interval_of_the_mean_is_as_wide_as_the_distribution_says():
+    widening = Widening(scale=2.0, floor=0.05)
+    found = mean_interval(np.array([0, 0, 0, 0, 0.5, 0, 0.5]), widening)
+    assert (found.mean, found.lo, found.hi) == pytest.approx((5, 2.9, 7.1))
+    sure = mean_interval(np.eye(7)[4], widening)
+    assert (sure.lo, sure.hi) == pytest.approx((3.9, 4.1))
+    assert mean_interval(np.array([0.9, 0.1]), widening).lo == 0

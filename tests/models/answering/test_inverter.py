@@ -129,6 +129,20 @@ def test_heads_answer_at_once(inverter, spectra):
     assert (prob >= 0).all()
 
 
+def test_clusters_are_drawn_for_an_expectation_alone(inverter, spectra):
+    told = inverter.expect(spectra[:1])[0]
+    drawn = inverter.draw(told, seed=3, samples=2)
+    again = inverter.draw(told, seed=3, samples=2)
+    assert drawn.positions.shape[0] == 2
+    assert np.array_equal(drawn.positions, again.positions)
+    assert drawn.weights.sum() == pytest.approx(1)
+
+
+def test_the_mean_coordination_has_an_interval(inverter, spectra):
+    found = inverter.invert(spectra[:1], seeds=[0], samples=2)[0].estimates
+    assert found.cn_mean_lo <= found.cn_mean <= found.cn_mean_hi
+
+
 def test_a_spectrum_that_is_no_oxide_is_flagged(inverter, spectra):
     x = spectra[0].energy - spectra[0].e0
     odd = 0.5 + np.arctan(x) / np.pi + 0.6 * np.sin(1.7 * x) * (x > 5)

@@ -4,11 +4,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nearedge.models.answering.estimate import Calibration, Head, estimate
+from nearedge.models.answering.estimate import Calibration, Head, estimate, mean_interval
 from nearedge.models.training.uncertainty import (
     conformal_quantile,
     even_weights,
     fit_calibration,
+    fit_mean,
 )
 
 
@@ -103,3 +104,41 @@ def test_calibration_survives_json(corner, scattered):
 def test_a_calibration_needs_an_answer_for_each_site(corner):
     with pytest.raises(ValueError, match="0 answers for 1 sites"):
         fit_calibration([], [corner()])
+
+
+def test_the_mean_of_single_sites_and_of_mixtures_is_covered(corner):
+    """Distributions whose mean is off by about half of how wide they are."""
+    rng = np.random.default_rng(7)
+    classes = np.arange(13)
+
+    def answer(truth):
+        spread = rng.uniform(0.5, 1.0)
+        centre = np.mean([s.cn for s in truth]) + 0.5 * spread * rng.standard_normal()
+        prob = np.exp(-0.5 * ((classes - centre) / spread) ** 2)
+        return prob / prob.sum()
+
+    def draw(single, mixed):
+        truths = [(corner(),)] * single
+        truths += [(corner(cn=3),) * int(k) + (corner(),) * 3 for k in rng.integers(1, 5, mixed)]
+        return truths, [answer(truth) for truth in truths]
+
+    truths, probs = draw(240, 60)
+    widening = fit_mean(probs, truths)
+    truths, probs = draw(300, 300)
+    found = [mean_interval(prob, widening) for prob in probs]
+    true = [np.mean([s.cn for s in truth]) for truth in truths]
+    held = np.array([f.lo <= t <= f.hi for f, t in zip(found, true, strict=True)])
+    assert 0.83 <= held[:300].mean() <= 0.97
+    assert 0.83 <= held[300:].mean() <= 0.97
+
+
+def test_mixtures_count_as_much_as_single_sites(corner):
+    """Single sites are answered well, mixtures are not: nine in ten of both are held."""
+    rng = np.random.default_rng(8)
+    probs = [np.eye(13)[4] * 0.9 + np.eye(13)[5] * 0.1] * 900 + [
+        np.eye(13)[3] * (1 - share) + np.eye(13)[6] * share for share in rng.uniform(0, 0.5, 100)
+    ]
+    truths = [(corner(),)] * 900 + [(corner(cn=3), corner(), corner())] * 100
+    widening = fit_mean(probs, truths)
+    found = [mean_interval(prob, widening) for prob in probs[900:]]
+    assert np.mean([f.lo <= 11 / 3 <= f.hi for f in found]) >= 0.8

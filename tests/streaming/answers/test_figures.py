@@ -25,7 +25,7 @@ def test_what_the_catalog_holds_reads_as_what_was_answered(measurement, spectrum
     provenance = Provenance(config="c", code="0", written=0.0)
     metadata = ensemble_metadata(measurement, spectrum, inversion, provenance)
     assert stored_figures(metadata) == plain_figures(inversion)
-    assert set(metadata["cn"]) == {"mean", "map", "set", "prob"}
+    assert set(metadata["cn"]) == {"mean", "mean_lo", "mean_hi", "map", "set", "prob"}
 
 
 def test_a_row_and_its_stored_entry_have_the_same_summary(measurement, spectrum, make_inversion):
@@ -49,6 +49,12 @@ def test_a_row_and_its_stored_entry_have_the_same_summary(measurement, spectrum,
         assert live[name] == stored[name], name
 
 
+def test_an_entry_of_an_older_version_has_no_interval_of_the_mean():
+    stored = stored_figures({"cn": {"mean": 4.25, "map": 4, "set": [4, 5], "prob": []}})["cn"]
+    assert (stored["mean"], stored["mean_lo"], stored["mean_hi"]) == (4.25, None, None)
+    assert (CN.interval_text(stored), CN.bounds_text(stored)) == ("", "{4, 5}")
+
+
 def test_a_rejection_has_none_of_them():
     assert set(plain_figures(None).values()) == {None}
     assert set(as_columns(stored_figures({})).values()) == {None}
@@ -66,6 +72,7 @@ def test_figures_in_words(make_inversion):
     inversion = make_inversion(cn=4.25)
     cn, bond = CN.read(inversion), BOND.read(inversion)
     assert (CN.text(cn), CN.bounds_text(cn)) == ("4.25", "{4, 5}")
+    assert CN.interval_text(cn) == "[4.00, 4.50]"
     assert (BOND.text(bond), BOND.bounds_text(bond)) == ("1.620", "[1.520, 1.720]")
     assert (BOND.heading, BOND.label, CN.heading) == ("bond, Å", "mean bond / Å", "CN")
     assert (OOD.text(OOD.read(inversion)), OOD.bounds_text(OOD.read(inversion))) == ("0.500", "")

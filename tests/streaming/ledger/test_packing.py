@@ -133,6 +133,8 @@ def inversions(draw: st.DrawFn) -> Inversion:
             sample_angle=draw(hnp.arrays(np.float64, samples)),
             rdf_r=draw(spectra_1d),
             rdf=draw(st.dictionaries(names, spectra_1d, max_size=2)),
+            cn_mean_lo=draw(st.none() | st.floats()),
+            cn_mean_hi=draw(st.none() | st.floats()),
         ),
         grid=draw(spectra_1d),
         condition=draw(spectra_1d),

@@ -54,7 +54,8 @@ def test_a_summary_tells_what_a_list_needs(make_row: Make) -> None:
     feed(make_row("a"))
     feed(make_row("b", rejected=True))
     good, bad = feed.summaries()
-    assert good["cn"] == {"mean": 4.25, "map": 4, "set": [4, 5]}
+    interval = {"mean_lo": 4.0, "mean_hi": 4.5}
+    assert good["cn"] == {"mean": 4.25, **interval, "map": 4, "set": [4, 5]}
     assert good["bond"]["lo"] == pytest.approx(1.52)
     assert good["edge"] == "Si K"
     assert good["latency"] == pytest.approx(0.75)

@@ -79,6 +79,7 @@ def test_an_answer_is_a_whole_run_of_one_event(row):
     assert set(start["flags"]) == {"gap", "short-post-edge", "partial"}
     assert (data["raw_uid"], data["status"]) == ("run-1", "complete")
     assert (data["cn_mean"], data["cn_map"], data["cn_lo"], data["cn_hi"]) == (4.25, 4, 4, 5)
+    assert (data["cn_mean_lo"], data["cn_mean_hi"]) == (4.0, 4.5)
     assert data["bond_lo"] < data["bond_mean"] < data["bond_hi"]
     assert "bridge_mean" not in data  # the samples define none
     keys = docs["descriptor"]["data_keys"]
