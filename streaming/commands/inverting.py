@@ -123,7 +123,8 @@ def _outcomes(
 def _prepare(one: FileSpectrum, instrument: Instrument, *, supports: Supports) -> Prepared:
     if isinstance(one.spectrum, Rejected):
         return one.spectrum
-    return prepare(one.spectrum, instrument, supports=supports)
+    measured = {} if one.measured is None else {"signal": one.measured}
+    return prepare(one.spectrum, instrument.model_copy(update=measured), supports=supports)
 
 
 def _answers(

@@ -75,7 +75,9 @@ class Channels:
     roles
         The other columns, as the roles of `Instrument`.
     signal
-        As in `Instrument`.
+        How it is made, as in `Instrument`; ``mu`` for absorption that the file has ready.
+    measured
+        What it is, as in `Instrument`: absorption that is ready may be that of fluorescence.
     reference
         Of a foil's absorption that the file has ready, or None.
     """
@@ -84,6 +86,7 @@ class Channels:
     angle: str | None
     roles: Roles
     signal: Signal
+    measured: Signal
     reference: str | None = None
 
     @property
@@ -156,9 +159,23 @@ class _Search:
         angle = None if energy else self._one("angle")
         if energy is None and angle is None:
             raise NoEnergyError(self._no_energy())
-        signal, roles = self._signal()
-        reference = None if signal == "reference" else self._one("reference")
-        return Channels(energy=energy, angle=angle, roles=roles, signal=signal, reference=reference)
+        measured, roles = self._signal()
+        # what the file has ready goes the way of absorption already calculated
+        ready = roles.mu is not None and measured != "spectrum"
+        return Channels(
+            energy=energy,
+            angle=angle,
+            roles=roles,
+            signal="mu" if ready else measured,
+            measured=self._kind(measured, roles),
+            reference=None if measured == "reference" else self._one("reference"),
+        )
+
+    def _kind(self, measured: Signal, roles: Roles) -> Signal:
+        """Return of which signal absorption is that the file has ready, where its name says it."""
+        told: tuple[Signal, ...] = ("transmission", "fluorescence")
+        named = (kind for kind in told if roles.mu and roles.mu == self._one(kind))
+        return next(named, measured) if measured == "mu" else measured
 
     # -- which signal
 
@@ -166,9 +183,7 @@ class _Search:
         for wanted in self._wanted():
             roles = self._roles(wanted)
             if roles is not None:
-                # what the file has ready goes the way of absorption already calculated
-                ready = roles.mu is not None and wanted != "spectrum"
-                return ("mu" if ready else wanted), roles
+                return wanted, roles
         raise UnreadableFileError(self._no_signal())
 
     def _wanted(self) -> tuple[Signal, ...]:

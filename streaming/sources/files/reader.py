@@ -36,6 +36,8 @@ class FileSpectrum:
     signal
         How the absorption is made of the file's columns, such as ``ln(I0/It)``; None where there
         is none, or nothing had to be chosen.
+    measured
+        Which signal of `Instrument` that is; None where the file does not tell.
     """
 
     id: str
@@ -43,6 +45,7 @@ class FileSpectrum:
     metadata: dict[str, Any] = field(default_factory=dict)
     file: str = ""
     signal: str | None = None
+    measured: str | None = None
 
 
 def read_spectra(
@@ -133,9 +136,14 @@ def _likeliest(
 def _spectra(
     path: Path, table: Table, instrument: Instrument, columns: Chosen | None
 ) -> Iterator[FileSpectrum]:
-    for name, spectrum, made_as in spectra_of(table, instrument, columns):
-        about = dict(table.header)
-        yield FileSpectrum(id=_id(path, name), spectrum=spectrum, metadata=about, signal=made_as)
+    for name, spectrum, channels in spectra_of(table, instrument, columns):
+        yield FileSpectrum(
+            id=_id(path, name),
+            spectrum=spectrum,
+            metadata=dict(table.header),
+            signal=channels.made_as,
+            measured=channels.measured,
+        )
 
 
 def _id(path: Path, name: str) -> str:

@@ -22,8 +22,8 @@ LEAST_RANGE = 10.0  # eV that a sweep covers before it can turn back
 
 def spectra_of(
     table: Table, instrument: Instrument, chosen: Chosen | None = None
-) -> Iterator[tuple[str, Spectrum | Rejected, str]]:
-    """Yield each sweep over the edge that a table holds, with its name and how its signal is made.
+) -> Iterator[tuple[str, Spectrum | Rejected, Channels]]:
+    """Yield each sweep over the edge that a table holds, with its name and what it is made of.
 
     A table that goes over the energies again holds several scans: they may be of unlike things, so
     they are not averaged.
@@ -48,7 +48,7 @@ def spectra_of(
     for number, (begin, end) in enumerate(bounds, start=1):
         name = f"{table.name} sweep {number}".strip() if len(bounds) > 1 else table.name
         spectrum = _spectrum(table, channels, instrument, energy, slice(begin, end))
-        yield name, spectrum, channels.made_as
+        yield name, spectrum, channels
 
 
 def sweeps(energy: Array) -> list[tuple[int, int]]:

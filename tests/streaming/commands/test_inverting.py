@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,19 @@ def test_a_spectrum_that_the_model_fails_on_costs_no_other():
     one, two, three = (outcome.answer for outcome in found)
     assert isinstance(one, Inversion) and isinstance(three, Inversion)
     assert "poison" in two.detail
+
+
+def test_fluorescence_of_a_file_may_be_damped_whatever_the_profile_says():
+    """The sample's own absorption is looked for in what the file measured."""
+    flags = {}
+    for measured in ("transmission", "fluorescence"):
+        one = spectrum()
+        concentrated = replace(one.spectrum, formula="Si")
+        asked = replace(one, spectrum=concentrated, measured=measured)
+        (outcome,) = ask([asked])
+        flags[measured] = outcome.spectrum.flags
+    assert "maybe-self-absorbed" in flags["fluorescence"]
+    assert "maybe-self-absorbed" not in flags["transmission"]
 
 
 def test_another_seed_draws_other_clusters():

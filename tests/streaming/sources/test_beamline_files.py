@@ -86,6 +86,20 @@ def test_nothing_stands_in_for_the_signal_that_the_profile_asks_for(name, signal
     assert "nergy" in refusal.detail
 
 
+@pytest.mark.parametrize(
+    ("name", "measured"),
+    [
+        ("aps-20bm.dat", "transmission"),
+        ("esrf-lisa.xdi", "fluorescence"),
+        ("esrf-id26.dat", "fluorescence"),
+        ("soleil-rock.txt", "transmission"),
+        ("athena.nor", "mu"),
+    ],
+)
+def test_what_a_file_measured_is_told(name, measured):
+    assert read_spectra(DATA / name, COPPER)[-1].measured == measured
+
+
 def test_the_foil_is_never_taken_for_the_sample(tmp_path):
     energy = np.arange(8900.0, 9100.0)
     path = tmp_path / "a.txt"
