@@ -9,7 +9,7 @@ import torch
 
 from nearedge.models import NormalisedSpectrum, Quality
 from nearedge.models.answering.cards import Cards, read_cards
-from nearedge.models.answering.general import GeneralInverter
+from nearedge.models.answering.general import GeneralInverter, Said
 from nearedge.models.answering.several import Several
 from nearedge.models.clusters import geometry
 from nearedge.models.data.dataset import read_dataset
@@ -21,7 +21,14 @@ from nearedge.models.training.general import (
     supported,
     train_member,
 )
-from nearedge.models.training.general_release import calibrate, examine, figures, release
+from nearedge.models.training.general_release import (
+    Exam,
+    calibrate,
+    examine,
+    figures,
+    pooled,
+    release,
+)
 
 DATA = Path(__file__).parents[3] / "benchmarks" / "data" / "any-01.parquet"
 RECIPE = GeneralRecipe(steps=6, every=3, batch=16, views=2, least_structures=3)
@@ -108,6 +115,39 @@ def test_calibration_holds_what_it_says_on_what_it_saw(card, sites):
     found = figures(exam, calibrate(exam))
     assert found["cn_held"] >= 0.88
     assert found["bond_held"] >= 0.88
+
+
+def exam_of(absorbers, off, weight):
+    """An exam in which every bond is ``off`` by so many Å."""
+    cn = np.zeros(13)
+    cn[[4, 6]] = 0.8, 0.2
+    one = Said(cn=cn, kind=np.ones(4) / 4, bond=(2.0 + off, 0.05), cosine=(0.0, 0.1))
+    n = len(absorbers)
+    return Exam(
+        absorber=tuple(absorbers),
+        said=(one,) * n,
+        cn=np.full(n, 4.0),
+        bond=np.full(n, 2.0),
+        weight=np.full(n, weight),
+    )
+
+
+def test_measured_standards_count_as_much_as_held_out_families():
+    calculated, measured = exam_of(["Fe"] * 300, 0.01, 1.0), exam_of(["Fe"] * 10, 0.2, 0.5)
+    both = pooled(calculated, measured)
+    assert both.weight[:300].sum() == pytest.approx(both.weight[300:].sum())
+    alone, together = calibrate(calculated)["3d"], calibrate(both)["3d"]
+    assert alone.bond.half(0.05) == pytest.approx(0.01, abs=1e-6)
+    assert together.bond.half(0.05) == pytest.approx(
+        0.2, abs=1e-6
+    )  # half of all are off by so much
+
+
+def test_groups_are_calibrated_for_themselves():
+    both = pooled(exam_of(["Fe"] * 20 + ["S"] * 20, 0.01, 1.0), exam_of(["S"] * 20, 0.3, 1.0))
+    found = calibrate(both)
+    assert found["3d"].bond.half(0.05) == pytest.approx(0.01, abs=1e-6)
+    assert found["chalcogen"].bond.half(0.05) == pytest.approx(0.3, abs=1e-6)
 
 
 def test_an_answer_is_made_of_sound_clusters_that_agree_with_its_figures(card, copper):
