@@ -13,6 +13,7 @@ from nearedge.streaming.ledger.job import Place, State
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.ledger.queue import Queue
 from nearedge.streaming.ledger.runs import Runs
+from nearedge.streaming.workers import dask_worker
 
 
 @pytest.fixture
@@ -127,6 +128,33 @@ def test_status_of_a_temporary_ledger_says_what_to_set(nearedge):
     code, _, err = nearedge("status", "-c", "sim")
     assert code == 2
     assert "service.ledger" in err and "None" not in err
+
+
+SENSIBLE = {"instrument": {"signal": "mu", "roles": {"energy": "mono", "mu": "mu"}}}
+
+
+def test_check_says_when_dask_is_not_installed(nearedge, tmp_path, monkeypatch):
+    monkeypatch.setattr(dask_worker, "_missing", lambda: "dask and distributed are not installed")
+    path = tmp_path / "dask.yaml"
+    worker = {"backend": "dask", "scheduler": "tcp://127.0.0.1:8786"}
+    path.write_text(yaml.safe_dump({**SENSIBLE, "worker": worker}))
+    code, _, err = nearedge("check", "-c", path)
+    assert (code, "distributed" in err) == (2, True)
+
+
+def test_check_warns_of_a_server_that_does_not_answer(nearedge, tmp_path, monkeypatch):
+    monkeypatch.setenv("TILED_API_KEY", "secret")
+    path = tmp_path / "away.yaml"
+    path.write_text(yaml.safe_dump({**SENSIBLE, "catalog": {"uri": "http://127.0.0.1:9/api/v1"}}))
+    code, _, err = nearedge("check", "-c", path)
+    assert code == 0
+    assert "warning: no Tiled server answers at http://127.0.0.1:9" in err
+
+
+def test_check_says_that_results_of_a_temporary_catalog_are_gone(nearedge, tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(SENSIBLE))
+    assert "set catalog.directory" in nearedge("check", "-c", path)[1]
 
 
 def test_status_shows_what_failed(nearedge, profile, ledger):
