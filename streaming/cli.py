@@ -14,11 +14,11 @@ import typer
 
 from nearedge.streaming.commands import file_commands, service_commands
 from nearedge.streaming.commands.logs import Form, start_logging
+from nearedge.streaming.commands.stopping import INTERRUPTED
 
 logger = logging.getLogger(__name__)
 
 GROUP = "nearedge.commands"
-INTERRUPTED = 130
 LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
 
 
