@@ -21,6 +21,8 @@ class ScoredAnswer:
         Coordination number: mean, most probable, 90 % set (empty where the method states none).
     bond, bridge
         Mean first-shell distance and second-shell figure, with intervals where there are any.
+    cn_interval
+        90 % interval of the mean coordination number; None where the method states none.
     weights, sample_cn
         (samples,) shares that sum to 1, and coordination numbers.
     bonds, angles
@@ -42,6 +44,7 @@ class ScoredAnswer:
     angles: Array
     rdf: Mapping[str, Array]
     samples: Samples | None = None
+    cn_interval: tuple[float, float] | None = None
 
 
 def answer_of(samples: Samples, estimates: Estimates, *, absorber: str) -> ScoredAnswer:
@@ -59,7 +62,14 @@ def answer_of(samples: Samples, estimates: Estimates, *, absorber: str) -> Score
         angles=geometry.shell_angles(*cluster),
         rdf=estimates.rdf,
         samples=samples,
+        cn_interval=_cn_interval(estimates),
     )
+
+
+def _cn_interval(estimates: Estimates) -> tuple[float, float] | None:
+    if estimates.cn_mean_lo is None or estimates.cn_mean_hi is None:
+        return None
+    return estimates.cn_mean_lo, estimates.cn_mean_hi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

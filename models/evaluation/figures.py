@@ -45,6 +45,8 @@ class Score:
         Relative error of the mean, and whether the most probable is right.
     cn_covered, cn_set_size
         Whether the stated set holds the truth, and the set's size.
+    cn_mean_covered, cn_mean_width
+        Whether the stated interval of the mean CN holds the mean over the sites, and its width.
     bond_true, bond_mean, bond_error, bond_mae, bond_covered, bond_width
         Mean first-shell distance, its error, the error bond by bond, and the interval.
     angle_mae, right_share
@@ -63,6 +65,8 @@ class Score:
     cn_correct: float
     cn_covered: float
     cn_set_size: float
+    cn_mean_covered: float
+    cn_mean_width: float
     bond_true: float
     bond_mean: float
     bond_error: float
@@ -174,6 +178,7 @@ def _cn_figures(answer: ScoredAnswer, truth: Truth) -> dict[str, float]:
     true = float(truth.cn.mean())
     same = bool((truth.cn == truth.cn[0]).all())  # an average over different CN has none of its own
     stated = bool(answer.cn_set)
+    low, high = answer.cn_interval or (_NAN, _NAN)
     return {
         "cn_true": true,
         "cn_mean": answer.cn_mean,
@@ -182,6 +187,8 @@ def _cn_figures(answer: ScoredAnswer, truth: Truth) -> dict[str, float]:
         "cn_correct": float(answer.cn_map == true) if same else _NAN,
         "cn_covered": float(true in answer.cn_set) if same and stated else _NAN,
         "cn_set_size": float(len(answer.cn_set)) if stated else _NAN,
+        "cn_mean_covered": float(low <= true <= high) if answer.cn_interval else _NAN,
+        "cn_mean_width": high - low,
     }
 
 
@@ -229,6 +236,7 @@ _MEANS = tuple(
 _RENAMED = {
     "cn_correct": "cn_accuracy",
     "cn_covered": "cn_coverage",
+    "cn_mean_covered": "cn_mean_coverage",
     "bond_covered": "bond_coverage",
 }
 _WITHOUT = {"bond_true", "bond_mean"}

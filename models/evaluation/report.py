@@ -213,6 +213,8 @@ _LINES = (
     _Line(label="`angle_energy`, °", key="angle_energy", digits=1),
     _Line(label="`cn_coverage`, %", key="cn_coverage", scale=100, digits=1, better=0),
     _Line(label="`cn_set_size`", key="cn_set_size", digits=2, better=0),
+    _Line(label="`cn_mean_coverage`, %", key="cn_mean_coverage", scale=100, digits=1, better=0),
+    _Line(label="width of the interval of the mean CN", key="cn_mean_width", digits=2, better=0),
     _Line(label="`bond_coverage`, %", key="bond_coverage", scale=100, digits=1, better=0),
     _Line(label="width of the bond interval, Å", key="bond_width", better=0),
 )

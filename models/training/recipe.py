@@ -81,6 +81,19 @@ class DenoiserRecipe(RecipeSection):
     )
 
 
+class PlacementRecipe(RecipeSection):
+    """The density that places atoms one after the other; not a part of released models yet."""
+
+    scalars: int = Field(default=64, ge=4, description="0e channels of each atom")
+    vectors: int = Field(default=32, ge=2, description="1o channels of each atom")
+    layers: int = Field(default=2, ge=1, description="rounds of messages")
+    steps: int = Field(default=8000, ge=1, description="of training")
+    batch: int = Field(default=48, ge=1, description="clusters per step")
+    rate: float = Field(default=2e-3, gt=0, description="highest learning rate")
+    decay: float = Field(default=0.01, ge=0, description="weight decay")
+    ema: float = Field(default=0.998, gt=0, lt=1, description="of the averaged weights")
+
+
 class Recipe(RecipeSection):
     """How to train a model."""
 
