@@ -1,7 +1,7 @@
 """Train the model of all edges, or draw its learning curve.
 
     python benchmarks/train_any.py benchmarks/data/any-*.parquet -o weights/ [--steps 4000]
-    python benchmarks/train_any.py benchmarks/data/any-*.parquet -o curve/ --share 0.25
+    python benchmarks/train_any.py DATA -o curve/ --share 0.25 --least 1 --absorbers Cu Fe S
 
 It can be stopped at any time: the same command goes on from the last checkpoint in the folder. At
 the end it calibrates on `val`, writes weights and card, and prints the figures of `val` and of
@@ -90,6 +90,13 @@ def main() -> None:
     asked.add_argument("--members", type=int, default=1)
     asked.add_argument("--share", type=float, default=1.0, help="of the training families")
     asked.add_argument("--residuals", type=Path, default=HERE / "data" / "residuals.parquet")
+    asked.add_argument(
+        "--least",
+        type=int,
+        default=GeneralRecipe().least_structures,
+        help="structures of an absorber",
+    )
+    asked.add_argument("--absorbers", nargs="+", help="judged; default those that are supported")
     asked.add_argument("--measured", type=Path, help="folder of standards that calibrate, too")
     asked.add_argument("--threads", type=int, default=1)
     args = asked.parse_args()
@@ -97,7 +104,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     sites = read_dataset(args.data)
     train = share_of([s for s in sites if s.split == "train"], args.share)
-    recipe = GeneralRecipe(steps=args.steps)
+    recipe = GeneralRecipe(steps=args.steps, least_structures=args.least)
     residuals = residual_modes(args.residuals)
     data = lessons(train)
     print(f"{len(data)} sites of {len({s.family for s in train})} families", flush=True)
@@ -126,7 +133,7 @@ def main() -> None:
     print(f"{card.path}: {len(card.edges)} absorbers", flush=True)
     groups = card.calibration["groups"]
     calibrations = {name: Calibration.from_dict(numbers) for name, numbers in groups.items()}
-    absorbers = {absorber for absorber, _ in card.edges}
+    absorbers = set(args.absorbers or [absorber for absorber, _ in card.edges])
     parts = {name: [s for s in some if s.absorber in absorbers] for name, some in parts.items()}
     report(members, calibrations, parts, gap=recipe.gap, residuals=residuals)
 

@@ -242,6 +242,11 @@ def release(
     measured
         Examines the networks on measured standards, which then count for calibration as much as
         ``val``; None: there are none.
+
+    Raises
+    ------
+    ValueError
+        If no held-out site has an absorber of which there are enough structures.
     """
     size = members[0].size
     committee = Committee(size, members=len(members))
@@ -250,6 +255,11 @@ def release(
     committee.eval()
     absorbers = supported(train, least=recipe.least_structures)
     held_out = [site for site in val if site.absorber in absorbers]
+    if not held_out:
+        raise ValueError(
+            f"{len(absorbers)} absorbers have {recipe.least_structures} structures in training, "
+            f"and none of the {len(val)} held-out sites is theirs: nothing to calibrate on"
+        )
     exam = examine(committee, held_out, gap=recipe.gap, residuals=residuals)
     calibrations = calibrate(pooled(exam, measured(committee)) if measured else exam)
     familiar, threshold = _familiar(train, held_out, recipe, residuals)

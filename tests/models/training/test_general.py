@@ -102,6 +102,14 @@ def test_enough_structures_make_an_absorber_supported(sites):
     assert supported(sites["train"], least=999) == []
 
 
+def test_without_enough_structures_there_is_nothing_to_release(sites, tmp_path):
+    data = lessons(sites["train"][:4])
+    recipe = replace(RECIPE, steps=1, least_structures=99)
+    net = train_member(data, recipe)
+    with pytest.raises(ValueError, match="0 absorbers have 99 structures"):
+        release([net], sites["train"], sites["val"], recipe=recipe, residuals=None, out=tmp_path)
+
+
 def test_a_share_of_the_families_is_whole_families(sites):
     some = share_of(sites["train"], 0.5)
     kept = {s.family for s in some}
