@@ -172,6 +172,7 @@ def serving_demo(
             archive=archive_of(profile, server),
             audience=Audience(
                 rows=[results.add, show, feed, bus.row],
+                answers=[feed],
                 partials=[feed.show_partial, bus.partial],
             ),
         ) as service,
