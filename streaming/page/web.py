@@ -101,7 +101,13 @@ def served(app: ASGIApp, *, port: int = 0) -> Iterator[str]:
                 "another, to 0 for any that is free, or to null for no page"
             ) from e
         server = uvicorn.Server(
-            uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+            uvicorn.Config(
+                app,
+                ws="none",  # updates are server-sent events
+                log_level="warning",
+                access_log=False,
+                timeout_graceful_shutdown=1,
+            )
         )
         thread = threading.Thread(
             target=server.run, kwargs={"sockets": [listener]}, name="nearedge-page", daemon=True
