@@ -12,6 +12,7 @@ from torch import Tensor
 from nearedge.models.answering.card import Card
 from nearedge.models.answering.estimate import (
     STATED_CN_CLASSES,
+    TIE,
     Calibration,
     Head,
     Widening,
@@ -257,6 +258,28 @@ def tempered(prob: Array, calibration: Calibration) -> Array:
     return np.asarray(powered / powered.sum())
 
 
+def ranked(prob: Array) -> Array:
+    """For each class the probability of all classes at least as likely.
+
+    The absorbers of many crystals are fourfold or sixfold and seldom between, so that sets of
+    likely classes may have holes; a range without holes would hold nearly everything.
+    """
+    return np.asarray([prob[prob >= own - TIE].sum() for own in prob])
+
+
+def likely_set(prob: Array, *, threshold: float) -> tuple[int, ...]:
+    """Return the classes whose `ranked` probability stays within the threshold; never none.
+
+    Examples
+    --------
+    >>> likely_set(np.array([0.05, 0.55, 0.05, 0.35]), threshold=0.9)
+    (1, 3)
+    """
+    scores = ranked(prob)
+    chosen = (scores <= threshold + TIE) | (scores == scores.min())
+    return tuple(int(k) for k in np.flatnonzero(chosen))
+
+
 def estimates_of(
     clusters: Samples, told: Said, *, absorber: str, calibration: Calibration
 ) -> Estimates:
@@ -265,7 +288,8 @@ def estimates_of(
     found = estimate(clusters, absorber=absorber, calibration=calibration, head=head)
     half = float(calibration.bond.half(told.bond[1]))
     mean = told.bond[0]
-    return replace(found, bond=Interval(mean=mean, lo=mean - half, hi=mean + half))
+    chosen = likely_set(found.cn_prob, threshold=calibration.cn_threshold)
+    return replace(found, cn_set=chosen, bond=Interval(mean=mean, lo=mean - half, hi=mean + half))
 
 
 def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

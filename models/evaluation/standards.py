@@ -46,11 +46,11 @@ class Standard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a method says of one scan: most probable CN, mean bond (Å), and their 90 % ranges."""
+    """What a method says of one scan: most probable CN, mean bond (Å), 90 % set and interval."""
 
     cn: float
     bond: float
-    cn_range: tuple[float, float] | None = None
+    cn_set: tuple[int, ...] | None = None
     bond_range: tuple[float, float] | None = None
     flagged: bool = False
 
@@ -124,7 +124,7 @@ def found_of(answer: Inversion | Rejected) -> Found | str:
     bond = estimates.bond
     return Found(
         cn=float(estimates.cn_map),
-        cn_range=(float(min(estimates.cn_set)), float(max(estimates.cn_set))),
+        cn_set=estimates.cn_set,
         bond=math.nan if bond is None else bond.mean,
         bond_range=None if bond is None else (bond.lo, bond.hi),
         flagged=answer.ood_flag,
@@ -167,20 +167,24 @@ def _share(values: Sequence[bool]) -> float | None:
 
 
 def _held(
-    some: Sequence[Compound],
-    truth: Callable[[Compound], float],
-    of: Callable[[Found], tuple[float, float] | None],
-    *,
-    slack: float,
+    some: Sequence[Compound], holds: Callable[[Compound, Found], bool | None]
 ) -> float | None:
-    """Share of the scans whose range holds the truth, compounds counting alike."""
-    shares = []
-    for one in some:
-        ranges = [r for scan in one.found if (r := of(scan)) is not None]
-        if ranges:
-            held = [lo - slack <= truth(one) <= hi + slack for lo, hi in ranges]
-            shares.append(fmean(held))
+    """Share of the scans that hold the truth, compounds counting alike."""
+    found = [[h for scan in one.found if (h := holds(one, scan)) is not None] for one in some]
+    shares = [fmean(held) for held in found if held]
     return fmean(shares) if shares else None
+
+
+def _cn_held(one: Compound, scan: Found) -> bool | None:
+    if scan.cn_set is None:
+        return None
+    return any(abs(one.cn - cn) <= RIGHT + _SLACK for cn in scan.cn_set)
+
+
+def _bond_held(one: Compound, scan: Found) -> bool | None:
+    if scan.bond_range is None:
+        return None
+    return scan.bond_range[0] <= one.bond <= scan.bond_range[1]
 
 
 def figures(every: Sequence[Compound]) -> dict[str, Any]:
@@ -189,8 +193,8 @@ def figures(every: Sequence[Compound]) -> dict[str, Any]:
     Returns
     -------
         ``compounds`` and how many were ``answered``; of these ``cn_right`` (share), ``bond_error``
-        (median, Å), and ``cn_held``, ``bond_held`` (shares whose 90 % range holds the truth, for a
-        mixture's CN within `RIGHT`); None where there is nothing to count.
+        (median, Å), and ``cn_held``, ``bond_held`` (shares whose 90 % set or interval holds the
+        truth, a mixture's CN within `RIGHT`); None where there is nothing to count.
     """
     some = [one for one in every if one.found]
     errors = [e for one in some if not math.isnan(e := one.bond_error)]
@@ -199,8 +203,8 @@ def figures(every: Sequence[Compound]) -> dict[str, Any]:
         "answered": len(some),
         "cn_right": _share([one.cn_right for one in some]),
         "bond_error": median(errors) if errors else None,
-        "cn_held": _held(some, lambda c: c.cn, lambda f: f.cn_range, slack=RIGHT),
-        "bond_held": _held(some, lambda c: c.bond, lambda f: f.bond_range, slack=0.0),
+        "cn_held": _held(some, _cn_held),
+        "bond_held": _held(some, _bond_held),
     }
 
 
@@ -248,8 +252,7 @@ def _row(one: Compound) -> dict[str, Any]:
         return row | {"flag": refused}
     return row | {
         "cn": fmean(scan.cn for scan in scans),
-        "cn_lo": fmean(scan.cn_range[0] for scan in scans if scan.cn_range),
-        "cn_hi": fmean(scan.cn_range[1] for scan in scans if scan.cn_range),
+        "cn_set": sorted({cn for scan in scans for cn in scan.cn_set or ()}),
         "bond": fmean(scan.bond for scan in scans),
         "bond_lo": _mean([scan.bond_range[0] for scan in scans if scan.bond_range]),
         "bond_hi": _mean([scan.bond_range[1] for scan in scans if scan.bond_range]),
@@ -282,7 +285,7 @@ def _compound_table(every: Sequence[Compound]) -> Iterator[str]:
             continue
         bonds = _range(row["bond_lo"], row["bond_hi"], ".2f")
         yield (
-            f"{start} {row['cn']:.3g} | {_range(row['cn_lo'], row['cn_hi'], '.3g')} "
+            f"{start} {row['cn']:.3g} | {' '.join(map(str, row['cn_set'])) or '–'} "
             f"| {one.bond:.3f} | {row['bond']:.3f} | {bonds} | {row['flag']} |"
         )
 

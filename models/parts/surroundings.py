@@ -15,7 +15,7 @@ from nearedge.models.clusters import geometry
 from nearedge.models.parts.general import elements, kind_of
 from nearedge.models.spectrum import Array, freeze_arrays
 
-#: Atoms of a cluster that are kept, as far as it has so many.
+#: Atoms of a cluster that are kept; sites with fewer are left out.
 REACH = 24
 #: As many are drawn for each that is wanted.
 SPARE = 3
@@ -32,9 +32,9 @@ class Surroundings:
     Attributes
     ----------
     positions
-        (n, `REACH`, 3) Å, nearest first, NaN beyond the last.
+        (n, `REACH`, 3) Å, nearest first.
     numbers
-        (n, `REACH`) places in `nearedge.models.parts.general.elements`; -1 beyond the last.
+        (n, `REACH`) places in `nearedge.models.parts.general.elements`.
     absorber
         (n,) places of the absorbers.
     cn, bond, cosine, kind
@@ -81,7 +81,7 @@ class Sought:
 def draw(
     known: Surroundings, sought: Sought, samples: int, *, rng: np.random.Generator
 ) -> tuple[NDArray[np.str_], NDArray[np.float32]]:
-    """Draw clusters: (samples, `REACH`) symbols, empty beyond the last, and (…, 3) Å.
+    """Draw clusters: (samples, `REACH`) symbols and (samples, `REACH`, 3) Å.
 
     Parameters
     ----------
@@ -94,13 +94,13 @@ def draw(
     rng
         Draws them.
     """
-    names = np.array([*elements(), ""])[known.numbers]
+    names = np.array(elements())[known.numbers]
     renaming = _renaming(sought)
     renamed = np.vectorize(renaming.__getitem__, otypes=["U2"])(names)
     chosen = _chosen(np.exp(_log_chances(known, sought)), known.cn, SPARE * samples, rng=rng)
     bonds = sought.bond[0] + sought.bond[1] * rng.standard_normal(len(chosen)).clip(-2.5, 2.5)
     factors = bonds.clip(0.7, 1.4 * sought.bond[0]) / known.bond[chosen]
-    positions = np.nan_to_num(known.positions[chosen]) * factors[:, None, None]
+    positions = known.positions[chosen] * factors[:, None, None]
     species = renamed[chosen]
     # renamed and scaled, a few have another number of ligands than they were drawn for
     kept = geometry.coordination(sought.absorber, species, positions) == known.cn[chosen]
@@ -144,11 +144,11 @@ def _ligands_held(known: Surroundings, held: Sequence[str]) -> NDArray[np.bool_]
 
 def _renaming(sought: Sought) -> dict[str, str]:
     """For each symbol what stands for it among the elements that the sample holds."""
-    kept = {symbol: symbol for symbol in ("", *elements())}
+    kept = {symbol: symbol for symbol in elements()}
     held = [symbol for symbol in sought.held if symbol != "H" and symbol in elements()]
     if not held:
         return kept
-    return {symbol: symbol and _nearest(symbol, held) for symbol in kept}
+    return {symbol: _nearest(symbol, held) for symbol in kept}
 
 
 def _nearest(symbol: str, held: Sequence[str]) -> str:

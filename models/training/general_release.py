@@ -12,12 +12,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nearedge.models.answering.card import Card, write_card
-from nearedge.models.answering.estimate import Calibration, Widening, cumulated, prediction_set
+from nearedge.models.answering.estimate import Calibration, Widening, mean_interval
 from nearedge.models.answering.general import (
     FORM,
     UNCALIBRATED,
     Said,
     group_of,
+    likely_set,
+    ranked,
     said,
     tempered,
 )
@@ -132,7 +134,8 @@ def _calibration(exam: Exam, own: NDArray[np.bool_]) -> Calibration:
         return float(-np.log(np.maximum(probs, 1e-6)) @ weight)
 
     best = replace(UNCALIBRATED, temperature=float(min(_TEMPERATURES, key=surprise)))
-    scores = [cumulated(tempered(one.cn, best))[t] for one, t in zip(told, truth, strict=True)]
+    probs = [tempered(one.cn, best) for one in told]
+    scores = [_score(prob, t) for prob, t in zip(probs, truth, strict=True)]
     off = np.array([abs(one.bond[0] - b) for one, b in zip(told, bond, strict=True)])
     off /= np.array([one.bond[1] + _FLOOR for one in told])
     good = np.isfinite(off)
@@ -140,10 +143,27 @@ def _calibration(exam: Exam, own: NDArray[np.bool_]) -> Calibration:
         best,
         level=LEVEL,
         cn_threshold=conformal_quantile(np.array(scores), level=LEVEL, weights=weight),
+        cn_mean=_mean_widening(probs, exam.cn[own], weight),
         bond=Widening(
             scale=conformal_quantile(off[good], level=LEVEL, weights=weight[good]), floor=_FLOOR
         ),
     )
+
+
+def _score(prob: Array, truth: int) -> float:
+    """Return what a threshold must reach for the set, which always holds the likeliest, to hold."""
+    scores = ranked(prob)
+    return 0.0 if scores[truth] == scores.min() else float(scores[truth])
+
+
+def _mean_widening(probs: Sequence[Array], cn: Array, weight: Array) -> Widening:
+    """Return how wide the interval of the mean coordination number must be."""
+    unit = Widening(scale=1.0, floor=UNCALIBRATED.cn_mean.floor)
+    found = [mean_interval(prob, unit) for prob in probs]
+    off = [
+        abs(one.mean - t) / (one.hi - one.mean) for one, t in zip(found, cn.tolist(), strict=True)
+    ]
+    return replace(unit, scale=conformal_quantile(np.array(off), level=LEVEL, weights=weight))
 
 
 def figures(exam: Exam, calibrations: Mapping[str, Calibration]) -> dict[str, float]:
@@ -175,7 +195,7 @@ def _scored(
     one: Said, absorber: str, cn: float, bond: float, calibration: Calibration
 ) -> list[float]:
     prob = tempered(one.cn, calibration)
-    chosen = prediction_set(prob, threshold=calibration.cn_threshold)
+    chosen = likely_set(prob, threshold=calibration.cn_threshold)
     half = float(calibration.bond.half(one.bond[1]))
     off = abs(one.bond[0] - bond)
     top = min(cn, len(prob) - 1)
@@ -184,17 +204,13 @@ def _scored(
 
 
 def surroundings_of(sites: Sequence[Site]) -> Surroundings:
-    """Return the surroundings of sites that have a first shell."""
-    some = [site for site in sites if site.cn > 0]
-    positions = np.full((len(some), REACH, 3), np.nan)
-    numbers = np.full((len(some), REACH), -1)
-    for k, site in enumerate(some):
-        n = min(REACH, len(site.species))
-        positions[k, :n] = site.positions[:n]
-        numbers[k, :n] = [number_of(str(symbol)) for symbol in site.species[:n]]
+    """Return the surroundings of sites that have a first shell, and atoms enough to be drawn."""
+    some = [site for site in sites if site.cn > 0 and len(site.species) >= REACH]
     return Surroundings(
-        positions=positions,
-        numbers=numbers,
+        positions=np.array([site.positions[:REACH] for site in some]),
+        numbers=np.array(
+            [[number_of(str(symbol)) for symbol in site.species[:REACH]] for site in some]
+        ),
         absorber=np.array([number_of(site.absorber) for site in some]),
         cn=np.array([site.cn for site in some]),
         bond=np.array([_bond(site) for site in some]),

@@ -128,7 +128,7 @@ def in_words(row: dict[str, Any]) -> str:
     """Return one line on a verified answer."""
     if "error" in row:
         return f"{row['id']}: {row['error']}"
-    return (
-        f"{row['id']}: misfit {row['feff_misfit']:.3f} by FEFF (sample {row['sample']}), "
-        f"{row['misfit']:.3f} by the surrogate"
-    )
+    found = f"{row['id']}: misfit {row['feff_misfit']:.3f} by FEFF (sample {row['sample']})"
+    if row["misfit"] is None:  # the model has no forward part
+        return found
+    return f"{found}, {row['misfit']:.3f} by the surrogate"

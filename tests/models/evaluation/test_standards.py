@@ -35,12 +35,12 @@ def test_a_table_gives_its_standards_and_says_what_is_wrong(tmp_path):
 
 def test_compounds_count_alike_however_many_scans_there_are():
     scans = [standard("1"), standard("2"), standard("3"), standard("4", "Fe", 8.0, 2.48)]
-    good = st.Found(cn=6.0, bond=2.17, cn_range=(5, 6), bond_range=(2.1, 2.2))
+    good = st.Found(cn=6.0, bond=2.17, cn_set=(5, 6), bond_range=(2.1, 2.2))
     answers = {
         "1": good,
         "2": good,
         "3": "unsupported",
-        "4": st.Found(cn=6.0, bond=2.0, cn_range=(6, 7), bond_range=(1.9, 2.1), flagged=True),
+        "4": st.Found(cn=6.0, bond=2.0, cn_set=(6, 7), bond_range=(1.9, 2.1), flagged=True),
     }
     every = st.compounds(scans, answers)
     assert [one.name for one in every] == ["Fe", "FeO"]
@@ -55,14 +55,14 @@ def test_compounds_count_alike_however_many_scans_there_are():
     trusted = st.figures(st.unflagged(every))
     assert (trusted["answered"], trusted["cn_right"]) == (1, 1.0)
     told = st.to_markdown(every, {"a baseline": every})
-    assert "| Fe | FeO | 6 | 6 | 5 to 6 | 2.150 | 2.170 | 2.10 to 2.20 | unsupported |" in told
+    assert "| Fe | FeO | 6 | 6 | 5 6 | 2.150 | 2.170 | 2.10 to 2.20 | unsupported |" in told
     assert "out-of-distribution (1 of 1)" in told
     assert "| a baseline | 2 | 2 | 50 % | 0.250 | 50 % | 50 % |" in told
     assert st.to_dict(every, {})["by element"]["Fe"]["compounds"] == 2
 
 
 def test_a_mixtures_number_is_right_and_held_within_a_half():
-    found = st.Found(cn=5.0, bond=2.0, cn_range=(5, 5), bond_range=None)
+    found = st.Found(cn=5.0, bond=2.0, cn_set=(5,), bond_range=None)
     (one,) = st.compounds([standard("1", cn=5.333)], {"1": found})
     assert one.cn_right
     assert st.figures([one])["cn_held"] == 1

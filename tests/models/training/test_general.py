@@ -9,7 +9,7 @@ import torch
 
 from nearedge.models import NormalisedSpectrum, Quality
 from nearedge.models.answering.cards import Cards, read_cards
-from nearedge.models.answering.general import GeneralInverter, Said
+from nearedge.models.answering.general import GeneralInverter, Said, likely_set
 from nearedge.models.answering.several import Several
 from nearedge.models.clusters import geometry
 from nearedge.models.data.dataset import read_dataset
@@ -149,6 +149,15 @@ def test_measured_standards_count_as_much_as_held_out_families():
     assert together.bond.half(0.05) == pytest.approx(
         0.2, abs=1e-6
     )  # half of all are off by so much
+
+
+def test_sets_of_coordination_numbers_may_have_holes_and_cut_no_tie():
+    prob = np.array([0.0, 0.02, 0.5, 0.02, 0.4, 0.03, 0.03])
+    assert likely_set(prob, threshold=0.9) == (2, 4)
+    assert likely_set(prob, threshold=0.95) == (2, 4)
+    assert likely_set(prob, threshold=0.97) == (2, 4, 5, 6)
+    assert likely_set(prob, threshold=0.1) == (2,)
+    assert likely_set(np.array([0.5, 0.5]), threshold=0.1) == (0, 1)
 
 
 def test_groups_are_calibrated_for_themselves():

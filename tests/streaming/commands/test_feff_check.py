@@ -65,6 +65,7 @@ def test_what_feff_fails_on_is_told_and_the_rest_goes_on(
     rows = list(feff_check.check_all(named, span=inverter.card.grid))
     assert "self-consistent" in feff_check.in_words(rows[0])
     assert "by FEFF" in feff_check.in_words(rows[1])
+    assert "surrogate" not in feff_check.in_words(rows[1] | {"misfit": None})
     path = feff_check.write_report(tmp_path / "out.parquet", rows)
     assert path.name == "out.parquet.feff.json"
     assert [row["id"] for row in json.loads(path.read_text())] == ["a", "b"]
