@@ -118,9 +118,10 @@ def _try(counted: Sequence[_Counted], blend: Calibration) -> _Trial:
 
 
 def _fit_blend(counted: Sequence[_Counted], start: Calibration) -> Calibration:
-    """Return the CN blend whose mean errs least among those as likely as the likeliest.
+    """Return the CN blend with the smallest error of its mean.
 
-    That is within one standard error of its likelihood (Breiman et al. 1984).
+    Only blends within one standard error of the best likelihood compete (the one-standard-error
+    rule of Breiman et al. 1984).
     """
     heads = [one.head for one in counted if one.head is not None]
     if heads:
