@@ -64,7 +64,7 @@ def take_chances(samples: int, atoms: int, *, generator: torch.Generator) -> Cha
         return torch.randn(*shape, *more, generator=generator)
 
     return Chance(
-        turn=random_rotations(samples * atoms, generator=generator).unflatten(0, shape),
+        turn=random_rotations(samples * atoms, generator=generator).reshape(*shape, 3, 3),
         caps=-torch.log(-torch.log(uniform(COARSE).clamp(1e-9, 1 - 1e-7))),
         close=uniform(CAPS, CLOSE),
         close_aside=normal(CAPS, CLOSE, 3),
@@ -112,7 +112,7 @@ def draw_direction(
     odds = -torch.expm1(-torch.exp(lenient.gather(1, caps) - best.values[:, -1:]))
     centres = grid.gather(1, caps[..., None].expand(-1, -1, 3))
     close = in_cap(centres, _CAP * spacing, chance.close[:, rank], chance.close_aside[:, rank])
-    score = placement.score(asked, close.flatten(1, 2)).unflatten(1, (CAPS, CLOSE))
+    score = placement.score(asked, close.flatten(1, 2)).reshape(-1, CAPS, CLOSE)
     log = score / temperature - odds.clamp(min=1e-6).log()[..., None]
     centre = _picked(close.flatten(1, 2), _chosen(log.flatten(1), chance.choice[:, rank, 0]))
     fine = in_cap(centre, _LAST * spacing, chance.fine[:, rank], chance.fine_aside[:, rank])

@@ -417,7 +417,8 @@ class Placement(nn.Module):
         with torch.autocast(z.device.type, enabled=False):
             fit, prior = self._fit(asked.shell, directions)
             h = functional.silu(self.judge(z) + asked.query.float()[:, None] + self.fit(fit))
-            return self.last(functional.silu(self.middle(h)))[..., 0] + prior
+            out: Tensor = self.last(functional.silu(self.middle(h)))[..., 0] + prior
+        return out
 
     def _fit(self, shell: dict[str, Tensor], directions: Tensor) -> tuple[Tensor, Tensor]:
         """How candidates fit the angles that are told, (batch, m, 8), and a first guess."""

@@ -34,7 +34,8 @@ from nearedge.models.training.sites import Sites, folds_of
 from nearedge.models.training.spectra import SpectrumSide
 from nearedge.models.training.surrogates import SurrogateError
 
-#: Averages over unlike sites that the interval of the mean CN is fitted on, beside single sites.
+#: Most averages over unlike sites that the interval of the mean CN is fitted on, beside as many
+#: single sites or more.
 MIXTURES = 200
 LIMITS = (
     "Trained on calculated (FEFF10) spectra only.",
@@ -239,7 +240,8 @@ def release(
     seed = recipe.seed + 1
     asked = list(calibrating.questions(sites.held_out, calibrating.CONDITIONS, seed=seed))
     entries = _entries(sites, read, model, forward, recipe)
-    mixed = list(calibrating.mixtures(sites.held_out, MIXTURES, seed=seed))
+    count = min(MIXTURES, len(asked) // len(calibrating.CONDITIONS))
+    mixed = list(calibrating.mixtures(sites.held_out, count, seed=seed))
     entries = _calibrated(entries, packed, asked, mixed, samples=samples)
     with written_aside(path) as part:
         part.write_bytes(packed)
