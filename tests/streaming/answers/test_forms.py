@@ -292,4 +292,4 @@ def test_the_command_saves_the_latest_result_and_the_trend(kept: Path, tmp_path:
     assert len(ase.io.read(tmp_path / "POSCAR", format="vasp")) >= 3
     assert export_trend(profile, tmp_path / "trend.csv").endswith("4 spectra")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "trend.csv").read_text())))
-    assert [row["press-pressure [GPa]"] for row in rows] == ["0.0", "10.0", "20.0", "30.0"]
+    assert [row["press-pressure"] for row in rows] == ["0.0", "10.0", "20.0", "30.0"]
