@@ -30,14 +30,15 @@ pytestmark = [
 ]
 
 SCANS = 8
-# When each answer is on the page, against when it was complete in the catalog, seconds.
+# When each answer is on the page, against when it was inverted, seconds; its way into the catalog,
+# against which this was measured before, takes about as long again.
 DELAYS = """
 (async () => {
   const store = await import("/static/store.js");
   window.delays = {};
   new MutationObserver(() => {
     const what = document.querySelector(".what")?.innerText ?? "";
-    const shown = what.match(/Scan (\\d+)[^]*complete/) ?? what.match(/answer of scan (\\d+)/);
+    const shown = what.match(/figures are of scan (\\d+)/) ?? what.match(/Scan (\\d+)/);
     const told = shown && store.sorted().find((one) => String(one.scan) === shown[1]);
     if (!told?.cn || told.scan in window.delays) return;
     window.delays[told.scan] = Date.now() / 1000 - told.time - told.latency;
@@ -95,7 +96,7 @@ def test_the_structure_comes_out_of_the_scan(
     browser.js(DELAYS)
     browser.wait("document.querySelectorAll('.figure').length > 3", timeout_s=180)
     last = f"Scan {SCANS + 1}"  # scan 1 is the dark
-    browser.wait(f"({WHAT}).includes({last!r}) && ({WHAT}).includes('complete')", timeout_s=300)
+    browser.wait(f"({WHAT}).includes({last!r}) && !({WHAT}).includes('running')", timeout_s=300)
     browser.wait("document.querySelector('.stage canvas') && !document.querySelector('.older')")
     time.sleep(1.0)  # for the renderer, which says nothing when it is done
     keep(browser, "page-now")
@@ -114,7 +115,7 @@ def test_the_structure_comes_out_of_the_scan(
     delays = browser.js("window.delays")
     print({scan: round(delay, 2) for scan, delay in delays.items()})
     assert len(delays) >= SCANS - 1  # one may have been complete before the watching began
-    assert statistics.median(delays.values()) < (5.0 if busy else 1.0)
+    assert statistics.median(delays.values()) < (5.0 if busy else 2.0)
 
 
 def axes_offered(browser: Any) -> list[str]:

@@ -32,7 +32,8 @@ class Now {
     this.head = h("section", { class: "card head", "aria-label": "Result" });
     this.raw = panel("raw", "As measured");
     this.norm = panel("norm", "Normalised");
-    [this.cn, this.bond, this.angle] = ["cn", "bond", "angle"].map((name) => figurePanel(figure(name)));
+    [this.cn, this.bond] = ["cn", "bond"].map((name) => figurePanel(figure(name)));
+    this.angle = panel("angle", "Angles, °");
     this.stage = panel("cluster", "Surroundings");
     this.rdf = panel("rdf", "Neighbours by distance");
     this.stage.body.classList.add("stage");
