@@ -55,11 +55,13 @@ class Estimates:
     Attributes
     ----------
     cn_prob
-        (k,) probability of CN = 0, 1, … k-1; sums to 1.
+        (k,) probability that a site has CN = 0, 1, … k-1; sums to 1. Of a mixture, the shares.
     cn_mean, cn_map
-        Posterior mean and most probable coordination number.
+        Mean CN over the sites that were measured, and the most probable CN of one of them.
+    cn_mean_lo, cn_mean_hi
+        The 90 % interval of ``cn_mean``; None where an older version answered.
     cn_set
-        The integers of the 90 % prediction set, ascending.
+        The integers of the 90 % prediction set of a site, ascending.
     bond, angle, bridge
         Mean first-shell distance (Å), mean bond angle at the absorber (degrees), and for an
         absorber bridged by the other species the mean second-shell figure (see docs/accuracy.md).
@@ -84,6 +86,8 @@ class Estimates:
     sample_angle: Array
     rdf_r: Array
     rdf: dict[str, Array]
+    cn_mean_lo: float | None = None
+    cn_mean_hi: float | None = None
 
     def __post_init__(self) -> None:
         freeze_arrays(self)

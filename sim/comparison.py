@@ -44,6 +44,14 @@ class Comparison:
         return sum(share for cn, share in self.truth.cn_prob.items() if cn in found)
 
     @property
+    def cn_inside(self) -> bool | None:
+        """Whether the true mean CN lies in the stated 90 % interval; None without one."""
+        found = self.estimates
+        if found is None or found.cn_mean_lo is None or found.cn_mean_hi is None:
+            return None
+        return found.cn_mean_lo <= self.truth.cn_mean <= found.cn_mean_hi
+
+    @property
     def bond_inside(self) -> bool | None:
         """Whether the true mean bond lies in the stated 90 % interval; None without one."""
         if self.estimates is None or self.estimates.bond is None:
@@ -103,10 +111,12 @@ def verdict(comparisons: Sequence[Comparison], *, expected: int) -> list[str]:
         return lines
     errors = [abs(c.estimates.cn_mean - c.truth.cn_mean) for c in complete if c.estimates]
     bonds = [c.bond_inside for c in complete if c.bond_inside is not None]
+    numbers = [c.cn_inside for c in complete if c.cn_inside is not None]
     latency = median(c.row.latency_s for c in complete)
     return [
         *lines,
-        f"mean error of the coordination number {sum(errors) / len(errors):.2f}; "
+        f"mean error of the mean coordination number {sum(errors) / len(errors):.2f}, largest "
+        f"{max(errors):.2f}; truth inside its 90 % interval {sum(numbers)} of {len(numbers)} times",
         f"true mean bond inside the 90 % interval {sum(bonds)} of {len(bonds)} times",
         f"end of scan to complete in the catalog: median {latency:.2f} s",
         split_note(complete),

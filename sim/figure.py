@@ -46,15 +46,16 @@ def ends(answered: Sequence[Answered]) -> list[Answered]:
 
 
 def draw_coordination(axes: Axes, answered: Sequence[Answered], specimen: Specimen) -> None:
-    """Draw the coordination number against pressure, with the 90 % sets as bars."""
+    """Draw the mean coordination number against pressure, with its 90 % interval as bars."""
     pressures = [c.truth.pressure for c, _ in answered]
     fine = np.linspace(min(pressures, default=0.0), max(pressures, default=60.0), 200)
     axes.plot(fine, [specimen.truth(p).cn_mean for p in fine], color=TRUE, label="true mean")
     for pressure, (_, estimates) in zip(pressures, answered, strict=True):
-        ends_of_set = [min(estimates.cn_set), max(estimates.cn_set)]
-        axes.plot([pressure] * 2, ends_of_set, color=FOUND, lw=4, alpha=0.25)
+        if estimates.cn_mean_lo is not None and estimates.cn_mean_hi is not None:
+            bar = [estimates.cn_mean_lo, estimates.cn_mean_hi]
+            axes.plot([pressure] * 2, bar, color=FOUND, lw=4, alpha=0.25)
     found = [estimates.cn_mean for _, estimates in answered]
-    axes.plot(pressures, found, "o", color=FOUND, label="found (bar: 90 % set)")
+    axes.plot(pressures, found, "o", color=FOUND, label="found (bar: 90 %)")
     axes.set(
         xlabel="pressure / GPa", ylabel=f"coordination of {specimen.absorber}", title=specimen.name
     )

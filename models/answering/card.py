@@ -45,6 +45,8 @@ class Card:
         ``sigma_data``, ``sigma_min``, ``sigma_max`` (Å) and ``rho``.
     members
         Encoders in the ensemble.
+    site_width
+        Width of the part that tells the sites of an average apart; 0 where there is none.
     calibration
         Numbers found on held-out families: temperatures, conformal widths.
     outlier
@@ -71,6 +73,7 @@ class Card:
     surrogate: dict[str, Any]
     diffusion: dict[str, float]
     members: int
+    site_width: int = 0
     calibration: dict[str, Any] = field(default_factory=dict)
     outlier: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)

@@ -6,7 +6,7 @@ how wide an interval must be to hold the truth nine times in ten.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from nearedge.models.spectrum import Array
 #: Coordination numbers 0 … 12 that an answer states, as its clusters may have them; what lies above
 #: counts as 12.
 STATED_CN_CLASSES = 13
+#: Probabilities that differ by no more than this are equal.
+TIE = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +48,15 @@ class Head:
         (k,) probabilities of CN = 0 … k-1.
     bond, angle
         Standard deviations of the mean bond (Å) and of the mean angle (degrees).
+    cn_spread
+        How far the mean CN may be off: the standard deviation of what the members of an ensemble
+        say of it.
     """
 
     cn: Array
     bond: float
     angle: float
+    cn_spread: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +69,6 @@ class Calibration:
         Share of truths that sets and intervals should hold.
     head_weight
         Share of the descriptor head in the CN distribution; the rest are the samples.
-    spill
-        How likely, against the CN of a sample, is a CN one higher or lower; two away, its square.
     temperature
         Above 1 flattens the CN distribution, below 1 sharpens it.
     doubt, usual
@@ -72,17 +76,19 @@ class Calibration:
         spectra that say little of the bond say little of the CN.
     cn_threshold
         Cumulated probability up to which classes enter the prediction set.
+    cn_mean
+        Widening of the interval of the mean CN.
     bond, angle, bridge
         Widenings of the intervals, fitted on Å, degrees, and Å or degrees.
     """
 
     level: float = 0.9
     head_weight: float = 0.5
-    spill: float = 0.02
     temperature: float = 1.0
     doubt: float = 0.0
     usual: float = 0.05
     cn_threshold: float = 0.9
+    cn_mean: Widening = Widening(scale=1.645, floor=0.1)
     bond: Widening = Widening(scale=1.645, floor=0.002)
     angle: Widening = Widening(scale=1.645, floor=0.5)
     bridge: Widening = Widening(scale=1.645, floor=0.01)
@@ -94,9 +100,11 @@ class Calibration:
     @classmethod
     def from_dict(cls, numbers: dict[str, Any]) -> "Calibration":
         """Read back what `to_dict` gave."""
+        names = {field.name for field in fields(cls)}
         values: dict[str, Any] = {
             name: Widening(**value) if isinstance(value, dict) else value
             for name, value in numbers.items()
+            if name in names  # older cards hold more
         }
         return cls(**values)
 
@@ -129,11 +137,14 @@ def estimate(
     bond, angle = geometry.mean_bond(*cluster), geometry.mean_angle(*cluster)
     told = (head.bond, head.angle) if head else (None, None)
     prob = cn_distribution(cn, samples.weights, calibration=calibration, head=head)
+    average = mean_interval(prob, calibration=calibration, head=head)
     r = geometry.rdf_grid()
     species = vocabulary or sorted({str(s) for s in np.unique(samples.species) if s})
     return Estimates(
         cn_prob=prob,
-        cn_mean=float(prob @ np.arange(len(prob))),
+        cn_mean=average.mean,
+        cn_mean_lo=average.lo,
+        cn_mean_hi=average.hi,
         cn_map=int(prob.argmax()),
         cn_set=prediction_set(prob, threshold=calibration.cn_threshold),
         bond=interval(bond, samples.weights, calibration.bond, told=told[0]),
@@ -149,13 +160,10 @@ def estimate(
     )
 
 
-def _sample_share(cn: np.ndarray, weights: Array, spill: float) -> Array:
-    classes = np.arange(STATED_CN_CLASSES)
-    counted = np.bincount(
+def _sample_share(cn: np.ndarray, weights: Array) -> Array:
+    return np.bincount(
         np.minimum(cn, STATED_CN_CLASSES - 1), weights, minlength=STATED_CN_CLASSES
     )
-    blur = spill ** np.abs(classes[:, None] - classes)
-    return np.asarray((blur / blur.sum(0)) @ counted)
 
 
 def _to_classes(head: Array) -> Array:
@@ -178,7 +186,7 @@ def cn_distribution(
     head
         What a descriptor head says, or None.
     """
-    prob, temperature = _sample_share(cn, weights, calibration.spill), calibration.temperature
+    prob, temperature = _sample_share(cn, weights), calibration.temperature
     if head is not None:
         share = calibration.head_weight
         prob = (1 - share) * prob + share * _to_classes(head.cn)
@@ -187,21 +195,40 @@ def cn_distribution(
     return np.asarray(sharpened / sharpened.sum())
 
 
+def mean_interval(
+    prob: Array, *, calibration: Calibration, head: Head | None = None
+) -> Interval:
+    """Mean CN and the interval that holds the mean over the sites that were measured.
+
+    Sites of many kinds make a distribution wide, but not its mean unsure: the width follows what
+    the head says of the mean, where there is one.
+    """
+    classes = np.arange(len(prob))
+    mean = float(prob @ classes)
+    spread = float(np.sqrt(prob @ (classes - mean) ** 2)) if head is None else head.cn_spread
+    half = float(calibration.cn_mean.half(spread))
+    return Interval(mean=mean, lo=max(mean - half, 0.0), hi=mean + half)
+
+
 def cumulated(prob: Array) -> Array:
     """For each class the probability of the range that first holds it, grown from the likeliest.
 
     The range grows by the likelier of its two neighbours, so that a set of coordination numbers
-    has no holes. This is the APS score of Romano, Sesia & Candès (NeurIPS 2020) for ordered
-    classes, without the randomisation, so that the same spectrum always gets the same set.
+    has no holes. It never stops before a class that is as likely as one that it holds, so that no
+    tie is cut. This is the APS score of Romano, Sesia & Candès (NeurIPS 2020) for ordered classes,
+    without the randomisation, so that the same spectrum always gets the same set.
     """
-    out = np.empty_like(prob)
     lo = hi = int(prob.argmax())
-    held = out[lo] = prob[lo]
+    entered = [lo]
     while hi - lo + 1 < len(prob):
         down = hi + 1 == len(prob) or (lo > 0 and prob[lo - 1] >= prob[hi + 1])
         lo, hi = (lo - 1, hi) if down else (lo, hi + 1)
-        entered = lo if down else hi
-        held = out[entered] = held + prob[entered]
+        entered.append(lo if down else hi)
+    grown = prob[entered]
+    stops = np.append(grown[1:] < np.minimum.accumulate(grown)[:-1] - TIE, True)
+    held = np.cumsum(grown)[stops]
+    out = np.empty_like(prob)
+    out[entered] = held[np.searchsorted(np.flatnonzero(stops), np.arange(len(prob)))]
     return out
 
 
@@ -212,9 +239,11 @@ def prediction_set(prob: Array, *, threshold: float) -> tuple[int, ...]:
     --------
     >>> prediction_set(np.array([0.0, 0.05, 0.15, 0.8]), threshold=0.96)
     (2, 3)
+    >>> prediction_set(np.array([0.0, 0.5, 0.5, 0.0]), threshold=0.9)
+    (1, 2)
     """
-    chosen = cumulated(prob) <= threshold + 1e-12
-    chosen[prob.argmax()] = True
+    scores = cumulated(prob)
+    chosen = scores <= max(threshold, scores[prob.argmax()]) + TIE
     return tuple(int(k) for k in np.flatnonzero(chosen))
 
 

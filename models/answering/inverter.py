@@ -13,12 +13,13 @@ from torch import Tensor
 
 from nearedge.models.answering.agreement import Agreement, agreement, misfit
 from nearedge.models.answering.card import Card, read_card
+from nearedge.models.answering.drawing import Drawing, Drawn, Effort
 from nearedge.models.answering.estimate import Calibration, Head, estimate
 from nearedge.models.answering.projection import agreeing, project
 from nearedge.models.answering.reader import Reader
 from nearedge.models.clusters import descriptors
 from nearedge.models.clusters.descriptors import SHELL, Expectation
-from nearedge.models.inversion import Inversion, Quality, Samples
+from nearedge.models.inversion import Estimates, Inversion, Quality, Samples
 from nearedge.models.parts import diffusion, outlier
 from nearedge.models.parts.condition import Condition, condition, grid_of
 from nearedge.models.parts.cuda_graph import RecordedGraph
@@ -26,6 +27,7 @@ from nearedge.models.parts.device import choose_device
 from nearedge.models.parts.diffusion import Diffusion, Noise
 from nearedge.models.parts.encoder import EncoderSize, Ensemble, unsmoothed
 from nearedge.models.parts.library import Library
+from nearedge.models.parts.members import MemberHead
 from nearedge.models.parts.outlier import Familiar
 from nearedge.models.parts.ridge import Ridge, Ridges
 from nearedge.models.parts.surrogate import Surrogate
@@ -35,14 +37,6 @@ from nearedge.models.spectrum import Array, NormalisedSpectrum
 CUDA_SPECTRA = 8
 #: Samples whose atoms overlap are left out unless those that remain weigh less than this.
 LEAST_SOUND = 1e-3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Effort:
-    """What a quality costs: denoising steps, and the share of fresh noise at each."""
-
-    steps: int
-    eta: float
 
 
 EFFORT = {
@@ -57,6 +51,7 @@ class Parts:
     """The networks and tables of one file of weights."""
 
     reader: Reader
+    members: MemberHead
     library: Library
     diffusion: Diffusion
     familiar: Familiar
@@ -78,6 +73,9 @@ def assemble(card: Card, tensors: dict[str, Tensor], device: torch.device) -> Pa
         noise=Noise(**card.diffusion),
         **card.network,
     )
+    members = MemberHead(len(card.species), len(card.edges), width=max(card.site_width, 1))
+    if card.site_width:  # else every site is expected to be what their average is
+        members.load_state_dict(_below(tensors, "members."))
     ensemble.load_state_dict(_below(tensors, "encoder."))
     denoiser.load_state_dict(_below(tensors, "diffusion."))
     return Parts(
@@ -85,6 +83,7 @@ def assemble(card: Card, tensors: dict[str, Tensor], device: torch.device) -> Pa
             ensemble=ensemble.eval(),
             ridges=tuple(_ridges(_below(tensors, f"ridge.{k}.")) for k in range(len(card.edges))),
         ),
+        members=members.eval(),
         library=Library(**_below(tensors, "library.")),
         diffusion=denoiser.to(device).eval(),
         familiar=Familiar(
@@ -211,6 +210,55 @@ class Inverter:
         """
         return [self._expect(s, condition(s, span=self.card.grid)) for s in spectra]
 
+    def draw(
+        self,
+        expected: Expectation,
+        *,
+        seed: int,
+        samples: int = 16,
+        quality: Quality = Quality.DEFAULT,
+    ) -> Samples:
+        """Draw clusters for an expectation, a batch of one, whatever it comes from.
+
+        Parameters
+        ----------
+        expected
+            Descriptors with their spread, coordination and edge, as `expect` gives them.
+        seed, samples, quality
+            As in `invert`.
+        """
+        (drawn,) = self._filled([expected], [seed], samples=samples, effort=EFFORT[quality])
+        absorber, _ = self.card.edges[int(expected.edge[0])]
+        return self._samples(drawn, expected, absorber=absorber)
+
+    def estimate(self, spectrum: NormalisedSpectrum, samples: Samples) -> Estimates:
+        """Estimate the figures of samples that were drawn for a spectrum."""
+        return self._estimate(spectrum, condition(spectrum, span=self.card.grid), samples)
+
+    def _estimate(
+        self, spectrum: NormalisedSpectrum, read: Condition, samples: Samples
+    ) -> Estimates:
+        return estimate(
+            samples,
+            absorber=spectrum.absorber,
+            calibration=self._calibration,
+            head=self._head(spectrum, read),
+            vocabulary=self.card.species,
+        )
+
+    def heads(self, spectra: Sequence[NormalisedSpectrum]) -> list[Head]:
+        """Give what the descriptor heads say of coordination, and how sure they are of it."""
+        return [self._head(s, condition(s, span=self.card.grid)) for s in spectra]
+
+    @torch.inference_mode()
+    def _head(self, spectrum: NormalisedSpectrum, read: Condition) -> Head:
+        values, mask = (torch.from_numpy(a.copy())[None] for a in (read.values, read.mask))
+        edge = torch.tensor([self._edge(spectrum)])
+        apart = self._parts.reader.ensemble.disagreement(values, mask, edge)
+        return head_of(
+            _tempered(self._expect(spectrum, read), self.card), disagreement=float(apart)
+        )
+
     def compare(self, spectrum: NormalisedSpectrum, samples: Samples) -> Agreement:
         """Compare sampled clusters with a spectrum, through the spectra that they imply.
 
@@ -269,81 +317,43 @@ class Inverter:
         read = [condition(s, span=self.card.grid) for s in spectra]
         expected = [self._expect(s, r) for s, r in zip(spectra, read, strict=True)]
         told = [_tempered(one, self.card) for one in expected]
-        atoms = self._draw(told, seeds, samples=samples, effort=EFFORT[quality])
+        drawn = self._filled(told, seeds, samples=samples, effort=EFFORT[quality])
         seconds = (time.perf_counter() - started) / len(spectra)
         return [
             self._answer(s, r, e, a, seed=seed, quality=quality, seconds=seconds)
-            for s, r, e, a, seed in zip(spectra, read, expected, atoms, seeds, strict=True)
+            for s, r, e, a, seed in zip(spectra, read, told, drawn, seeds, strict=True)
         ]
-
-    @torch.inference_mode()
-    def _draw(
-        self, expected: Sequence[Expectation], seeds: Sequence[int], *, samples: int, effort: Effort
-    ) -> list[Tensor]:
-        """Draw the atoms of each spectrum, (samples, …, 3 + species), the denoised ones first."""
-        size = CUDA_SPECTRA if self.device.type == "cuda" else 1
-        filled = [*expected, *[expected[-1]] * (size - len(expected))]
-        sources = [_Source(seed, samples, self.card) for seed in seeds]
-        sources += [sources[-1].same() for _ in range(size - len(seeds))]
-        told = descriptors.join(filled).expand(samples).to(self.device)
-
-        def noise() -> Tensor:
-            return torch.cat([source() for source in sources]).to(self.device)
-
-        def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-            clean: Tensor = self._denoiser(x, sigma.expand(len(x)), told)
-            return clean
-
-        known = [
-            self._parts.library.draw(
-                one, samples, atoms=self.card.atoms, generator=source.generator
-            )
-            for one, source in zip(expected, sources, strict=False)
-        ]
-        near = [atoms for atoms, _ in known]
-        near += [near[-1]] * (size - len(near))
-        levels = self._parts.diffusion.noise.schedule(effort.steps)
-        start = torch.cat(near).to(self.device) + levels[0] * noise()
-        drawn = diffusion.draw(denoise, start, levels, eta=effort.eta, noise=noise)
-        moved = torch.split(drawn.cpu(), samples)[: len(expected)]
-        return [torch.cat([atoms, far], 1) for atoms, (_, far) in zip(moved, known, strict=True)]
 
     def _answer(
         self,
         spectrum: NormalisedSpectrum,
         read: Condition,
         expected: Expectation,
-        atoms: Tensor,
+        found: Drawn,
         *,
         seed: int,
         quality: Quality,
         seconds: float,
     ) -> Inversion:
-        drawn = self._samples(atoms, expected, absorber=spectrum.absorber)
-        found = self._compare(spectrum, read, drawn)
+        drawn = self._samples(found, expected, absorber=spectrum.absorber)
+        agreed = self._compare(spectrum, read, drawn)
         # a part of a scan was normalised by what there is of it, which the implied spectrum was not
         power = float(self.card.surrogate["sharpness"]) if spectrum.complete else 0.0
-        samples = reweighted(drawn, found.weights(power))
-        unexplained = misfit(found.implied, samples.weights, read)
+        samples = reweighted(drawn, agreed.weights(power), found.cn.numpy())
+        unexplained = misfit(agreed.implied, samples.weights, read)
         score = self._score(spectrum, read, unexplained)
         flag = score > float(self.card.outlier["threshold"])
         return Inversion(
             absorber=spectrum.absorber,
             edge=spectrum.edge,
             samples=samples,
-            estimates=estimate(
-                samples,
-                absorber=spectrum.absorber,
-                calibration=self._calibration,
-                head=head_of(expected),
-                vocabulary=self.card.species,
-            ),
+            estimates=self._estimate(spectrum, read, samples),
             grid=self._grid + read.origin,
             condition=read.known(),
             ood_score=score,
             ood_flag=flag,
             misfit=unexplained,
-            implied=samples.weights @ found.implied,
+            implied=samples.weights @ agreed.implied,
             model=self.card.digest,
             seed=seed,
             quality=quality,
@@ -366,39 +376,60 @@ class Inverter:
         usual = float(self.card.outlier["misfit"])
         return outlier.score(far, unexplained, usual=usual) if spectrum.complete else far
 
-    def _samples(self, atoms: Tensor, expected: Expectation, *, absorber: str) -> Samples:
-        """Clusters from drawn atoms: weighed by their angles, brought to the expected radii."""
-        raw = atoms[..., :3].numpy(), atoms[..., 3:].argmax(-1).numpy()
-        species = self.card.species
-        weights = agreeing(*raw, expected, absorber=absorber, vocabulary=species)
-        positions, kinds = project(*raw, weights, expected, absorber=absorber, vocabulary=species)
-        sound = weights * _apart(positions, kinds, self._nearest)
+    def _filled(
+        self, expected: Sequence[Expectation], seeds: Sequence[int], *, samples: int, effort: Effort
+    ) -> list[Drawn]:
+        """Draw, on a GPU always for as many spectra, so that shapes never change."""
+        size = CUDA_SPECTRA if self.device.type == "cuda" else 1
+        spare = size - len(seeds)
+        told = [*expected, *[expected[-1]] * spare]
+        drawn = self._draw(told, [*seeds, *[seeds[-1]] * spare], samples=samples, effort=effort)
+        return drawn[: len(seeds)]
+
+    def _samples(self, drawn: Drawn, expected: Expectation, *, absorber: str) -> Samples:
+        """Clusters from drawn atoms: each kind of site weighed by its angles, at its radii."""
+        numbers = drawn.cn.numpy()
+        parts = []
+        for cn in np.unique(numbers):
+            rows = torch.from_numpy(np.flatnonzero(numbers == cn))
+            share = float(expected.cn[0, int(cn)].exp())
+            parts.append(
+                self._sites(drawn.atoms[rows], drawn.expected[rows[:1]], int(cn), share, absorber)
+            )
+        positions, kinds, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
         return Samples(
             species=np.array(species)[kinds],
             positions=positions,
-            weights=sound / sound.sum() if sound.sum() > LEAST_SOUND else weights,
+            weights=weights / weights.sum(),
         )
 
+    def _sites(
+        self, atoms: Tensor, expected: Expectation, cn: int, share: float, absorber: str
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], Array]:
+        """Positions, species numbers and weights of the samples of one coordination number."""
+        raw = atoms[..., :3].numpy(), atoms[..., 3:].argmax(-1).numpy()
+        about = {"absorber": absorber, "vocabulary": self.card.species}
+        weights = agreeing(*raw, expected, **about)
+        positions, kinds = project(*raw, weights, expected, cn=cn, **about)
+        sound = weights * _apart(positions, kinds, self._nearest)
+        if sound.sum() > LEAST_SOUND:
+            weights = sound / sound.sum()
+        return positions, kinds, share * weights
 
-def reweighted(samples: Samples, factors: Array) -> Samples:
-    """Multiply the samples' weights by ``factors`` (samples,)."""
+
+def reweighted(samples: Samples, factors: Array, cn: NDArray[np.int64]) -> Samples:
+    """Multiply the samples' weights by ``factors`` (samples,) among those of one CN (samples,).
+
+    What is measured is an average over sites: one of them alone need not explain it, and the less
+    common ones explain it worst. So no kind of site gains or loses weight by it.
+    """
     weights = samples.weights * factors
+    for number in np.unique(cn):
+        own = cn == number
+        total = weights[own].sum()
+        if total > 0:
+            weights[own] *= samples.weights[own].sum() / total
     return replace(samples, weights=weights / weights.sum())
-
-
-class _Source:
-    """Noise of one spectrum, from its own seed and drawn on the CPU: alike on every device."""
-
-    def __init__(self, seed: int, samples: int, card: Card) -> None:
-        self._arguments = (seed, samples, card)
-        self._shape = (samples, card.atoms, 3 + len(card.species))
-        self.generator = torch.Generator().manual_seed(seed % 2**63)
-
-    def __call__(self) -> Tensor:
-        return torch.randn(self._shape, generator=self.generator)
-
-    def same(self) -> "_Source":
-        return _Source(*self._arguments)
 
 
 def _tempered(expected: Expectation, card: Card) -> Expectation:
@@ -408,7 +439,7 @@ def _tempered(expected: Expectation, card: Card) -> Expectation:
     return Expectation(expected.mean, expected.spread, cn, expected.edge)
 
 
-def head_of(expected: Expectation) -> Head:
+def head_of(expected: Expectation, *, disagreement: float) -> Head:
     """Read what the descriptor head says of one spectrum."""
     prob = unsmoothed(expected.cn[0].exp().double()).numpy()
     cosine = float(expected.spread[0, 1 - SHELL])
@@ -416,6 +447,7 @@ def head_of(expected: Expectation) -> Head:
         cn=prob,
         bond=float(expected.spread[0, -SHELL]),
         angle=float(np.degrees(cosine)),
+        cn_spread=disagreement,
     )
 
 

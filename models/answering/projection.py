@@ -28,6 +28,8 @@ TRUSTED = 0.2
 COMMON = 0.9
 #: Least standard deviation that the angles' expected cosines are taken to have.
 SHARPEST = 0.03
+#: How far inside or outside its cutoff an atom is put that must be bonded, or must not, Å.
+CLEAR = 0.02
 #: Powers of the likelihoods of the angles' mean and scatter. The likely clusters are wanted, not
 #: all that are possible; but an unsure scatter is expected too large, and asks for misshapen ones.
 INSISTENCE = np.array([4.0, 1.0])
@@ -111,12 +113,25 @@ def _to_bond(
     return np.asarray(positions * np.where(bonded, 1 + shift / radii, 1.0)[..., None])
 
 
+def _to_coordination(
+    positions: Array, species: NDArray[np.str_], cn: int, *, absorber: str
+) -> Array:
+    """Move the few atoms over their cutoff that make the coordination number another."""
+    radii, cutoff = geometry.distances(positions), geometry.cutoffs(absorber, species)
+    bonded = np.argsort(np.argsort(radii - cutoff, axis=1), axis=1) < cn
+    wanted = np.where(
+        bonded, np.minimum(radii, cutoff - CLEAR), np.maximum(radii, cutoff + CLEAR)
+    )
+    return np.asarray(positions * (wanted / radii)[..., None])
+
+
 def project(
     positions: NDArray[np.float32],
     kinds: NDArray[np.int64],
     weights: Array,
     expected: Expectation,
     *,
+    cn: int,
     absorber: str,
     vocabulary: Sequence[str],
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -129,7 +144,9 @@ def project(
     weights
         (samples,) what each counts in the mean bond.
     expected
-        What the encoder expects of the spectrum: a batch of one.
+        What is expected of these samples: a batch of one.
+    cn
+        Their coordination number.
     absorber
         Symbol of the absorber.
     vocabulary
@@ -143,7 +160,9 @@ def project(
     radii = np.maximum(geometry.distances(drawn), 1e-6)
     weights = np.maximum(weights, FAINT / len(weights))
     moved = drawn * (_to_radii(radii, kinds, expected) / radii)[..., None]
-    moved = _to_bond(moved, np.array(vocabulary)[kinds], weights, expected, absorber=absorber)
+    species = np.array(vocabulary)[kinds]
+    moved = _to_bond(moved, species, weights, expected, absorber=absorber)
+    moved = _to_coordination(moved, species, cn, absorber=absorber)
     order = np.argsort(geometry.distances(moved), axis=1, kind="stable")
     return (
         np.take_along_axis(moved, order[..., None], 1).astype(np.float32),

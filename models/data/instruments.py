@@ -113,11 +113,19 @@ def absorption(spectrum: Spectrum, energy: Array) -> Array:
     return np.where(energy < first, tail, inside)
 
 
-def average(spectra: Sequence[Spectrum]) -> Spectrum:
-    """Mean of the spectra of several sites, on the points of the first where all are known."""
+def average(spectra: Sequence[Spectrum], shares: Sequence[float] | None = None) -> Spectrum:
+    """Mean of the spectra of several sites, on the points of the first where all are known.
+
+    Parameters
+    ----------
+    spectra
+        Of the sites.
+    shares
+        What each counts; equal where None.
+    """
     end = min(s.energy[-1] for s in spectra)
     energy = spectra[0].energy[spectra[0].energy <= end]
-    mu = np.mean([absorption(s, energy) for s in spectra], axis=0)
+    mu = np.average([absorption(s, energy) for s in spectra], axis=0, weights=shares)
     return replace(spectra[0], energy=energy, mu=mu)
 
 

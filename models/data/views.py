@@ -54,11 +54,14 @@ class Bank:
     members
         (views, sites, 8) numbers of the sites that each view is the average over, its own first;
         -1 beyond the last.
+    shares
+        (views, sites, 8) what each of them counts; they sum to 1.
     """
 
     values: NDArray[np.float32]
     mask: NDArray[np.float32]
     members: NDArray[np.int64]
+    shares: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +87,10 @@ def _grouped(sites: Sequence[Site], cells: NDArray[np.int64]) -> Groups:
     )
 
 
-def _members(own: int, groups: Groups, rng: np.random.Generator, mix: Mixture) -> list[int]:
-    """Which sites one random view is the average over."""
+def _members(
+    own: int, groups: Groups, rng: np.random.Generator, mix: Mixture
+) -> tuple[list[int], list[float]]:
+    """Which sites one random view is the average over, and their random shares."""
     kind = rng.random()
     group: Sequence[int] = ()
     if kind < mix.mean:
@@ -94,9 +99,10 @@ def _members(own: int, groups: Groups, rng: np.random.Generator, mix: Mixture) -
         group = groups.cell[own]
     others = [number for number in group if number != own]
     if not others:
-        return [own]
+        return [own], [1.0]
     count = int(rng.integers(1, min(MOST_AVERAGED - 1, len(others)) + 1))
-    return [own, *rng.choice(others, count, replace=False).tolist()]
+    members = [own, *rng.choice(others, count, replace=False).tolist()]
+    return members, rng.dirichlet(np.ones(len(members))).tolist()
 
 
 def _seen(calculated: Spectrum, rng: np.random.Generator, mix: Mixture) -> Spectrum:
@@ -128,14 +134,14 @@ def _view(
     *,
     mix: Mixture,
     span: Sequence[float],
-) -> tuple[Condition, list[int]] | None:
-    """One random view of a site, and whose average it is; None where all tries were refused."""
+) -> tuple[Condition, list[int], list[float]] | None:
+    """One random view of a site, whose average it is and in what shares; None if all were refused."""
     for _ in range(TRIES):
-        members = _members(own, groups, rng, mix)
-        seen = _seen(average([sites[number].spectrum for number in members]), rng, mix)
+        members, shares = _members(own, groups, rng, mix)
+        seen = _seen(average([sites[number].spectrum for number in members], shares), rng, mix)
         drawn = _shifted(seen, span=span, by=rng.normal(0, mix.jitter))
         if drawn is not None:
-            return drawn, members
+            return drawn, members, shares
     return None
 
 
@@ -170,6 +176,7 @@ def make_bank(
     values = np.zeros((views, len(sites), size), np.float32)
     mask = np.zeros_like(values)
     members = np.full((views, len(sites), MOST_AVERAGED), -1)
+    shares = np.zeros(members.shape, np.float32)
     groups = _grouped(sites, np.zeros(len(sites), np.int64) if cells is None else cells)
     for own, site in enumerate(sites):
         rng = np.random.default_rng([seed, crc32(site.id.encode())])
@@ -178,7 +185,8 @@ def make_bank(
             raise ValueError(f"site {site.id} has no usable spectrum: filter with usable() first")
         for k in range(views):
             found = None if k == 0 else _view(own, sites, groups, rng, mix=mix, span=span)
-            drawn, averaged = found or (clean, [own])
+            drawn, averaged, counted = found or (clean, [own], [1.0])
             values[k, own], mask[k, own] = drawn.values, drawn.mask
             members[k, own, : len(averaged)] = averaged
-    return Bank(values=values, mask=mask, members=members)
+            shares[k, own, : len(averaged)] = counted
+    return Bank(values=values, mask=mask, members=members, shares=shares)

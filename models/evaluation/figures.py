@@ -12,6 +12,7 @@ import numpy as np
 
 from nearedge.models.evaluation.alignment import shell_rmsds
 from nearedge.models.evaluation.answers import ScoredAnswer, Truth, answer_of, truth_of
+from nearedge.models.evaluation.energy import energy_score, quantiles
 from nearedge.models.inversion import Interval
 from nearedge.models.spectrum import Array
 
@@ -50,6 +51,8 @@ class Score:
         Error angle by angle over the samples whose CN is right, and the share of these.
     bridge_error, rdf_overlap, shell_rmsd
         Second shell, radial distributions, and shape of the first shell.
+    bond_energy, angle_energy
+        Energy scores of the first-shell distances and of the bond angles.
     """
 
     absorber: str
@@ -71,6 +74,8 @@ class Score:
     bridge_error: float
     rdf_overlap: float
     shell_rmsd: float
+    bond_energy: float
+    angle_energy: float
 
 
 _NAN = float("nan")
@@ -155,6 +160,10 @@ def _shell_rmsd(answer: ScoredAnswer, truth: Truth) -> float:
     return _weighted(each, answer.weights)
 
 
+def _energy(answers: Array, weights: Array, truths: Sequence[Array]) -> float:
+    return energy_score(quantiles(list(answers)), weights, quantiles(truths))
+
+
 def _covered(interval: Interval | None, value: float) -> float:
     if interval is None or not interval.hi > interval.lo:
         return _NAN
@@ -199,6 +208,8 @@ def _shape_figures(answer: ScoredAnswer, truth: Truth) -> dict[str, float]:
         "bridge_error": abs(bridge - truth.bridge),
         "rdf_overlap": rdf_overlap(answer.rdf, truth.rdf),
         "shell_rmsd": _shell_rmsd(answer, truth),
+        "bond_energy": _energy(answer.bonds, answer.weights, truth.bonds),
+        "angle_energy": _energy(answer.angles, answer.weights, truth.angles),
     }
 
 

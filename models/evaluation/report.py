@@ -209,6 +209,8 @@ _LINES = (
     _Line(label="`bridge_error` of Si, Å", key="bridge_error", absorber="Si"),
     _Line(label="`rdf_overlap`", key="rdf_overlap", better=1),
     _Line(label="`shell_rmsd`, Å", key="shell_rmsd"),
+    _Line(label="`bond_energy`, Å", key="bond_energy"),
+    _Line(label="`angle_energy`, °", key="angle_energy"),
     _Line(label="`cn_coverage`, %", key="cn_coverage", scale=100, digits=1, better=0),
     _Line(label="`cn_set_size`", key="cn_set_size", digits=2, better=0),
     _Line(label="`bond_coverage`, %", key="bond_coverage", scale=100, digits=1, better=0),

@@ -162,6 +162,12 @@ class Ensemble(nn.Module):
             edge=edge,
         )
 
+    def disagreement(self, values: Tensor, mask: Tensor, edge: Tensor) -> Tensor:
+        """Standard deviation of the mean CN over the members, (batch,)."""
+        classes = torch.arange(EXPECTED_CN_CLASSES, dtype=values.dtype)
+        means = [m(values, mask, edge)[2].softmax(-1) @ classes for m in self.encoders()]
+        return torch.stack(means).std(0, correction=0)
+
 
 def loss(
     answer: tuple[Tensor, Tensor, Tensor],

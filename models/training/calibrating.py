@@ -1,5 +1,6 @@
 """What a trained model still needs before it can be believed: numbers from held-out families."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations_with_replacement
@@ -14,12 +15,20 @@ from nearedge.models.answering.inverter import Inverter, head_of, reweighted
 from nearedge.models.clusters import geometry
 from nearedge.models.clusters.descriptors import Expectation, join
 from nearedge.models.data.dataset import Site
-from nearedge.models.data.instruments import Case, InputCondition, cases
+from nearedge.models.data.instruments import (
+    MOST_AVERAGED,
+    Case,
+    InputCondition,
+    average,
+    cases,
+    measure,
+)
 from nearedge.models.evaluation.figures import answer_of, score, summarise, truth_of
 from nearedge.models.inversion import Inversion
+from nearedge.models.normalise.xanes import normalise_xanes
 from nearedge.models.parts import outlier
 from nearedge.models.parts.diffusion import KIND_SCALE
-from nearedge.models.spectrum import NormalisedSpectrum, Rejected
+from nearedge.models.spectrum import Array, NormalisedSpectrum, Rejected
 from nearedge.models.training.uncertainty import fit_calibration
 
 #: What uncertainty is calibrated on.
@@ -34,18 +43,18 @@ SHARPNESSES = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
 Question = tuple[NormalisedSpectrum, Case]
 
 
-def cn_temperature(expected: Sequence[Expectation], cn: NDArray[np.int64]) -> float:
+def cn_temperature(expected: Sequence[Expectation], shares: Array) -> float:
     """Temperature that gives the true coordination numbers the highest likelihood.
 
     Parameters
     ----------
     expected
         For each view what blind members expect of all sites.
-    cn
-        (sites,) true classes.
+    shares
+        (views, sites, classes) true ones, as in `nearedge.models.training.encoders.Mixed`.
     """
     logits = join(expected).cn
-    truth = torch.from_numpy(np.tile(cn, len(expected)))
+    truth = torch.from_numpy(shares).flatten(0, 1).to(logits.dtype)
     trials = np.geomspace(0.5, 3.0, 26)
     losses = [float(torch.nn.functional.cross_entropy(logits / t, truth)) for t in trials]
     return float(trials[int(np.argmin(losses))])
@@ -96,6 +105,22 @@ def questions(
                 yield case.spectrum, case
 
 
+def mixtures(sites: Sequence[Site], count: int, *, seed: int) -> Iterator[Question]:
+    """Measured averages over two to eight unlike sites of one absorber and edge."""
+    rng = np.random.default_rng([seed, 3])
+    edges = sorted({(s.absorber, s.edge) for s in sites})
+    for number in range(count):
+        own = [s for s in sites if (s.absorber, s.edge) == edges[number % len(edges)]]
+        # coordination numbers alike, so that the rare ones are in it
+        common = Counter(s.cn for s in own)
+        odds = np.array([1 / common[s.cn] for s in own])
+        size = int(rng.integers(2, min(MOST_AVERAGED, len(own)) + 1))
+        mixed = [own[k] for k in rng.choice(len(own), size, replace=False, p=odds / odds.sum())]
+        seen = normalise_xanes(measure(average([s.spectrum for s in mixed]), rng=rng))
+        if not isinstance(seen, Rejected):
+            yield seen, Case(sites=tuple(mixed), condition=InputCondition.MEASURED, spectrum=seen)
+
+
 def ask(inverter: Inverter, asked: Sequence[Question], *, samples: int) -> list[Inversion]:
     """Answers to the questions, each with the seed of its place."""
     spectra = [spectrum for spectrum, _ in asked]
@@ -116,6 +141,7 @@ def reweigh(
             samples=reweighted(
                 answer.samples,
                 inverter.compare(spectrum, answer.samples).weights(sharpness),
+                answer.estimates.sample_cn,
             ),
         )
         for answer, (spectrum, _) in zip(answers, asked, strict=True)
@@ -153,13 +179,23 @@ def _strayed(asked: Sequence[Question], answers: Sequence[Inversion]) -> float:
     return float(np.mean(errors))
 
 
+def estimated_again(
+    inverter: Inverter, asked: Sequence[Question], answers: Sequence[Inversion]
+) -> list[Inversion]:
+    """Estimate the figures of samples anew, by an inverter that was calibrated on them."""
+    return [
+        replace(answer, estimates=inverter.estimate(spectrum, answer.samples))
+        for answer, (spectrum, _) in zip(answers, asked, strict=True)
+    ]
+
+
 def calibrate(
     inverter: Inverter, asked: Sequence[Question], answers: Sequence[Inversion]
 ) -> dict[str, Any]:
     """Fit the calibration of the estimates, as plain numbers for the card."""
-    heads = [head_of(e) for e in inverter.expect([s for s, _ in asked])]
+    heads = inverter.heads([s for s, _ in asked])
     fitted = fit_calibration(
-        [a.samples for a in answers], [case.sites[0] for _, case in asked], heads=heads
+        [a.samples for a in answers], [case.sites for _, case in asked], heads=heads
     )
     return fitted.to_dict()
 

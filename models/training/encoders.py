@@ -97,27 +97,29 @@ class Mixed:
         return mean, variance, cn
 
 
-def mix(known: Targets, members: NDArray[np.int64]) -> Mixed:
+def mix(known: Targets, members: NDArray[np.int64], shares: NDArray[np.float32]) -> Mixed:
     """Mix the targets of the sites that each view averages.
 
     Parameters
     ----------
     known
         Of every site.
-    members
+    members, shares
         (views, sites, most) as in `nearedge.models.data.views.Bank`.
     """
     views, sites, _ = members.shape
     mean, variance = (np.empty((views, sites, known.described.shape[1])) for _ in range(2))
     cn = np.empty((views, sites, descriptors.EXPECTED_CN_CLASSES))
     classes = np.eye(descriptors.EXPECTED_CN_CLASSES)[known.cn]
-    for view, row in enumerate(members):
-        there = (row >= 0)[..., None]
-        told = np.where(there, known.described[row], np.nan)
-        counted = np.where(np.isnan(told).all(1), np.nan, (~np.isnan(told)).sum(1))
-        mean[view] = np.nansum(told, 1) / counted
-        variance[view] = np.nansum((told - mean[view][:, None]) ** 2, 1) / counted
-        cn[view] = (classes[row] * there).sum(1) / there.sum(1)
+    for view, (row, counted) in enumerate(zip(members, shares, strict=True)):
+        told = known.described[row]
+        weights = np.where(np.isnan(told), 0.0, counted[..., None])
+        total = weights.sum(1)
+        total = np.where(total > 0, total, np.nan)
+        mean[view] = (weights * np.nan_to_num(told)).sum(1) / total
+        off = np.nan_to_num(told) - mean[view][:, None]
+        variance[view] = (weights * off**2).sum(1) / total
+        cn[view] = (classes[row] * counted[..., None]).sum(1)
     return Mixed(mean=mean, variance=variance, cn=cn)
 
 
@@ -209,7 +211,7 @@ def _wanted(ensemble: Ensemble, bank: Bank, known: Targets) -> Mixed:
     """Return the standardised targets of the views."""
     centre, scale = (ensemble.get_buffer(name).numpy() for name in ("centre", "scale"))
     standard = (known.described - centre[known.edge]) / scale[known.edge]
-    return mix(replace(known, described=standard), bank.members)
+    return mix(replace(known, described=standard), bank.members, bank.shares)
 
 
 @torch.inference_mode()

@@ -81,6 +81,17 @@ class DenoiserRecipe(RecipeSection):
     )
 
 
+class MemberRecipe(RecipeSection):
+    """The part that tells the sites of an average apart."""
+
+    width: int = Field(default=128, ge=8, description="of the hidden layers")
+    dropout: float = Field(default=0.1, ge=0, description="share of hidden numbers dropped")
+    steps: int = Field(default=3000, ge=1, description="of training")
+    batch: int = Field(default=256, ge=1, description="averages per step")
+    rate: float = Field(default=2e-3, gt=0, description="highest learning rate")
+    decay: float = Field(default=0.1, ge=0, description="weight decay")
+
+
 class Recipe(RecipeSection):
     """How to train a model."""
 
@@ -95,6 +106,7 @@ class Recipe(RecipeSection):
     )
     mixture: MixtureRecipe = MixtureRecipe()
     encoder: EncoderRecipe = EncoderRecipe()
+    members: MemberRecipe = MemberRecipe()
     denoiser: DenoiserRecipe = DenoiserRecipe()
     report_every: int = Field(
         default=500, ge=1, description="steps between checkpoints and log lines"

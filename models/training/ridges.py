@@ -51,7 +51,7 @@ def fit_ridges(
         The ridges of each edge, and the blended expectations.
     """
     ensemble = np.stack([e.mean.double().numpy() for e in expected])
-    described = mix(known, bank.members).mean
+    described = mix(known, bank.members, bank.shares).mean
     blind = _blind(bank, known.edge, described, folds, ensemble, views=views, device=device)
     bands = band(torch.from_numpy(bank.mask))
     ridges = []

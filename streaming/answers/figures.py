@@ -58,7 +58,7 @@ class Figure:
         Decimal places that are shown.
     parts
         The names of its plain form's numbers; none where it is one bare number. ``mean``, ``lo``
-        and ``hi`` are a 90 % interval, ``set`` holds the integers of a 90 % set.
+        and ``hi`` are its 90 % interval, ``set`` holds the integers of a 90 % set.
     per_sample
         Whether each sample has one of its own.
     meaning
@@ -116,14 +116,25 @@ class Figure:
         match plain:
             case {"set": members}:
                 return "{" + ", ".join(map(str, members)) + "}"
-            case {"lo": lo, "hi": hi}:
+        return self.interval_text(plain)
+
+    def interval_text(self, plain: Plain) -> str:
+        """Return the 90 % interval; empty where there is none."""
+        match plain:
+            case {"lo": float(lo), "hi": float(hi)}:
                 return f"[{lo:.{self.digits}f}, {hi:.{self.digits}f}]"
         return ""
 
 
 def _cn(answer: Answered) -> Plain:
     found = answer.estimates
-    return {"mean": found.cn_mean, "map": found.cn_map, "set": list(found.cn_set)}
+    return {
+        "mean": found.cn_mean,
+        "lo": found.cn_mean_lo,
+        "hi": found.cn_mean_hi,
+        "map": found.cn_map,
+        "set": list(found.cn_set),
+    }
 
 
 def _interval(name: str) -> Callable[[Answered], Plain]:
@@ -141,9 +152,10 @@ CN = Figure(
     symbol="CN",
     title="coordination number",
     digits=2,
-    parts=("mean", "map", "set"),
+    parts=("mean", "lo", "hi", "map", "set"),
     per_sample=True,
-    meaning="coordination number of the absorber: mean, most probable, and the 90 % set",
+    meaning="coordination number: mean over the sites with its 90 % interval; most probable one of "
+    "a site, and its 90 % set",
     span=1.0,
     read=_cn,
 )
@@ -253,7 +265,7 @@ def stored_figures(metadata: Mapping[str, Any]) -> dict[str, Plain]:
 
 def _without_others(figure: Figure, stored: Plain) -> Plain:
     """Return the parts of a figure, without what the catalog has besides them."""
-    return {part: stored[part] for part in figure.parts} if figure.parts and stored else stored
+    return {part: stored.get(part) for part in figure.parts} if figure.parts and stored else stored
 
 
 def as_columns(plain: Mapping[str, Plain]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from nearedge.streaming.answers.figures import as_columns, figures_of, plain_fig
 #: Columns that NeXus readers see under a longer name.
 SPELLED = {
     "cn_mean": "coordination_number_mean",
+    "cn_lo": "coordination_number_mean_lo",
+    "cn_hi": "coordination_number_mean_hi",
     "cn_map": "coordination_number_map",
     "ood_score": "out_of_distribution_score",
     "ood_flag": "out_of_distribution",

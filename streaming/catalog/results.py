@@ -126,6 +126,8 @@ class Result(Entry):
         return Estimates(
             cn_prob=np.array(cn["prob"], float),
             cn_mean=cn["mean"],
+            cn_mean_lo=cn.get("lo"),
+            cn_mean_hi=cn.get("hi"),
             cn_map=cn["map"],
             cn_set=tuple(cn["set"]),
             **{name: self._interval(name) for name in INTERVALS},

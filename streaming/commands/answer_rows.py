@@ -13,7 +13,8 @@ from nearedge.streaming.commands.inverting import Outcome
 _INTERVAL = ("mean", "lo", "hi")
 COLUMNS = {
     **{"id": "string", "file": "string", "status": "string", "reason": "string"},
-    **{"cn_mean": "double", "cn_map": "int64", "cn_prob": "list<double>", "cn_set": "list<int64>"},
+    **{"cn_mean": "double", "cn_lo": "double", "cn_hi": "double"},
+    **{"cn_map": "int64", "cn_prob": "list<double>", "cn_set": "list<int64>"},
     **{f"{name}_{part}": "double" for name in ("bond", "angle", "bridge") for part in _INTERVAL},
     **{"species": "list<list<string>>", "positions": "list<list<list<float>>>"},
     **{"weights": "list<double>", "misfit": "double"},

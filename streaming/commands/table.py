@@ -107,11 +107,12 @@ def words(row: Row) -> str:
 
 
 def figures_text(answer: Answered | None) -> tuple[str, str, str]:
-    """Return the mean coordination number, its 90 % set, and the mean bond with its interval."""
+    """Return mean CN and mean bond with their intervals, and between them the set of a site's CN."""
     if answer is None:
         return DASH, DASH, DASH
     cn, bond = CN.read(answer), BOND.read(answer)
-    return CN.text(cn), CN.bounds_text(cn), f"{BOND.text(bond)} {BOND.bounds_text(bond)}".rstrip()
+    mean = f"{CN.text(cn)} {CN.interval_text(cn)}".rstrip()
+    return mean, CN.bounds_text(cn), f"{BOND.text(bond)} {BOND.bounds_text(bond)}".rstrip()
 
 
 def _style(row: Row) -> str:

@@ -79,7 +79,7 @@ def _numbers(inversion: Inversion) -> dict[str, bool | int | float]:
     """Return the figures as single numbers, the set by its ends; what is undefined is left out."""
     numbers = as_columns(plain_figures(inversion))
     members = numbers.pop(f"{CN.name}_set")
-    numbers |= {f"{CN.name}_lo": min(members), f"{CN.name}_hi": max(members)}
+    numbers |= {f"{CN.name}_set_lo": min(members), f"{CN.name}_set_hi": max(members)}
     return {k: np.asarray(value).item() for k, value in numbers.items() if value is not None}
 
 

@@ -9,7 +9,7 @@ export function number(value, digits) {
 }
 
 export function interval(value, digits) {
-  return value ? `[${value.lo.toFixed(digits)}, ${value.hi.toFixed(digits)}]` : "";
+  return typeof value?.lo === "number" ? `[${value.lo.toFixed(digits)}, ${value.hi.toFixed(digits)}]` : "";
 }
 
 // A set of whole numbers in order; a long run without a hole by its ends.
@@ -20,9 +20,9 @@ export function set(values) {
   return isRun ? `{${first} – ${last}}` : `{${values.join(", ")}}`;
 }
 
-// The 90 % set or interval of a figure; nothing where it has none.
+// The 90 % interval and set of a figure, as far as it has them.
 export function bounds(value, digits) {
-  return value?.set ? set(value.set) : value?.lo === undefined ? "" : interval(value, digits);
+  return [interval(value, digits), set(value?.set)].filter(Boolean).join(" ");
 }
 
 export function clock(seconds) {

@@ -224,9 +224,8 @@ const REACH = 20; // pixels
 const MANY = 300; // points that need smaller marks
 const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000];
 
-// A figure's number and the ends of its set or interval; null where there is none.
+// A figure's number and the ends of its interval; null where there is none.
 function valueOf(told) {
-  if (told?.set) return { mean: told.mean, lo: Math.min(told.mean, ...told.set), hi: Math.max(told.mean, ...told.set) };
   if (told?.lo !== undefined) return told;
   const value = typeof told === "object" ? told?.score ?? null : told ?? null;
   return value === null ? null : { mean: value, lo: null, hi: null };

@@ -20,7 +20,7 @@ def test_estimates_of_a_tetrahedron(scattered):
     found = estimate(
         scattered(np.random.default_rng(0), lost=4),
         absorber="Si",
-        calibration=Calibration(spill=0.0),
+        calibration=Calibration(),
     )
     assert found.cn_map == 4
     assert found.cn_prob[3] == pytest.approx(0.25)
@@ -59,7 +59,7 @@ def test_samples_without_any_bond_have_no_interval():
 def test_the_head_is_blended_in():
     weights, cn = np.full(4, 0.25), np.array([4, 4, 4, 4])
     head = Head(cn=np.array([0, 0, 0, 0, 0, 1.0]), bond=0.05, angle=1.0)
-    calibration = Calibration(head_weight=0.75, spill=0.0)
+    calibration = Calibration(head_weight=0.75)
     prob = cn_distribution(cn, weights, calibration=calibration, head=head)
     assert prob[4] == pytest.approx(0.25)
     assert prob[5] == pytest.approx(0.75)
@@ -85,14 +85,13 @@ def test_a_head_that_is_unsure_of_the_bond_flattens_the_distribution():
 @settings(max_examples=50, deadline=None)
 @given(
     cn=st.lists(st.integers(0, 30), min_size=1, max_size=40),
-    spill=st.floats(0, 0.2),
     temperature=st.floats(0.5, 3),
     threshold=st.floats(0.5, 1),
 )
 def test_any_distribution_sums_to_one_and_its_set_grows_with_the_threshold(
-    cn, spill, temperature, threshold
+    cn, temperature, threshold
 ):
-    calibration = Calibration(spill=spill, temperature=temperature)
+    calibration = Calibration(temperature=temperature)
     prob = cn_distribution(np.array(cn), np.full(len(cn), 1 / len(cn)), calibration=calibration)
     assert prob.shape == (STATED_CN_CLASSES,)
     assert prob.sum() == pytest.approx(1)

@@ -29,9 +29,9 @@ def expected(*, bond=1.62, spread=0.01):
     )
 
 
-def run(positions, kinds, told):
+def run(positions, kinds, told, cn=4):
     equal = np.full(len(positions), 1 / len(positions))
-    return project(positions, kinds, equal, told, absorber="Si", vocabulary=VOCABULARY)
+    return project(positions, kinds, equal, told, cn=cn, absorber="Si", vocabulary=VOCABULARY)
 
 
 def test_samples_with_the_expected_angles_weigh_more():
@@ -51,7 +51,7 @@ def test_what_weighs_more_counts_more():
     positions[1] *= 1.1
     mostly_first = np.array([1.0, 0.0])
     moved, _ = project(
-        positions, kinds, mostly_first, expected(), absorber="Si", vocabulary=VOCABULARY
+        positions, kinds, mostly_first, expected(), cn=4, absorber="Si", vocabulary=VOCABULARY
     )
     assert np.linalg.norm(moved[0, :4], axis=-1).mean() == pytest.approx(1.62, abs=0.003)
 
@@ -105,3 +105,12 @@ def test_a_cluster_without_bonds_is_left_without():
     positions, kinds = drawn(bond=3.5)
     moved, _ = run(positions, kinds, expected(bond=3.4, spread=0.01))
     assert np.isfinite(moved).all()
+
+
+@pytest.mark.parametrize("cn", [3, 4, 5])
+def test_samples_end_with_the_coordination_number_that_they_were_drawn_for(cn):
+    positions, kinds = drawn()
+    positions[::2, 3] *= 1.3  # one atom has left the first shell of every other sample
+    moved, kinds = run(positions, kinds, expected(spread=1.0), cn=cn)
+    found = geometry.coordination("Si", np.array(VOCABULARY)[kinds], moved)
+    assert (found == cn).all()

@@ -42,7 +42,9 @@ def test_views_are_of_the_sites_that_they_name(ringing_sites):
         members = of(bank, view, site)
         assert members[0] == site
         assert len(set(members)) == len(members)
-        assert np.allclose(bank.values[view, site], bank.values[0, members].mean(0), atol=0.03)
+        shares = bank.shares[view, site, : len(members)]
+        assert shares.sum() == pytest.approx(1, abs=1e-5)
+        assert np.allclose(bank.values[view, site], shares @ bank.values[0, members], atol=0.03)
     assert len(of(bank, 1, 0)) > 1
 
 

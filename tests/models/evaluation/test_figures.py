@@ -25,7 +25,7 @@ def samples_of(*clusters):
 
 def answer_of(*clusters, **changes):
     samples = samples_of(*clusters)
-    found = estimate(samples, absorber="Si", calibration=Calibration(spill=0.0))
+    found = estimate(samples, absorber="Si", calibration=Calibration())
     return dataclasses.replace(figures.answer_of(samples, found, absorber="Si"), **changes)
 
 

@@ -29,7 +29,8 @@ def bank(known):
     values[..., :NUMBERS] = known.described
     values += np.random.default_rng(1).normal(0, 0.02, values.shape)
     members = np.broadcast_to(np.arange(SITES)[:, None], (3, SITES, 1))
-    return Bank(values=values, mask=np.ones_like(values), members=members)
+    shares = ((members >= 0) / (members >= 0).sum(-1, keepdims=True)).astype(np.float32)
+    return Bank(values=values, mask=np.ones_like(values), members=members, shares=shares)
 
 
 @pytest.fixture

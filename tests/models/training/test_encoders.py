@@ -13,9 +13,14 @@ ALONE = np.array([[0, -1, -1], [1, -1, -1], [2, -1, -1]])
 TOGETHER = np.array([[0, 1, -1], [1, -1, -1], [2, 0, 1]])
 
 
+def even(members):
+    there = members >= 0
+    return (there / there.sum(1, keepdims=True)).astype(np.float32)
+
+
 @pytest.fixture(scope="module")
 def mixed():
-    return mix(KNOWN, np.stack([ALONE, TOGETHER]))
+    return mix(KNOWN, np.stack([ALONE, TOGETHER]), np.stack([even(ALONE), even(TOGETHER)]))
 
 
 def test_a_view_of_one_site_has_its_targets(mixed):
@@ -35,3 +40,11 @@ def test_what_a_site_does_not_define_does_not_count(mixed):
     assert mixed.mean[1, :, 1] == pytest.approx([10, NAN, 15], nan_ok=True)
     assert mixed.variance[1, :, 1] == pytest.approx([0, NAN, 25], nan_ok=True)
     assert np.isnan(mixed.mean[..., 2]).all()
+
+
+def test_a_site_counts_by_its_share():
+    shares = np.array([[[0.75, 0.25, 0], [1, 0, 0], [0.5, 0.25, 0.25]]], np.float32)
+    mixed = mix(KNOWN, TOGETHER[None], shares)
+    assert mixed.mean[0, :, 0] == pytest.approx([1.5, 3, 3.5])
+    assert mixed.variance[0, 0, 0] == pytest.approx(0.75)
+    assert mixed.cn[0, 0, [4, 6]] == pytest.approx([0.75, 0.25])

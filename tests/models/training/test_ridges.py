@@ -63,7 +63,8 @@ def test_noise_is_expected(lesson):
 def bank_of(values, mask):
     """Views that are each of one site."""
     members = np.broadcast_to(np.arange(values.shape[1])[:, None], (*values.shape[:2], 1))
-    return Bank(values=values, mask=mask, members=members)
+    shares = ((members >= 0) / (members >= 0).sum(-1, keepdims=True)).astype(np.float32)
+    return Bank(values=values, mask=mask, members=members, shares=shares)
 
 
 @pytest.fixture

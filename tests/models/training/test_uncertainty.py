@@ -31,7 +31,7 @@ def test_weighted_quantile_is_that_of_scores_repeated_as_often():
 
 def test_groups_count_alike_however_many_sites_they_have(corner):
     sites = [replace(corner(), group=g) for g in ["iza"] * 2 + ["hypo"] * 6]
-    weights = even_weights(sites)
+    weights = even_weights([(site,) for site in sites])
     assert weights[:2].sum() == pytest.approx(weights[2:].sum())
 
 
@@ -42,7 +42,7 @@ def test_intervals_follow_a_head_that_knows_what_it_does_not_know(corner, scatte
     def draw(count):
         hard = rng.random(count) < 0.5
         error = np.where(hard, 0.1, 0.01) * rng.standard_normal(count)
-        sites = [corner(bond=1.65) for _ in range(count)]
+        sites = [(corner(bond=1.65),) for _ in range(count)]
         answers = [scattered(rng, bond=1.65 + e, spread=0.05, lost=0) for e in error]
         heads = [Head(cn=np.eye(5)[4], bond=0.1 if h else 0.01, angle=1.0) for h in hard]
         return answers, sites, heads, hard
@@ -66,8 +66,8 @@ def test_fitted_calibration_covers_new_answers(corner, scattered):
     rng = np.random.default_rng(5)
 
     def draw(count):
-        sites = [corner(bond=rng.uniform(1.55, 1.75)) for _ in range(count)]
-        shells = [np.linalg.norm(s.positions[0]) for s in sites]
+        sites = [(corner(bond=rng.uniform(1.55, 1.75)),) for _ in range(count)]
+        shells = [np.linalg.norm(s.positions[0]) for (s,) in sites]
         lost = rng.integers(0, 8, count)
         answers = [
             scattered(rng, bond=rng.normal(b, 0.03), spread=0.015, lost=k)
@@ -78,7 +78,7 @@ def test_fitted_calibration_covers_new_answers(corner, scattered):
     calibration = fit_calibration(*draw(150))
     answers, sites = draw(300)
     found = [estimate(a, absorber="Si", calibration=calibration) for a in answers]
-    truth = [float(np.linalg.norm(s.positions[0])) for s in sites]
+    truth = [float(np.linalg.norm(s.positions[0])) for (s,) in sites]
     covered = [f.bond.lo <= t <= f.bond.hi for f, t in zip(found, truth, strict=True)]
     assert 0.82 <= np.mean(covered) <= 0.97
     assert np.mean([4 in f.cn_set for f in found]) >= 0.9
@@ -89,17 +89,49 @@ def test_a_few_wrong_heads_do_not_blur_the_numbers_of_all(corner, scattered):
     in the mean is as likely within what so few answers can tell."""
     rng = np.random.default_rng(6)
     head = Head(cn=np.array([0, 0, 0, 0.1, 0.9]), bond=0.05, angle=1.0)
-    answers, sites = [scattered(rng)] * 72, [corner()] * 60 + [corner(cn=3)] * 12
+    answers, sites = [scattered(rng)] * 72, [(corner(),)] * 60 + [(corner(cn=3),)] * 12
     calibration = fit_calibration(answers, sites, heads=[head] * 72)
     found = estimate(answers[0], absorber="Si", calibration=calibration, head=head)
     assert found.cn_mean == pytest.approx(4, abs=0.1)
 
 
 def test_calibration_survives_json(corner, scattered):
-    calibration = fit_calibration([scattered(np.random.default_rng(0))] * 3, [corner()] * 3)
+    calibration = fit_calibration([scattered(np.random.default_rng(0))] * 3, [(corner(),)] * 3)
     assert Calibration.from_dict(json.loads(json.dumps(calibration.to_dict()))) == calibration
 
 
 def test_a_calibration_needs_an_answer_for_each_site(corner):
-    with pytest.raises(ValueError, match="0 answers for 1 sites"):
-        fit_calibration([], [corner()])
+    with pytest.raises(ValueError, match="0 answers for 1 truths"):
+        fit_calibration([], [(corner(),)])
+
+
+def test_the_mean_of_a_mixture_is_covered_and_its_shares_are_learned(corner, scattered):
+    """Averages over three- and fourfold sites: the head knows the shares, but for an error."""
+    rng = np.random.default_rng(7)
+
+    def draw(count):
+        truths, answers, heads = [], [], []
+        for _ in range(count):
+            many = int(rng.integers(0, 7))
+            truths.append((corner(cn=3),) * (6 - many) + (corner(),) * many)
+            off = rng.choice([0.02, 0.2])
+            share = float(np.clip(many / 6 + off * rng.standard_normal(), 0, 1))
+            heads.append(
+                Head(cn=np.array([0, 0, 0, 1 - share, share]), bond=0.05, angle=1.0, cn_spread=off)
+            )
+            answers.append(scattered(rng, lost=round(16 * (1 - share))))
+        return answers, truths, heads
+
+    answers, truths, heads = draw(200)
+    calibration = fit_calibration(answers, truths, heads=heads)
+    answers, truths, heads = draw(200)
+    found = [
+        estimate(a, absorber="Si", calibration=calibration, head=h)
+        for a, h in zip(answers, heads, strict=True)
+    ]
+    true = [np.mean([s.cn for s in t]) for t in truths]
+    held = [f.cn_mean_lo <= t <= f.cn_mean_hi for f, t in zip(found, true, strict=True)]
+    assert 0.84 <= np.mean(held) <= 0.97
+    width = np.array([f.cn_mean_hi - f.cn_mean_lo for f in found])
+    doubt = np.array([h.cn_spread for h in heads])
+    assert np.median(width[doubt > 0.1]) > 3 * np.median(width[doubt < 0.1])
