@@ -2,9 +2,9 @@
 
 python benchmarks/soundness.py [--model siox] [--split val] [--sites 24] [--samples 8]
 
-Twice: with the true descriptors told (radii by species, angles, coordination: what the drawing alone
-can do), and from the spectra (what is answered). `models/evaluation/soundness.py` says what sound is; the
-first line judges the true clusters. Prints Markdown tables.
+Twice: with the true descriptors told (radii by species, angles, coordination: what the drawing
+alone can do), and from the spectra (what is answered). `models/evaluation/soundness.py` says what
+sound is; the first table judges the true clusters. Prints Markdown tables.
 """
 
 import argparse
@@ -105,9 +105,7 @@ def table(title: str, draw: Draw, asked: dict[str, list[Site]], rule: SoundnessR
 
 
 def _line(name: str, verdicts: Sequence[Verdict]) -> str:
-    values = np.array(
-        [(v.sound, v.apart, v.angled, v.right, v.angle, v.overlap) for v in verdicts]
-    )
+    values = np.array([(v.sound, v.apart, v.angled, v.right, v.angle, v.overlap) for v in verdicts])
     sound, apart, angled, right, angle, overlap = np.nanmean(values, axis=0)
     return (
         f"| {name} | {sound:.2f} | {apart:.2f} | {angled:.2f} | {right:.2f} | {angle:.1f} | "

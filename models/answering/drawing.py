@@ -1,8 +1,8 @@
 """Draw the clusters of a spectrum: which sites there are, and where their atoms lie.
 
 A spectrum is an average over sites. So the coordination number of each sample is drawn first, then
-it is told apart what a site of it looks like (`nearedge.models.parts.members`). Known surroundings that
-agree with that are blurred, and the diffusion model takes the noise out of all atoms together.
+it is told apart what a site of it looks like (`nearedge.models.parts.site`). Known surroundings
+that agree with that are blurred, and the diffusion model takes the noise out of all atoms together.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from nearedge.models.clusters.descriptors import Expectation
 from nearedge.models.parts import diffusion
 from nearedge.models.parts.diffusion import Noise
 from nearedge.models.parts.library import Library
-from nearedge.models.parts.members import MemberHead
+from nearedge.models.parts.site import SiteHead
 
 #: Coordination numbers that are less likely than this are not drawn.
 LEAST_SHARE = 0.01
@@ -75,14 +75,14 @@ class _Sites:
         *,
         samples: int,
         atoms: int,
-        members: MemberHead,
+        site: SiteHead,
         library: Library,
     ) -> None:
         self._generator = torch.Generator().manual_seed(seed % 2**63)
         self.cn = draw_classes(expected.cn[0], samples, generator=self._generator)
         kinds, counts = self.cn.unique(return_counts=True)
-        told = members(expected.expand(len(kinds)), kinds)
-        told = descriptors.tidy(told, species=members.species)
+        told = site(expected.expand(len(kinds)), kinds)
+        told = descriptors.tidy(told, species=site.species)
         self.expected = descriptors.join(
             [told[k : k + 1].expand(count) for k, count in enumerate(counts.tolist())]
         )
@@ -95,7 +95,7 @@ class _Sites:
         self.far = torch.cat([far[:, :common] for _, far in drawn])
 
     def noise(self) -> Tensor:
-        """Standard normal noise of the shape of ``near``."""
+        """Draw standard normal noise of the shape of ``near``."""
         return torch.randn(self.near.shape, generator=self._generator)
 
 
@@ -106,7 +106,7 @@ class Drawing:
     ----------
     card
         Of the weights.
-    members, library
+    site, library
         Parts that stay on the CPU.
     denoise, noise
         The diffusion model and its noise levels.
@@ -118,14 +118,14 @@ class Drawing:
         self,
         card: Card,
         *,
-        members: MemberHead,
+        site: SiteHead,
         library: Library,
         denoise: Callable[[Tensor, Tensor, Expectation], Tensor],
         noise: Noise,
         device: torch.device,
     ) -> None:
         self._card, self._device = card, device
-        self._members, self._library = members, library
+        self._site, self._library = site, library
         self._denoise, self._noise = denoise, noise
 
     @torch.inference_mode()
@@ -139,7 +139,7 @@ class Drawing:
                 seed,
                 samples=samples,
                 atoms=self._card.atoms,
-                members=self._members,
+                site=self._site,
                 library=self._library,
             )
             for one, seed in zip(expected, seeds, strict=True)

@@ -161,9 +161,7 @@ def estimate(
 
 
 def _sample_share(cn: np.ndarray, weights: Array) -> Array:
-    return np.bincount(
-        np.minimum(cn, STATED_CN_CLASSES - 1), weights, minlength=STATED_CN_CLASSES
-    )
+    return np.bincount(np.minimum(cn, STATED_CN_CLASSES - 1), weights, minlength=STATED_CN_CLASSES)
 
 
 def _to_classes(head: Array) -> Array:
@@ -195,9 +193,7 @@ def cn_distribution(
     return np.asarray(sharpened / sharpened.sum())
 
 
-def mean_interval(
-    prob: Array, *, calibration: Calibration, head: Head | None = None
-) -> Interval:
+def mean_interval(prob: Array, *, calibration: Calibration, head: Head | None = None) -> Interval:
     """Mean CN and the interval that holds the mean over the sites that were measured.
 
     Sites of many kinds make a distribution wide, but not its mean unsure: the width follows what

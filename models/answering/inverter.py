@@ -27,9 +27,9 @@ from nearedge.models.parts.device import choose_device
 from nearedge.models.parts.diffusion import Diffusion, Noise
 from nearedge.models.parts.encoder import EncoderSize, Ensemble, unsmoothed
 from nearedge.models.parts.library import Library
-from nearedge.models.parts.members import MemberHead
 from nearedge.models.parts.outlier import Familiar
 from nearedge.models.parts.ridge import Ridge, Ridges
+from nearedge.models.parts.site import SiteHead
 from nearedge.models.parts.surrogate import Surrogate
 from nearedge.models.spectrum import Array, NormalisedSpectrum
 
@@ -51,7 +51,7 @@ class Parts:
     """The networks and tables of one file of weights."""
 
     reader: Reader
-    members: MemberHead
+    site: SiteHead
     library: Library
     diffusion: Diffusion
     familiar: Familiar
@@ -73,9 +73,9 @@ def assemble(card: Card, tensors: dict[str, Tensor], device: torch.device) -> Pa
         noise=Noise(**card.diffusion),
         **card.network,
     )
-    members = MemberHead(len(card.species), len(card.edges), width=max(card.site_width, 1))
+    site = SiteHead(len(card.species), len(card.edges), width=max(card.site_width, 1))
     if card.site_width:  # else every site is expected to be what their average is
-        members.load_state_dict(_below(tensors, "members."))
+        site.load_state_dict(_below(tensors, "site."))
     ensemble.load_state_dict(_below(tensors, "encoder."))
     denoiser.load_state_dict(_below(tensors, "diffusion."))
     return Parts(
@@ -83,7 +83,7 @@ def assemble(card: Card, tensors: dict[str, Tensor], device: torch.device) -> Pa
             ensemble=ensemble.eval(),
             ridges=tuple(_ridges(_below(tensors, f"ridge.{k}.")) for k in range(len(card.edges))),
         ),
-        members=members.eval(),
+        site=site.eval(),
         library=Library(**_below(tensors, "library.")),
         diffusion=denoiser.to(device).eval(),
         familiar=Familiar(
@@ -129,8 +129,14 @@ class Inverter:
     def __init__(self, card: Card, parts: Parts, *, device: torch.device) -> None:
         self.card, self.device = card, device
         self._parts = parts
-        self._denoiser = (
-            RecordedGraph(parts.diffusion) if device.type == "cuda" else parts.diffusion
+        recorded = device.type == "cuda"
+        self._draw = Drawing(
+            card,
+            site=parts.site,
+            library=parts.library,
+            denoise=RecordedGraph(parts.diffusion) if recorded else parts.diffusion,
+            noise=parts.diffusion.noise,
+            device=device,
         )
         self._grid = grid_of(card.grid)
         self._calibration = Calibration.from_dict(card.calibration.get("estimates", {}))
@@ -398,7 +404,7 @@ class Inverter:
             )
         positions, kinds, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
         return Samples(
-            species=np.array(species)[kinds],
+            species=np.array(self.card.species)[kinds],
             positions=positions,
             weights=weights / weights.sum(),
         )

@@ -119,9 +119,7 @@ def _to_coordination(
     """Move the few atoms over their cutoff that make the coordination number another."""
     radii, cutoff = geometry.distances(positions), geometry.cutoffs(absorber, species)
     bonded = np.argsort(np.argsort(radii - cutoff, axis=1), axis=1) < cn
-    wanted = np.where(
-        bonded, np.minimum(radii, cutoff - CLEAR), np.maximum(radii, cutoff + CLEAR)
-    )
+    wanted = np.where(bonded, np.minimum(radii, cutoff - CLEAR), np.maximum(radii, cutoff + CLEAR))
     return np.asarray(positions * (wanted / radii)[..., None])
 
 

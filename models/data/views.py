@@ -135,7 +135,7 @@ def _view(
     mix: Mixture,
     span: Sequence[float],
 ) -> tuple[Condition, list[int], list[float]] | None:
-    """One random view of a site, whose average it is and in what shares; None if all were refused."""
+    """One random view of a site, whose average it is, in what shares; None if all were refused."""
     for _ in range(TRIES):
         members, shares = _members(own, groups, rng, mix)
         seen = _seen(average([sites[number].spectrum for number in members], shares), rng, mix)

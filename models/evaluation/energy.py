@@ -1,8 +1,8 @@
 """The energy score: whether drawn clusters scatter about the truth as they should.
 
 Errors of sorted lists punish clusters that scatter honestly where the spectrum leaves something
-open, and forgive those that are all wrong alike. The energy score (Gneiting & Raftery, JASA 102, 359
-(2007)) is the mean distance of the drawn to the true, less half of the mean distance among the
+open, and forgive those that are all wrong alike. The energy score (Gneiting & Raftery, JASA 102,
+359 (2007)) is the mean distance of the drawn to the true, less half of the mean distance among the
 drawn: nobody has a better one in the mean than who draws from the true distribution. For one
 drawn cluster it is the distance.
 """

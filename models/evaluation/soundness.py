@@ -20,7 +20,7 @@ from nearedge.models.spectrum import Array
 JUDGED = 16
 #: Closest that atoms come without being bonded, Å.
 CLOSEST = {("O", "O"): 1.9, ("O", "Si"): 1.4, ("Si", "Si"): 2.4}
-#: Share of training crystals whose smallest and largest angles are left outside, and a margin, degrees.
+#: Share of training crystals whose smallest and largest angles are left outside; a margin, degrees.
 _TAIL, _MARGIN = 0.005, 1.0
 #: Fewest training crystals of a coordination that give it a range.
 _FEWEST = 5

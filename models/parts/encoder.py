@@ -163,7 +163,7 @@ class Ensemble(nn.Module):
         )
 
     def disagreement(self, values: Tensor, mask: Tensor, edge: Tensor) -> Tensor:
-        """Standard deviation of the mean CN over the members, (batch,)."""
+        """Give the standard deviation of the mean CN over the members, (batch,)."""
         classes = torch.arange(EXPECTED_CN_CLASSES, dtype=values.dtype)
         means = [m(values, mask, edge)[2].softmax(-1) @ classes for m in self.encoders()]
         return torch.stack(means).std(0, correction=0)

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from nearedge.models.answering.inverter import Inverter, head_of, reweighted
+from nearedge.models.answering.inverter import Inverter, reweighted
 from nearedge.models.clusters import geometry
 from nearedge.models.clusters.descriptors import Expectation, join
 from nearedge.models.data.dataset import Site

@@ -81,7 +81,7 @@ class DenoiserRecipe(RecipeSection):
     )
 
 
-class MemberRecipe(RecipeSection):
+class SiteRecipe(RecipeSection):
     """The part that tells the sites of an average apart."""
 
     width: int = Field(default=128, ge=8, description="of the hidden layers")
@@ -106,7 +106,7 @@ class Recipe(RecipeSection):
     )
     mixture: MixtureRecipe = MixtureRecipe()
     encoder: EncoderRecipe = EncoderRecipe()
-    members: MemberRecipe = MemberRecipe()
+    site: SiteRecipe = SiteRecipe()
     denoiser: DenoiserRecipe = DenoiserRecipe()
     report_every: int = Field(
         default=500, ge=1, description="steps between checkpoints and log lines"

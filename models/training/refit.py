@@ -1,7 +1,6 @@
-"""Train the side of a model that reads spectra further; what draws atoms stays as it is.
+"""Learn to tell the sites of an average apart for weights that exist, and calibrate them again.
 
-Encoders go on from the weights' own, and the part that tells the sites of an average apart is new;
-ridges, denoiser, library and surrogates are kept. The calibration is made again.
+Encoders, ridges, denoiser, library and surrogates stay as they are.
 """
 
 from collections.abc import Sequence
@@ -9,117 +8,93 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save
 
 from nearedge.models.answering.card import Card, read_card, write_card
-from nearedge.models.answering.inverter import Inverter, load_parts
+from nearedge.models.answering.inverter import Inverter, assemble, load_parts
+from nearedge.models.aside import written_aside
 from nearedge.models.parts.device import CPU
 from nearedge.models.training import calibrating
-from nearedge.models.training.encoders import mix
-from nearedge.models.training.log import TrainingLog
 from nearedge.models.training.recipe import Recipe
-from nearedge.models.training.training import (
-    MIXTURES,
-    Progress,
-    Sites,
-    SpectrumSide,
-    encoder_tensors,
-    load_sites,
-    logged,
-    read_further,
-    set_exam,
-    silent,
-)
+from nearedge.models.training.release import MIXTURES, half, shares_of
+from nearedge.models.training.sites import load_sites
+from nearedge.models.training.spectra import read_again
 
-#: Clusters per spectrum in calibration and figures.
-SAMPLES = 16
+#: Of a recipe, what must be as the weights were trained: else members see what they should not.
+KEPT = ("seed", "species", "encoder")
+#: What a card says of its own file.
+_OWN = ("name", "path", "digest")
 
 
-def train_further(
-    start: str,
-    recipe: Recipe,
-    *,
-    data: Sequence[Path],
-    out: Path,
-    name: str = "model",
-    progress: Progress = silent,
+def refit(
+    model: str, recipe: Recipe, *, data: Sequence[Path], path: Path, samples: int = 16
 ) -> Card:
-    """Train the encoders of weights further, and write new weights, card and log.
+    """Write new weights and card.
 
     Parameters
     ----------
-    start
-        The weights, as `nearedge.models.answering.card.read_card` finds them.
+    model
+        The weights to start from.
     recipe
-        How to go on. Seed, partitions and sizes must be those that the weights were trained with,
-        or members see families that they should be blind to.
-    data, out, name, progress
-        As in `nearedge.models.training.training.train`.
+        Seed, species and encoder as they were trained; views, their mixture and ``site`` as they
+        shall be.
+    data
+        What the weights were trained on, in the same order.
+    path
+        The ``.safetensors`` file to write; its card goes beside it.
+    samples
+        Clusters per spectrum in calibration and figures.
 
     Raises
     ------
     ValueError
-        If the recipe's seed, partitions or vocabulary are not the weights'.
+        If the recipe's seed, species or encoder are not the weights'.
     """
-    card = read_card(start)
-    check(card, recipe)
-    out.mkdir(parents=True, exist_ok=True)
-    tell = logged(progress, TrainingLog(out / "log.csv", resume=False))
+    card = read_card(model)
+    _check(card, recipe)
     sites = load_sites(data, span=recipe.grid)
-    read = read_further(
-        sites,
-        recipe,
-        reader=load_parts(card, CPU).reader,
-        exam=set_exam(sites, recipe),
-        progress=tell,
-    )
-    path = out / f"{name}.safetensors"
-    kept = {k: v for k, v in load_file(card.path).items() if not k.startswith(("encoder.", "members."))}
-    save_file(kept | encoder_tensors(read), path)
-    return calibrate_further(card, path, sites, read, recipe, progress=tell)
-
-
-def check(card: Card, recipe: Recipe) -> None:
-    """Refuse a recipe whose partitions or sizes are not those of the weights."""
-    was = card.recipe
-    parts = {name: was["encoder"][name] for name in ("folds", "rounds", "width", "filters")}
-    wanted = {"seed": was["seed"], "species": tuple(was["species"]), **parts}
-    told = {
-        "seed": recipe.seed,
-        "species": recipe.species,
-        **recipe.encoder.model_dump(include=set(parts)),
-    }
-    if told != wanted:
-        raise ValueError(
-            f"the recipe says {told}, but {card.name} was trained with {wanted}: members would see "
-            "families that they should be blind to; use the same"
-        )
-
-
-def calibrate_further(
-    card: Card, path: Path, sites: Sites, read: SpectrumSide, recipe: Recipe, *, progress: Progress
-) -> Card:
-    """Write the card of the weights at ``path``, calibrated on held-out families and averages."""
-    entries: dict[str, Any] = asdict(card)
-    for entry in ("name", "path", "digest"):
-        del entries[entry]
-    entries["site_width"] = recipe.members.width
-    entries["recipe"] = {"start": card.digest, **recipe.model_dump(mode="json")}
-    entries["calibration"]["cn_temperature"] = calibrating.cn_temperature(
-        read.expected, mix(read.known, read.bank.members, read.bank.shares).cn
-    )
-    write_card(path, **entries)
-    raw = Inverter.load(str(path), device="cpu")
+    read = read_again(sites, load_parts(card, CPU).reader, recipe)
+    kept = {k: v for k, v in load_file(card.path).items() if not k.startswith("site.")}
+    packed = save(kept | {f"site.{name}": value for name, value in half(read.site).items()})
+    entries = {k: v for k, v in asdict(card).items() if k not in _OWN}
+    entries |= {"site_width": recipe.site.width, "recipe": recipe.model_dump(mode="json")}
+    temperature = calibrating.cn_temperature(read.expected, shares_of(read))
+    entries["calibration"]["cn_temperature"] = temperature
     seed = recipe.seed + 1
     asked = list(calibrating.questions(sites.held_out, calibrating.CONDITIONS, seed=seed))
     mixed = list(calibrating.mixtures(sites.held_out, MIXTURES, seed=seed))
-    progress("calibration", 0, 1, {})
-    answers = calibrating.ask(raw, [*asked, *mixed], samples=SAMPLES)
-    entries["calibration"]["estimates"] = calibrating.calibrate(raw, [*asked, *mixed], answers)
-    write_card(path, **entries)
-    answers = calibrating.estimated_again(
-        Inverter.load(str(path), device="cpu"), asked, answers[: len(asked)]
-    )
-    entries["figures"] = {"val": calibrating.figures(asked, answers)}
-    progress("calibration", 1, 1, {})
+    entries = _calibrated(entries, packed, asked, mixed, samples=samples)
+    with written_aside(path) as part:
+        part.write_bytes(packed)
     return write_card(path, **entries)
+
+
+def _check(card: Card, recipe: Recipe) -> None:
+    told = recipe.model_dump(mode="json")
+    for name in KEPT:
+        if told[name] != card.recipe[name]:
+            raise ValueError(
+                f"the recipe's {name} is {told[name]}, that of {card.name} was "
+                f"{card.recipe[name]}: it must be the same, or encoders see families that they should be blind to"
+            )
+
+
+def _calibrated(
+    entries: dict[str, Any],
+    packed: bytes,
+    asked: Sequence[calibrating.Question],
+    mixed: Sequence[calibrating.Question],
+    *,
+    samples: int,
+) -> dict[str, Any]:
+    """Return the entries with estimates calibrated anew, and the figures that come of it."""
+
+    def model() -> Inverter:
+        draft = Card(name="draft", path=Path(), digest="", **entries)
+        return Inverter(draft, assemble(draft, load(packed), CPU), device=CPU)
+
+    answers = calibrating.ask(model(), [*asked, *mixed], samples=samples)
+    estimates = calibrating.calibrate(model(), [*asked, *mixed], answers)
+    entries = entries | {"calibration": entries["calibration"] | {"estimates": estimates}}
+    answers = calibrating.estimated_again(model(), asked, answers[: len(asked)])
+    return entries | {"figures": {"val": calibrating.figures(asked, answers)}}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from nearedge.models.answering.card import Card, write_card
 from nearedge.models.answering.estimate import Calibration
@@ -26,12 +26,15 @@ from nearedge.models.parts.surrogate import Surrogate
 from nearedge.models.spectrum import Array
 from nearedge.models.training import calibrating, library, surrogates
 from nearedge.models.training import denoiser as atoms_side
+from nearedge.models.training.encoders import mix
 from nearedge.models.training.familiarity import familiarise
 from nearedge.models.training.recipe import Recipe
 from nearedge.models.training.sites import Sites, folds_of
 from nearedge.models.training.spectra import SpectrumSide
 from nearedge.models.training.surrogates import SurrogateError
 
+#: Averages over unlike sites that uncertainty is calibrated on, beside single sites.
+MIXTURES = 200
 LIMITS = (
     "Trained on calculated (FEFF10) spectra only.",
     "Structures of the elements in `species` only; a spectrum of others is flagged at best.",
@@ -82,14 +85,20 @@ def _fields(part: Ridge | Library) -> dict[str, Tensor]:
     return {field.name: getattr(part, field.name) for field in fields(part)}
 
 
+def half(network: nn.Module) -> dict[str, Tensor]:
+    """Tensors of a network, its weights in half precision."""
+    return {
+        name: value.half() if name.endswith("weight") else value
+        for name, value in network.state_dict().items()
+    }
+
+
 def _tensors(
     read: SpectrumSide, model: Diffusion, forward: Forward, familiar: Familiar, known: Library
 ) -> dict[str, Tensor]:
     parts = {
-        "encoder.": {
-            name: value.half() if name.endswith("weight") else value
-            for name, value in read.reader.ensemble.state_dict().items()
-        },
+        "encoder.": half(read.reader.ensemble),
+        "site.": half(read.site),
         "diffusion.": model.cpu().state_dict(),
         "library.": _fields(known),
     }
@@ -124,6 +133,11 @@ def _surrogate_entry(sites: Sites, forward: Forward, *, sharpness: float) -> dic
     return {"sharpness": sharpness, "errors": errors}
 
 
+def shares_of(read: SpectrumSide) -> Array:
+    """Share of each coordination class in each view, (views, sites, classes)."""
+    return mix(read.known, read.bank.members, read.bank.shares).cn
+
+
 def _entries(
     sites: Sites, read: SpectrumSide, model: Diffusion, forward: Forward, recipe: Recipe
 ) -> dict[str, Any]:
@@ -138,12 +152,13 @@ def _entries(
         "grid": recipe.grid,
         "network": recipe.denoiser.model_dump(include={"channels", "layers", "radial", "degree"}),
         "encoder": asdict(read.reader.ensemble.size),
+        "site_width": recipe.site.width,
         "surrogate": _surrogate_entry(sites, forward, sharpness=0.0),
         "diffusion": asdict(model.noise),
         "members": len(read.reader.ensemble.members),
         "outlier": {"misfit": 1.0, "threshold": float("inf")},
         "calibration": {
-            "cn_temperature": calibrating.cn_temperature(read.expected, read.known.cn),
+            "cn_temperature": calibrating.cn_temperature(read.expected, shares_of(read)),
             "nearest": calibrating.nearest_distances(bare.atoms, recipe.species),
             "estimates": Calibration().to_dict(),
         },
@@ -157,10 +172,14 @@ def _calibrated(
     entries: dict[str, Any],
     packed: bytes,
     asked: Sequence[calibrating.Question],
+    mixed: Sequence[calibrating.Question],
     *,
     samples: int,
 ) -> dict[str, Any]:
-    """Return the entries with what answers to questions of known truth say of the model."""
+    """Return the entries with what answers to questions of known truth say of the model.
+
+    ``mixed`` are averages over unlike sites: uncertainty is calibrated on them too.
+    """
 
     def model() -> Inverter:
         draft = Card(name="draft", path=Path(), digest="", **entries)
@@ -171,7 +190,8 @@ def _calibrated(
     sharpness = calibrating.sharpness(raw, asked, answers)
     entries = entries | {"surrogate": entries["surrogate"] | {"sharpness": sharpness}}
     answers = calibrating.reweigh(raw, asked, answers, sharpness=sharpness)
-    estimates = calibrating.calibrate(raw, asked, answers)
+    answers += calibrating.ask(raw, mixed, samples=samples)
+    estimates = calibrating.calibrate(raw, [*asked, *mixed], answers)
     entries = entries | {"calibration": entries["calibration"] | {"estimates": estimates}}
     answers = calibrating.ask(model(), asked, samples=samples)
     return entries | {
@@ -212,7 +232,8 @@ def release(
     seed = recipe.seed + 1
     asked = list(calibrating.questions(sites.held_out, calibrating.CONDITIONS, seed=seed))
     entries = _entries(sites, read, model, forward, recipe)
-    entries = _calibrated(entries, packed, asked, samples=samples)
+    mixed = list(calibrating.mixtures(sites.held_out, MIXTURES, seed=seed))
+    entries = _calibrated(entries, packed, asked, mixed, samples=samples)
     with written_aside(path) as part:
         part.write_bytes(packed)
     return write_card(path, **entries)

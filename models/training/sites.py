@@ -68,16 +68,16 @@ def load_sites(data: Sequence[Path], *, span: Sequence[float]) -> Sites:
 
 def folds_of(sites: Sites, recipe: Recipe) -> NDArray[np.int64]:
     """Part of every training site's family, (sites,): the encoders' first partition."""
-    first: NDArray[np.int64] = _partitions(sites, recipe)[0]
+    first: NDArray[np.int64] = partitions_of(sites, recipe)[0]
     return first
 
 
 def cells_of(sites: Sites, recipe: Recipe) -> NDArray[np.int64]:
     """Group the training sites, (sites,), into what no round of partitions divides."""
-    return np.unique(_partitions(sites, recipe), axis=1, return_inverse=True)[1].ravel()
+    return np.unique(partitions_of(sites, recipe), axis=1, return_inverse=True)[1].ravel()
 
 
-def _partitions(sites: Sites, recipe: Recipe) -> NDArray[np.int64]:
+def partitions_of(sites: Sites, recipe: Recipe) -> NDArray[np.int64]:
     """Divide the families as the encoders do, (rounds, sites)."""
     size = {"folds": recipe.encoder.folds, "rounds": recipe.encoder.rounds}
     return partition(sites.train, **size, seed=recipe.seed)

@@ -13,13 +13,15 @@ from nearedge.models.clusters.descriptors import Expectation
 from nearedge.models.data.dataset import Site
 from nearedge.models.data.views import Bank, Mixture, make_bank
 from nearedge.models.parts.device import CPU
+from nearedge.models.parts.site import SiteHead
 from nearedge.models.training import encoders
 from nearedge.models.training.checkpoint import Checkpoint
 from nearedge.models.training.encoders import EncoderExam, Targets
 from nearedge.models.training.log import Progress, silent
 from nearedge.models.training.recipe import Recipe
 from nearedge.models.training.ridges import fit_ridges
-from nearedge.models.training.sites import Sites, cells_of, folds_of
+from nearedge.models.training.site import train_site_head
+from nearedge.models.training.sites import Sites, cells_of, folds_of, partitions_of
 
 #: Views of the held-out spectra that a training is watched by.
 VIEWS = 4
@@ -37,12 +39,15 @@ class SpectrumSide:
         Views of the training spectra, and what is to be answered.
     expected
         For each view what both, where they never saw a site's family, expect of it.
+    site
+        Tells the sites of an average apart.
     """
 
     reader: Reader
     bank: Bank
     known: Targets
     expected: list[Expectation]
+    site: SiteHead
 
 
 def _views(
@@ -112,7 +117,39 @@ def read_spectra(
     views = recipe.encoder.ridge_views
     ridges, expected = fit_ridges(bank, known, folds, expected, views=views, device=device)
     trained = Reader(ensemble=ensemble, ridges=ridges)
-    return SpectrumSide(reader=trained, bank=bank, known=known, expected=expected)
+    return _side(trained, bank, known, expected, recipe)
+
+
+def read_again(sites: Sites, reader: Reader, recipe: Recipe) -> SpectrumSide:
+    """Ask a reader that is trained about other views, blindly, and learn to tell sites apart.
+
+    Parameters
+    ----------
+    sites, reader
+        The data that the reader was trained on, and the reader.
+    recipe
+        With the reader's seed and partitions.
+    """
+    bank = _views(sites.train, recipe, views=recipe.views, cells=cells_of(sites, recipe))
+    known = encoders.targets(sites.train, vocabulary=recipe.species, edges=sites.edges)
+    blind = encoders.blind_weights(partitions_of(sites, recipe), parts=recipe.encoder.folds)
+    expected = encoders.expect(reader.ensemble, bank, known.edge, weights=blind)
+    return _side(reader, bank, known, expected, recipe)
+
+
+def _side(
+    reader: Reader, bank: Bank, known: Targets, expected: list[Expectation], recipe: Recipe
+) -> SpectrumSide:
+    site = train_site_head(
+        bank,
+        known,
+        expected,
+        recipe=recipe.site,
+        centre=reader.ensemble.get_buffer("centre"),
+        scale=reader.ensemble.get_buffer("scale"),
+        seed=recipe.seed,
+    )
+    return SpectrumSide(reader=reader, bank=bank, known=known, expected=expected, site=site)
 
 
 def expected_of(exam: EncoderExam, reader: Reader) -> Expectation:

@@ -148,7 +148,7 @@ def _fit_blend(counted: Sequence[_Counted], start: Calibration) -> Calibration:
 
 
 def _fit_threshold(counted: Sequence[_Counted], blend: Calibration) -> float:
-    """Return the threshold at which sets, which always hold the likeliest class, cover the sites."""
+    """Return the threshold at which sets, which always hold the likeliest class, cover sites."""
     scores, weights = [], []
     for one in counted:
         prob = one.prob(blend)

@@ -107,7 +107,7 @@ def words(row: Row) -> str:
 
 
 def figures_text(answer: Answered | None) -> tuple[str, str, str]:
-    """Return mean CN and mean bond with their intervals, and between them the set of a site's CN."""
+    """Return mean CN with its interval, the 90 % set of a site's CN, and mean bond likewise."""
     if answer is None:
         return DASH, DASH, DASH
     cn, bond = CN.read(answer), BOND.read(answer)

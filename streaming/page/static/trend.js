@@ -149,7 +149,10 @@ class Trend {
         { show: true, stroke: "transparent", paths: () => null, points: { show: false } },
       ],
       hooks: {
-        drawAxes: [(plot) => (name === "cn" ? drawSets(plot, this.points, colours) : drawErrorBars(plot, colours))],
+        drawAxes: [(plot) => {
+          drawErrorBars(plot, colours);
+          if (name === "cn") drawSets(plot, this.points, colours);
+        }],
         setCursor: [(plot) => this.tell(plot)],
         draw: [(plot) => this.drawChosen(plot, colours)],
         ready: [(plot) => plot.over.addEventListener("click", () => this.open(under(plot)))],

@@ -28,7 +28,9 @@ def test_nobody_scores_better_than_the_true_scatter():
     def mean_score(draw):
         return np.mean(
             [
-                energy_score(quantiles(draw()), even, quantiles(lists(rng, rng.normal(109, 5), 2, 1)))
+                energy_score(
+                    quantiles(draw()), even, quantiles(lists(rng, rng.normal(109, 5), 2, 1))
+                )
                 for _ in range(400)
             ]
         )
@@ -44,6 +46,8 @@ def test_nobody_scores_better_than_the_true_scatter():
 def test_what_weighs_nothing_or_defines_nothing_does_not_count():
     drawn = np.array([[100.0], [np.nan], [500.0]])
     weights = np.array([0.5, 0.5, 0.0])
-    assert energy_score(quantiles(drawn), weights, quantiles([np.array([103.0])])) == pytest.approx(3)
+    assert energy_score(quantiles(drawn), weights, quantiles([np.array([103.0])])) == pytest.approx(
+        3
+    )
     assert np.isnan(energy_score(quantiles(drawn[1:2]), ONE, quantiles([np.array([1.0])])))
     assert np.isnan(energy_score(quantiles(drawn[:1]), ONE, quantiles([np.zeros(0)])))

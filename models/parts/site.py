@@ -16,7 +16,7 @@ from nearedge.models.clusters.descriptors import EXPECTED_CN_CLASSES, Expectatio
 _LOG_SPREAD = (-4.5, 1.0)
 
 
-class MemberHead(nn.Module):
+class SiteHead(nn.Module):
     """From what is expected of an average to what is expected of a site with one of its CN.
 
     Parameters
@@ -37,7 +37,11 @@ class MemberHead(nn.Module):
         self.register_buffer("centre", torch.zeros(edges, d))
         self.register_buffer("scale", torch.ones(edges, d))
         self.hidden = nn.Sequential(
-            nn.Linear(known, width), nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, width), nn.SiLU()
+            nn.Linear(known, width),
+            nn.SiLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, width),
+            nn.SiLU(),
         )
         self.answer = nn.Linear(width, 2 * d)
         nn.init.zeros_(self.answer.weight)

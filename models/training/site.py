@@ -10,21 +10,21 @@ from torch import Tensor
 from nearedge.models.clusters import descriptors
 from nearedge.models.clusters.descriptors import Expectation, join
 from nearedge.models.data.views import Bank
-from nearedge.models.parts.members import MemberHead
+from nearedge.models.parts.site import SiteHead
 from nearedge.models.training.encoders import Targets
-from nearedge.models.training.recipe import MemberRecipe
+from nearedge.models.training.recipe import SiteRecipe
 
 
-def train_members(
+def train_site_head(
     bank: Bank,
     known: Targets,
     expected: Sequence[Expectation],
     *,
-    recipe: MemberRecipe,
+    recipe: SiteRecipe,
     centre: Tensor,
     scale: Tensor,
     seed: int,
-) -> MemberHead:
+) -> SiteHead:
     """Train on random sites of random averages.
 
     Parameters
@@ -44,7 +44,7 @@ def train_members(
     rng = np.random.default_rng([seed, 2])
     edges, d = centre.shape
     species = descriptors.species_in(d)
-    head = MemberHead(species, edges, width=recipe.width, dropout=recipe.dropout)
+    head = SiteHead(species, edges, width=recipe.width, dropout=recipe.dropout)
     head.get_buffer("centre").copy_(centre)
     head.get_buffer("scale").copy_(scale)
     told = join([descriptors.tidy(e, species=species) for e in expected])
@@ -57,7 +57,7 @@ def train_members(
         rows = rng.integers(0, len(members), recipe.batch)
         sites = torch.from_numpy(drawn(members[rows], shares[rows], rng))
         found = head(told[torch.from_numpy(rows)], cn[sites])
-        loss = member_loss(found, described[sites], scale, importance)
+        loss = site_loss(found, described[sites], scale, importance)
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         optimiser.step()
@@ -74,9 +74,7 @@ def drawn(
     return np.asarray(members[np.arange(len(members)), place.clip(max=members.shape[1] - 1)])
 
 
-def member_loss(
-    found: Expectation, truth: Tensor, scale: Tensor, importance: Tensor
-) -> Tensor:
+def site_loss(found: Expectation, truth: Tensor, scale: Tensor, importance: Tensor) -> Tensor:
     """Negative log-likelihood of sites' descriptors (batch, d), as of the encoder's."""
     unit = scale[found.edge]
     off = ((found.mean - truth) / unit).nan_to_num()
