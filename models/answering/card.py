@@ -11,7 +11,7 @@ from typing import Any
 from nearedge.models.aside import written_aside
 
 #: The form of the cards that this code reads and writes.
-FORM = 8
+FORM = 9
 
 
 class CardError(ValueError):
@@ -46,7 +46,9 @@ class Card:
     members
         Encoders in the ensemble.
     site_width
-        Width of the part that tells the sites of an average apart; 0 where there is none.
+        Width of the part that tells the sites of an average apart.
+    placement
+        Sizes of the network that places atoms, and the temperature that it is drawn at.
     calibration
         Numbers found on held-out families: temperatures, conformal widths.
     outlier
@@ -73,7 +75,8 @@ class Card:
     surrogate: dict[str, Any]
     diffusion: dict[str, float]
     members: int
-    site_width: int = 0
+    site_width: int
+    placement: dict[str, Any]
     calibration: dict[str, Any] = field(default_factory=dict)
     outlier: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)

@@ -1,8 +1,8 @@
-"""Draw the clusters of a spectrum: which sites there are, and where their atoms lie.
+"""Draw the clusters of a spectrum: which sites there are, where their atoms lie, and how they relax.
 
-A spectrum is an average over sites. So the coordination number of each sample is drawn first, then
-it is told apart what a site of it looks like (`nearedge.models.parts.site`). Known surroundings
-that agree with that are blurred, and the diffusion model takes the noise out of all atoms together.
+The coordination number of each sample is drawn first, then told apart what a site of it looks like
+(`nearedge.models.parts.site`); atoms grow around it one by one (`nearedge.models.parts.growth`);
+noise blurs the cluster a little, and the diffusion model takes it out of all atoms together.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,9 +15,10 @@ from nearedge.models.answering.card import Card
 from nearedge.models.clusters import descriptors
 from nearedge.models.clusters.descriptors import Expectation
 from nearedge.models.parts import diffusion
-from nearedge.models.parts.diffusion import Noise
-from nearedge.models.parts.library import Library
-from nearedge.models.parts.site import SiteHead
+from nearedge.models.parts.diffusion import Noise, encode_kinds
+from nearedge.models.parts.growth import grow, take_chances, together
+from nearedge.models.parts.site import SiteHead, given_by
+from nearedge.models.parts.placement import Placement
 
 #: Coordination numbers that are less likely than this are not drawn.
 LEAST_SHARE = 0.01
@@ -38,7 +39,7 @@ class Drawn:
     Attributes
     ----------
     atoms
-        (samples, atoms, 3 + species), those that were denoised first.
+        (samples, atoms, 3 + species) on the CPU.
     cn
         (samples,) coordination numbers that they were drawn for, ascending.
     expected
@@ -50,7 +51,19 @@ class Drawn:
     expected: Expectation
 
 
-def draw_classes(log: Tensor, samples: int, *, generator: torch.Generator) -> Tensor:
+class _Source:
+    """Randomness of one spectrum, from its own seed and drawn on the CPU: alike on every device."""
+
+    def __init__(self, seed: int, samples: int, card: Card) -> None:
+        self.generator = torch.Generator().manual_seed(seed % 2**63)
+        self._shape = samples, card.atoms, 3 + len(card.species)
+
+    def noise(self) -> Tensor:
+        """Draw standard normal noise of the samples' shape."""
+        return torch.randn(self._shape, generator=self.generator)
+
+
+def drawn_classes(log: Tensor, samples: int, *, generator: torch.Generator) -> Tensor:
     """Draw coordination classes (samples,), ascending, by logarithms of their odds (classes,).
 
     Systematic resampling: a class that is due k times is drawn k times or once more or less.
@@ -62,43 +75,6 @@ def draw_classes(log: Tensor, samples: int, *, generator: torch.Generator) -> Te
     return found.clamp(max=len(odds) - 1)
 
 
-class _Sites:
-    """Samples of one spectrum before they are denoised, and their own randomness.
-
-    It is drawn on the CPU, alike on every device.
-    """
-
-    def __init__(
-        self,
-        expected: Expectation,
-        seed: int,
-        *,
-        samples: int,
-        atoms: int,
-        site: SiteHead,
-        library: Library,
-    ) -> None:
-        self._generator = torch.Generator().manual_seed(seed % 2**63)
-        self.cn = draw_classes(expected.cn[0], samples, generator=self._generator)
-        kinds, counts = self.cn.unique(return_counts=True)
-        told = site(expected.expand(len(kinds)), kinds)
-        told = descriptors.tidy(told, species=site.species)
-        self.expected = descriptors.join(
-            [told[k : k + 1].expand(count) for k, count in enumerate(counts.tolist())]
-        )
-        drawn = [
-            library.draw(told[k : k + 1], count, atoms=atoms, generator=self._generator)
-            for k, count in enumerate(counts.tolist())
-        ]
-        common = min(far.shape[1] for _, far in drawn)
-        self.near = torch.cat([near for near, _ in drawn])
-        self.far = torch.cat([far[:, :common] for _, far in drawn])
-
-    def noise(self) -> Tensor:
-        """Draw standard normal noise of the shape of ``near``."""
-        return torch.randn(self.near.shape, generator=self._generator)
-
-
 class Drawing:
     """Draws clusters with the parts of a model.
 
@@ -106,12 +82,10 @@ class Drawing:
     ----------
     card
         Of the weights.
-    site, library
-        Parts that stay on the CPU.
-    denoise, noise
-        The diffusion model and its noise levels.
+    site, placement, denoise, noise
+        The parts; the first stays on the CPU.
     device
-        Where it is.
+        Where the others are.
     """
 
     def __init__(
@@ -119,13 +93,13 @@ class Drawing:
         card: Card,
         *,
         site: SiteHead,
-        library: Library,
+        placement: Placement,
         denoise: Callable[[Tensor, Tensor, Expectation], Tensor],
         noise: Noise,
         device: torch.device,
     ) -> None:
         self._card, self._device = card, device
-        self._site, self._library = site, library
+        self._site, self._placement = site, placement
         self._denoise, self._noise = denoise, noise
 
     @torch.inference_mode()
@@ -133,29 +107,55 @@ class Drawing:
         self, expected: Sequence[Expectation], seeds: Sequence[int], *, samples: int, effort: Effort
     ) -> list[Drawn]:
         """Draw clusters for what is expected of each spectrum (a batch of one each)."""
+        sources = [_Source(seed, samples, self._card) for seed in seeds]
         sites = [
-            _Sites(
-                one,
-                seed,
-                samples=samples,
-                atoms=self._card.atoms,
-                site=self._site,
-                library=self._library,
-            )
-            for one, seed in zip(expected, seeds, strict=True)
+            self._sites(one, samples, source)
+            for one, source in zip(expected, sources, strict=True)
         ]
-        told = descriptors.join([one.expected for one in sites]).to(self._device)
+        told = descriptors.join([site for _, site in sites]).to(self._device)
+        cn = torch.cat([classes for classes, _ in sites]).to(self._device)
+        start = self._grown(told, cn, sources, samples)
 
         def noise() -> Tensor:
-            return torch.cat([one.noise() for one in sites]).to(self._device)
+            return torch.cat([source.noise() for source in sources]).to(self._device)
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
             return self._denoise(x, sigma.expand(len(x)), told)
 
         levels = self._noise.schedule(effort.steps)
-        start = torch.cat([one.near for one in sites]).to(self._device) + levels[0] * noise()
+        start = start + levels[0] * noise()
         moved = diffusion.draw(denoise, start, levels, eta=effort.eta, noise=noise).cpu()
         return [
-            Drawn(atoms=torch.cat([near, one.far], 1), cn=one.cn, expected=one.expected)
-            for near, one in zip(moved.split(samples), sites, strict=True)
+            Drawn(atoms=atoms, cn=classes, expected=site)
+            for atoms, (classes, site) in zip(moved.split(samples), sites, strict=True)
         ]
+
+    def _sites(
+        self, expected: Expectation, samples: int, source: _Source
+    ) -> tuple[Tensor, Expectation]:
+        """Draw coordination classes, and tell what a site of each is expected to be."""
+        cn = drawn_classes(expected.cn[0], samples, generator=source.generator)
+        kinds, which = cn.unique(return_inverse=True)
+        site = self._site(expected.expand(len(kinds)), kinds)
+        return cn, descriptors.tidy(site, species=len(self._card.species))[which]
+
+    def _grown(
+        self, told: Expectation, cn: Tensor, sources: Sequence[_Source], samples: int
+    ) -> Tensor:
+        """Grow clusters, (batch, atoms, 3 + species)."""
+        card = self._card
+        place = torch.tensor([card.species.index(a) for a, _ in card.edges], device=self._device)
+        given = given_by(
+            told,
+            cn,
+            absorber=place[told.edge],
+            cutoffs=self._placement.get_buffer("cutoffs"),
+            atoms=card.atoms,
+        )
+        chance = together(
+            [take_chances(samples, card.atoms, generator=s.generator) for s in sources]
+        ).to(self._device)
+        positions = grow(
+            self._placement, given, chance, temperature=float(card.placement["temperature"])
+        )
+        return torch.cat([positions, encode_kinds(given.kinds, len(card.species))], -1)

@@ -26,8 +26,8 @@ from nearedge.models.parts.cuda_graph import RecordedGraph
 from nearedge.models.parts.device import choose_device
 from nearedge.models.parts.diffusion import Diffusion, Noise
 from nearedge.models.parts.encoder import EncoderSize, Ensemble, unsmoothed
-from nearedge.models.parts.library import Library
 from nearedge.models.parts.outlier import Familiar
+from nearedge.models.parts.placement import Placement, PlacementSize
 from nearedge.models.parts.ridge import Ridge, Ridges
 from nearedge.models.parts.site import SiteHead
 from nearedge.models.parts.surrogate import Surrogate
@@ -52,7 +52,7 @@ class Parts:
 
     reader: Reader
     site: SiteHead
-    library: Library
+    placement: Placement
     diffusion: Diffusion
     familiar: Familiar
     surrogates: tuple[Surrogate, ...]
@@ -73,9 +73,11 @@ def assemble(card: Card, tensors: dict[str, Tensor], device: torch.device) -> Pa
         noise=Noise(**card.diffusion),
         **card.network,
     )
-    site = SiteHead(len(card.species), len(card.edges), width=max(card.site_width, 1))
-    if card.site_width:  # else every site is expected to be what their average is
-        site.load_state_dict(_below(tensors, "site."))
+    site = SiteHead(len(card.species), len(card.edges), width=card.site_width)
+    site.load_state_dict(_below(tensors, "site."))
+    sizes = {name: value for name, value in card.placement.items() if name != "temperature"}
+    placement = Placement(PlacementSize(atoms=card.atoms, **sizes), elements=card.species)
+    placement.load_state_dict(_below(tensors, "placement."))
     ensemble.load_state_dict(_below(tensors, "encoder."))
     denoiser.load_state_dict(_below(tensors, "diffusion."))
     return Parts(
@@ -84,7 +86,7 @@ def assemble(card: Card, tensors: dict[str, Tensor], device: torch.device) -> Pa
             ridges=tuple(_ridges(_below(tensors, f"ridge.{k}.")) for k in range(len(card.edges))),
         ),
         site=site.eval(),
-        library=Library(**_below(tensors, "library.")),
+        placement=placement.to(device).eval(),
         diffusion=denoiser.to(device).eval(),
         familiar=Familiar(
             mean=tensors["outlier.mean"].numpy().astype(np.float64),
@@ -133,7 +135,7 @@ class Inverter:
         self._draw = Drawing(
             card,
             site=parts.site,
-            library=parts.library,
+            placement=parts.placement,
             denoise=RecordedGraph(parts.diffusion) if recorded else parts.diffusion,
             noise=parts.diffusion.noise,
             device=device,

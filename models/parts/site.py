@@ -10,10 +10,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nearedge.models.clusters import descriptors
-from nearedge.models.clusters.descriptors import EXPECTED_CN_CLASSES, Expectation
+from nearedge.models.clusters.descriptors import (
+    EXPECTED_CN_CLASSES,
+    RADII,
+    SHELL,
+    Expectation,
+)
+from nearedge.models.parts.placement import Given
 
 #: Range of ln(standard deviation), in units of the descriptors' own spread.
 _LOG_SPREAD = (-4.5, 1.0)
+
+#: How far inside or outside the cutoff an atom is put that must be bonded, or must not, Å.
+_CLEAR = 0.02
+#: Ranks that every species is continued by, beyond those that the encoder speaks of.
+_MORE = 12
 
 
 class SiteHead(nn.Module):
@@ -69,3 +80,59 @@ class SiteHead(nn.Module):
             cn=torch.where(own > 0, 0.0, -20.0),
             edge=expected.edge,
         )
+
+
+def given_by(
+    expected: Expectation, cn: Tensor, *, absorber: Tensor, cutoffs: Tensor, atoms: int
+) -> Given:
+    """Tell the generator what is expected of sites.
+
+    Parameters
+    ----------
+    expected
+        Of each site.
+    cn
+        (batch,) how many atoms are bonded to it: radii that say otherwise are moved to the cutoff.
+    absorber
+        (batch,) number of the absorber among the species.
+    cutoffs
+        (species, species) longest bonds, Å.
+    atoms
+        How many atoms to place.
+    """
+    species = descriptors.species_in(expected.mean.shape[1])
+    radii, kinds, slack = _merged(expected, species, atoms)
+    bond = cutoffs[absorber[:, None], kinds]
+    bonded = (radii - bond).argsort(1).argsort(1) < cn[:, None]
+    radii = torch.where(
+        bonded, torch.minimum(radii, bond - _CLEAR), torch.maximum(radii, bond + _CLEAR)
+    )
+    order = radii.argsort(1, stable=True)
+    cosine, scatter = expected.mean[:, 1 - SHELL], expected.mean[:, 2 - SHELL]
+    return Given(
+        radii=radii.gather(1, order),
+        kinds=kinds.gather(1, order),
+        absorber=absorber,
+        cosine=cosine.clamp(-1, 1),
+        scatter=scatter.clamp(0, 1),
+        doubt=expected.spread[:, 1 - SHELL],
+        slack=slack.gather(1, order),
+    )
+
+
+def _merged(expected: Expectation, species: int, atoms: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Radii, species and spreads of the nearest atoms, (batch, atoms), nearest first.
+
+    Beyond the ranks that are spoken of, each species goes on as dense as it is within them.
+    """
+    n = species * RADII
+    radii = expected.mean[:, :n].unflatten(1, (species, RADII)).sort(-1).values
+    spread = expected.spread[:, :n].unflatten(1, (species, RADII))
+    further = (torch.arange(1, _MORE + 1, device=radii.device) / RADII + 1) ** (1 / 3)
+    radii = torch.cat([radii, radii[..., -1:] * further], -1)
+    spread = torch.cat([spread, spread[..., -1:].expand(-1, -1, _MORE)], -1)
+    kinds = torch.arange(species, device=radii.device)[:, None].expand(-1, RADII + _MORE)
+    radius, order = radii.flatten(1).sort(1, stable=True)
+    order = order[:, :atoms]
+    kinds = kinds.reshape(1, -1).expand(len(radii), -1).gather(1, order)
+    return radius[:, :atoms], kinds, spread.flatten(1).gather(1, order)
