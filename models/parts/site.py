@@ -107,7 +107,7 @@ def given_by(
     radii = torch.where(
         bonded, torch.minimum(radii, bond - _CLEAR), torch.maximum(radii, bond + _CLEAR)
     )
-    order = radii.argsort(1, stable=True)
+    order = radii.argsort(dim=1, stable=True)
     cosine, scatter = expected.mean[:, 1 - SHELL], expected.mean[:, 2 - SHELL]
     return Given(
         radii=radii.gather(1, order),
@@ -132,7 +132,7 @@ def _merged(expected: Expectation, species: int, atoms: int) -> tuple[Tensor, Te
     radii = torch.cat([radii, radii[..., -1:] * further], -1)
     spread = torch.cat([spread, spread[..., -1:].expand(-1, -1, _MORE)], -1)
     kinds = torch.arange(species, device=radii.device)[:, None].expand(-1, RADII + _MORE)
-    radius, order = radii.flatten(1).sort(1, stable=True)
+    radius, order = radii.flatten(1).sort(dim=1, stable=True)
     order = order[:, :atoms]
     kinds = kinds.reshape(1, -1).expand(len(radii), -1).gather(1, order)
     return radius[:, :atoms], kinds, spread.flatten(1).gather(1, order)
