@@ -48,7 +48,9 @@ async def get_trend(
         access_policy=getattr(request.app.state, "access_policy", None),
     )
     request.state.endpoint = "trend"
-    found = entry.search(In("status", [State.COMPLETE.value, State.REJECTED.value])).sort([("measured", -1)])
+    found = entry.search(In("status", [State.COMPLETE.value, State.REJECTED.value])).sort(
+        [("measured", -1)]
+    )
     items = await found.items_range(offset=0, limit=MOST)
     told = [stored_summary(key, adapter.metadata()) for key, adapter in items]
     return Response(trend_csv(reversed(told)), media_type="text/csv")

@@ -99,7 +99,12 @@ def test_a_server_of_ones_own_sends_our_forms(
     answer = httpx.get(table, headers=allowed, trust_env=False)
     assert answer.status_code == 200, answer.text
     (row,) = csv.DictReader(io.StringIO(answer.text))
-    assert (row["key"], row["run"], row["cn"], row["pressure"]) == ("k1", "run-1", "4.25", "2.5")
+    assert (row["key"], row["run"], row["cn"], row["pressure [GPa]"]) == (
+        "k1",
+        "run-1",
+        "4.25",
+        "2.5",
+    )
     for closed in (link, table):
         assert httpx.get(closed, trust_env=False).status_code == 401
     missing = table.replace("inversions", "nothing")
