@@ -27,7 +27,7 @@ _BATCH = 8
 
 
 class Evaluated(Protocol):
-    """What is evaluated, such as `nearedge.models.answering.inverter.Evaluated`."""
+    """What is evaluated, such as `nearedge.models.answering.inverter.Inverter`."""
 
     def invert(
         self,
