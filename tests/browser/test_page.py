@@ -141,7 +141,7 @@ def page_of(feed: Feed) -> Iterator[str]:
     worker = SimpleNamespace(pid=1, beat_age_s=0.1, restarts=0, problem=None)
     sound = {"ledger": None, "worker": None}
     service: Any = SimpleNamespace(
-        ledger=ledger, metrics=metrics, worker=worker, checks=lambda: sound
+        ledger=ledger, metrics=metrics, worker=worker, checks=lambda: sound, silence=None
     )
     with serving_page(
         service, feed, title="silica under pressure", context=("pressure",)
