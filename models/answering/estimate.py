@@ -5,6 +5,7 @@ The calibration is a handful of numbers fitted on held-out families
 how wide an interval must be to hold the truth nine times in ten.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,6 +21,31 @@ from nearedge.models.spectrum import Array
 STATED_CN_CLASSES = 13
 #: Probabilities that differ by no more than this are equal.
 TIE = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What no value of a figure lies outside of."""
+
+    lo: float = 0.0
+    hi: float = math.inf
+
+    def cut(self, mean: float, half: float) -> Interval:
+        """Return the interval around a mean, without what lies outside of the bounds.
+
+        The truth never lies there, so that the interval holds it as often as before.
+        """
+        mean = min(max(mean, self.lo), self.hi)
+        return Interval(mean=mean, lo=max(mean - half, self.lo), hi=min(mean + half, self.hi))
+
+
+ANY = Bounds(-math.inf)
+#: Å. No two atoms are bonded closer than those of hydrogen's molecule, 0.74 Å.
+OF_A_BOND = Bounds(0.5)
+#: Degrees.
+OF_AN_ANGLE = Bounds(0.0, 180.0)
+#: Coordination numbers have no upper end that nature knows of.
+OF_CN = Bounds(0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,9 +170,14 @@ def estimate(
         cn_mean_hi=average.hi,
         cn_map=int(prob.argmax()),
         cn_set=prediction_set(prob, threshold=calibration.cn_threshold),
-        bond=interval(bond, samples.weights, calibration.bond, told=told[0]),
-        angle=interval(angle, samples.weights, calibration.angle, told=told[1]),
-        bridge=interval(geometry.bridge(*cluster), samples.weights, calibration.bridge),
+        bond=interval(bond, samples.weights, calibration.bond, told=told[0], within=OF_A_BOND),
+        angle=interval(angle, samples.weights, calibration.angle, told=told[1], within=OF_AN_ANGLE),
+        bridge=interval(
+            geometry.bridge(*cluster),
+            samples.weights,
+            calibration.bridge,
+            within=OF_AN_ANGLE if absorber in geometry.BRIDGING else OF_A_BOND,
+        ),
         sample_cn=cn,
         sample_bond=bond,
         sample_angle=angle,
@@ -198,8 +229,7 @@ def cn_distribution(
 def mean_interval(prob: Array, widening: Widening) -> Interval:
     """Mean CN and the interval that holds the mean over the sites that were measured."""
     mean, spread = cn_moments(prob)
-    half = float(widening.half(spread))
-    return Interval(mean=mean, lo=max(mean - half, 0.0), hi=mean + half)
+    return OF_CN.cut(mean, float(widening.half(spread)))
 
 
 def cn_moments(prob: Array) -> tuple[float, float]:
@@ -259,7 +289,12 @@ def mean_and_spread(values: Array, weights: Array) -> tuple[float, float] | None
 
 
 def interval(
-    values: Array, weights: Array, widening: Widening, *, told: float | None = None
+    values: Array,
+    weights: Array,
+    widening: Widening,
+    *,
+    told: float | None = None,
+    within: Bounds = ANY,
 ) -> Interval | None:
     """Weighted mean and its interval; None where no sample defines the figure.
 
@@ -271,10 +306,11 @@ def interval(
         How wide the interval is.
     told
         Spread to take instead of the samples' own.
+    within
+        What the figure never lies outside of.
     """
     found = mean_and_spread(values, weights)
     if found is None:
         return None
     mean, spread = found
-    half = float(widening.half(spread if told is None else told))
-    return Interval(mean=mean, lo=mean - half, hi=mean + half)
+    return within.cut(mean, float(widening.half(spread if told is None else told)))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nearedge.models.answering.card import Card
 from nearedge.models.answering.estimate import (
+    OF_A_BOND,
     STATED_CN_CLASSES,
     TIE,
     Calibration,
@@ -20,7 +21,7 @@ from nearedge.models.answering.estimate import (
 )
 from nearedge.models.answering.flags import flags_of
 from nearedge.models.clusters import geometry
-from nearedge.models.inversion import Estimates, Interval, Inversion, Quality, Samples
+from nearedge.models.inversion import Estimates, Inversion, Quality, Samples
 from nearedge.models.parts.condition import Condition, condition, grid_of
 from nearedge.models.parts.general import (
     Committee,
@@ -287,9 +288,8 @@ def estimates_of(
     head = Head(cn=told.cn, bond=told.bond[1], angle=float(np.degrees(told.cosine[1])))
     found = estimate(clusters, absorber=absorber, calibration=calibration, head=head)
     half = float(calibration.bond.half(told.bond[1]))
-    mean = told.bond[0]
     chosen = likely_set(found.cn_prob, threshold=calibration.cn_threshold)
-    return replace(found, cn_set=chosen, bond=Interval(mean=mean, lo=mean - half, hi=mean + half))
+    return replace(found, cn_set=chosen, bond=OF_A_BOND.cut(told.bond[0], half))
 
 
 def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

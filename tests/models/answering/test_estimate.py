@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -111,6 +113,25 @@ def test_the_spread_that_a_head_tells_goes_before_that_of_the_samples():
     widening = Widening(scale=2, floor=0.0, power=2.0)
     found = interval(np.array([1.0, 3.0]), np.full(2, 0.5), widening, told=0.5)
     assert (found.lo, found.hi) == (1.5, 2.5)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 1e3])
+@pytest.mark.parametrize("absorber", ["Si", "O"])
+def test_no_interval_holds_what_cannot_be(scattered, absorber, scale):
+    wide = Widening(scale=scale, floor=1.0)
+    drawn = scattered(np.random.default_rng(0), lost=4)
+    if absorber == "O":
+        drawn = replace(drawn, species=np.where(drawn.species == "O", "Si", "O"))
+    found = estimate(
+        drawn,
+        absorber=absorber,
+        calibration=Calibration(cn_mean=wide, bond=wide, angle=wide, bridge=wide),
+    )
+    assert 0 <= found.cn_mean_lo <= found.cn_mean <= found.cn_mean_hi
+    assert 0 < found.bond.lo <= found.bond.mean <= found.bond.hi
+    assert 0 <= found.angle.lo <= found.angle.mean <= found.angle.hi <= 180
+    highest = 180 if absorber == "O" else np.inf
+    assert 0 <= found.bridge.lo <= found.bridge.mean <= found.bridge.hi <= highest
 
 
 def test_the_set_has_no_holes():
