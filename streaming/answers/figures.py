@@ -107,10 +107,24 @@ class Figure:
             return {self.name: plain}
         return {f"{self.name}_{part}": (plain or {}).get(part) for part in self.parts}
 
+    def decimals(self, plain: Plain) -> int:
+        """Return the decimal places to show.
+
+        A mean of whole numbers has those that its interval bears: where all samples have six
+        neighbours, their mean is 6.00, however unsure.
+        """
+        match plain:
+            case {"mean_lo": float(lo), "mean_hi": float(hi)}:
+                unsure = (hi - lo) / 2
+                return next((n for n in range(self.digits) if unsure >= 10.0**-n), self.digits)
+            case {"set": _}:
+                return min(self.digits, 1)
+        return self.digits
+
     def text(self, plain: Plain) -> str:
         """Return the number itself, rounded, or a dash."""
         value = plain if not isinstance(plain, Mapping) else plain[self.parts[0]]
-        return DASH if value is None else f"{value:.{self.digits}f}"
+        return DASH if value is None else f"{value:.{self.decimals(plain)}f}"
 
     def bounds_text(self, plain: Plain) -> str:
         """Return the 90 % interval or set; empty where there is none."""
@@ -123,7 +137,8 @@ class Figure:
         """Return the 90 % interval; empty where there is none."""
         match plain:
             case {"lo": float(lo), "hi": float(hi)} | {"mean_lo": float(lo), "mean_hi": float(hi)}:
-                return f"[{lo:.{self.digits}f}, {hi:.{self.digits}f}]"
+                digits = self.decimals(plain)
+                return f"[{lo:.{digits}f}, {hi:.{digits}f}]"
         return ""
 
 

@@ -82,8 +82,9 @@ def line_of(row: dict[str, Any]) -> str:
     for figure in (CN, BOND):
         plain = {part: row[f"{figure.name}_{part}"] for part in figure.parts}
         if plain["mean"] is not None:
-            shown = f"{figure.text(plain)} {figure.unit}".strip()
-            figures.append(f"{figure.symbol} {shown} {figure.bounds_text(plain)}")
+            shown = (figure.text(plain), figure.unit, figure.interval_text(plain))
+            words = [figure.symbol, *shown, figure.bounds_text(plain) if figure is CN else ""]
+            figures.append(" ".join(filter(None, words)))
     flags = f"; {', '.join(row['flags'])}" if row["flags"] else ""
     return f"{row['id']}: {', '.join(figures)}{flags}"
 

@@ -1,5 +1,6 @@
 """The page in a real browser. ``NEAREDGE_SCREENSHOTS=FOLDER`` keeps pictures of every view."""
 
+import json
 import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -246,6 +247,51 @@ def test_answers_of_different_worth_look_different(
         assert "do not rely on it" in text(browser, ".head")
         keep(browser, "doubtful")
     browser.troubles.clear()
+
+
+@pytest.mark.parametrize(
+    ("half", "decimals"), [(0.03, 2), (0.3, 1), (1.2, 0)], ids=["sure", "unsure", "a guess"]
+)
+def test_a_mean_of_whole_numbers_has_the_decimals_that_its_interval_bears(
+    page: Any, half: float, decimals: int
+) -> None:
+    value = {"mean": 5.98, "mean_lo": 5.98 - half, "mean_hi": 5.98 + half, "set": [6]}
+    shown = page.js(f"import('/static/format.js').then((f) => f.decimals({json.dumps(value)}, 2))")
+    assert shown == decimals
+
+
+def test_a_dark_run_is_drawn_point_by_point(page: Any) -> None:
+    columns = {"energy": [1839.3] * 3, "i0": [3.0, 4.0, 5.0], "it": [2.0, 2.0, 2.0]}
+    drawn = page.js(f"import('/static/raw.js').then((raw) => raw.rawLines({json.dumps(columns)}))")
+    assert drawn["along"] == "point, all at 1839.3 eV"
+    assert drawn["lines"][0]["x"] == [0, 1, 2]
+
+
+def test_on_a_phone_no_flag_and_no_row_is_wider_than_the_window(
+    browser: Any, specimen: Specimen, keep: Keep
+) -> None:
+    feed, doubtful = Feed(), answered(20, 0.0, specimen)
+    flags = ("maybe-self-absorbed", "unlike-averaged")
+    feed(refused(1, specimen))
+    feed(replace(doubtful, inversion=replace(doubtful.inversion, ood_flag=True, flags=flags)))
+    with page_of(feed) as address:
+        browser.look(390, 844)
+        browser.open(f"{address}#now")
+        browser.wait("document.querySelectorAll('.head .flags .chip').length === 3")
+        assert browser.js(INSIDE % ".head .flags .chip")
+        keep(browser, "doubtful-phone")
+        browser.js("location.hash = 'runs'")
+        browser.wait("document.querySelectorAll('tbody tr').length === 2")
+        assert browser.js(INSIDE % "tbody td, tbody .chip")
+        assert "no edge found" in text(browser)
+        keep(browser, "runs-phone")
+    browser.troubles.clear()
+
+
+INSIDE = (
+    "[...document.querySelectorAll('%s')].every((one) => "
+    "one.getBoundingClientRect().right <= innerWidth)"
+)
 
 
 def test_a_service_that_went_is_told_everywhere(

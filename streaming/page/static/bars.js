@@ -4,7 +4,7 @@ import { s } from "./dom.js";
 
 const LABELLED = 0.05;
 const LABEL_PX = 36;
-const EDGE = { left: 36, right: 8, top: 8, bottom: 20 };
+const EDGE = { left: 42, right: 8, top: 8, bottom: 20 };
 
 // Probability of each coordination number; those of the 90 % set are filled.
 export function probabilityBars(box, probabilities, set) {
@@ -64,7 +64,7 @@ export function histogram(box, values, weights, { unit, digits, interval }) {
 export function density(box, { x, share, peaks }, { unit }) {
   const top = Math.max(...share);
   if (!(top > 0)) return null;
-  const frame = new Frame(box, top);
+  const frame = new Frame(box, top * 1.3); // room for the names of the peaks
   const [lo, hi] = [x[0], x.at(-1)];
   const at = (v) => EDGE.left + (frame.width * (v - lo)) / (hi - lo);
   const line = x.map((v, i) => `${at(v).toFixed(1)},${(EDGE.top + frame.height * (1 - share[i] / frame.top)).toFixed(1)}`);
@@ -73,8 +73,8 @@ export function density(box, { x, share, peaks }, { unit }) {
   const parts = [
     s("polygon", { class: "density", points: [`${at(lo)},${floor}`, ...line, `${at(hi)},${floor}`].join(" ") }),
     ...peaks.map((v) => s("line", { class: "mean", x1: at(v), x2: at(v), y1: EDGE.top + 14, y2: floor })),
-    ...peaks.map((v) => text(at(v), EDGE.top + 10, v.toFixed(0) + unit)),
-    ...[0, 30, 60, 90, 120, 150, 180].filter((v) => v >= lo && v <= hi).map((v) => text(at(v), floor + 14, String(v))),
+    ...peaks.map((v) => text(frame.inside(at(v)), EDGE.top + 10, v.toFixed(0) + unit)),
+    ...[0, 30, 60, 90, 120, 150, 180].filter((v) => v >= lo && v <= hi).map((v) => text(frame.inside(at(v)), floor + 14, String(v))),
   ];
   return frame.svg(`distribution from ${lo} to ${hi} ${unit} with peaks at ${names.join(", ")}`, [...parts, frame.baseline()]);
 }
@@ -85,6 +85,11 @@ class Frame {
     this.top = top * 1.08;
     this.width = Math.max(20, box.width - EDGE.left - EDGE.right);
     this.height = Math.max(10, box.height - EDGE.top - EDGE.bottom);
+  }
+
+  // Where the middle of a short word must be so that nothing of it is cut off.
+  inside(x) {
+    return Math.min(x, this.box.width - LABEL_PX / 2);
   }
 
   svg(label, children) {

@@ -13,6 +13,15 @@ export function ends(value) {
   return value?.set ? [value.mean_lo ?? null, value.mean_hi ?? null] : [value?.lo ?? null, value?.hi ?? null];
 }
 
+// The decimal places to show: of a mean of whole numbers those that its interval bears.
+export function decimals(value, digits) {
+  if (!value?.set) return digits;
+  const [lo, hi] = ends(value);
+  if (lo === null || hi === null) return Math.min(digits, 1);
+  const found = [...Array(digits).keys()].find((n) => (hi - lo) / 2 >= 10 ** -n);
+  return found ?? digits;
+}
+
 export function interval(value, digits) {
   const [lo, hi] = ends(value);
   return typeof lo === "number" ? `[${lo.toFixed(digits)}, ${hi.toFixed(digits)}]` : "";
@@ -28,7 +37,7 @@ export function set(values) {
 
 // The 90 % interval and set of a figure, as far as it has them.
 export function bounds(value, digits) {
-  return [interval(value, digits), set(value?.set)].filter(Boolean).join(" ");
+  return [interval(value, decimals(value, digits)), set(value?.set)].filter(Boolean).join(" ");
 }
 
 export function clock(seconds) {

@@ -1,6 +1,6 @@
 // The view Health: is it keeping up, and what went wrong.
 
-import state, { isLive, sorted, subscribe } from "./store.js";
+import state, { isLive, sorted, subscribe, unheard } from "./store.js";
 import { chip, h } from "./dom.js";
 import { clock, duration, median, number, shortRun } from "./format.js";
 
@@ -23,11 +23,11 @@ function tiles(health) {
   const waiting = states.queued + states.running + states.writing;
   const live = isLive();
   const sound = (good, words, otherwise) => (live ? chip(good ? words : otherwise, good ? "good" : "bad") : chip("not known"));
-  const recent = sorted().slice(-RECENT).map((told) => told.latency).filter((v) => v !== null && v !== undefined);
+  const recent = sorted().filter((told) => told.stages?.write !== undefined).slice(-RECENT).map((told) => told.latency).filter((v) => v !== null && v !== undefined);
   return [
-    tile("Service", sound(health.ready, "ready", "not ready"), [live ? (worker.error ?? "documents are taken, spectra are inverted") : `it does not answer; last heard of at ${clock(state.contact)}`], "Whether documents are taken and spectra inverted at this moment."),
+    tile("Service", sound(health.ready, "ready", "not ready"), [live ? (worker.error ?? (unheard(health) ? health.source : "documents are taken, spectra are inverted")) : `it does not answer; last heard of at ${clock(state.contact)}`], "Whether documents can be taken and spectra inverted at this moment."),
     tile("Waiting", String(waiting), [`${states.queued} to invert, ${states.running} at the worker, ${states.writing} to write`, waiting ? `the oldest for ${duration(health.oldest_s)}` : "nothing lags behind"], "Finished spectra that have no result in Tiled yet. A few seconds of work are usual."),
-    tile("Latency, end of scan to Tiled", duration(median(recent)), [recent.length ? `median of the last ${recent.length}; worst ${duration(Math.max(...recent))}` : "no spectrum yet"], "From a scan's last document to its complete result in the catalog. Typically 1 to 5 s."),
+    tile("Latency, end of scan to Tiled", duration(median(recent)), [recent.length ? `median of the last ${recent.length}; worst ${duration(Math.max(...recent))}` : "none since the service started"], "From a scan's last document to its complete result in the catalog. Typically 1 to 5 s."),
     tile("Documents", health.documents_per_s === null ? "–" : `${number(health.documents_per_s, 1)} /s`, [health.source ?? "they come", `${sum(totals.documents)} so far`, `${sum(totals.gaps)} gaps in runs`], "Bluesky documents that arrived. A gap is a document that never came; the run is then fetched from the raw catalog."),
     tile("Spectra", `${states.complete}`, [`complete; ${states.rejected} rejected, ${states.failed} failed`, byLabel("rejected:", totals.rejected), leftOut(totals.discarded)], "What became of the spectra. A rejected one could not be inverted and is stored with its reason; a failed one was given up and can be retried."),
     tile("Worker", worker.pid ? `process ${worker.pid}` : worker.error ? "none" : "remote", [`${worker.restarts} restarts`, worker.beat_age_s === null ? (worker.error ?? "it has not told of itself") : `sign of life ${duration(worker.beat_age_s)} ${live ? "ago" : "before that"}`], "The process that owns the model and inverts. It is started again when it dies."),

@@ -1,6 +1,6 @@
 // Choose the view by the address's hash, and show whether the page is live.
 
-import state, { connect, isLive, subscribe } from "./store.js";
+import state, { connect, isLive, subscribe, unheard } from "./store.js";
 import { typing } from "./dom.js";
 import { clock, duration } from "./format.js";
 import * as now from "./now.js";
@@ -48,6 +48,7 @@ function pulseText() {
   const open = health ? health.states.queued + health.states.running + health.states.writing : 0;
   if (state.running.size) return ["busy", open ? `scan running, ${open} waiting` : "scan running"];
   if (open) return ["busy", `${open} waiting, oldest ${duration(health.oldest_s)}`];
+  if (unheard(health)) return ["wait", health.source];
   return ["live", "live"];
 }
 

@@ -3,7 +3,7 @@
 import state, { detail, latest, newestRunning, runningDetail, sorted, subscribe } from "./store.js";
 import { card, chip, h, onResize, put, typing } from "./dom.js";
 import { flagKind, flagText, reasonText, verdict } from "./flags.js";
-import { bounds, clock, figure, number, shortRun, spectrumName } from "./format.js";
+import { bounds, clock, decimals, figure, number, shortRun, spectrumName } from "./format.js";
 import { Chart } from "./chart.js";
 import { Cluster, legend, neighbours } from "./cluster.js";
 import { density, histogram, probabilityBars } from "./bars.js";
@@ -25,6 +25,7 @@ class Now {
     this.onKey = (event) => this.step(event);
     addEventListener("keydown", this.onKey);
     this.stop = subscribe((what) => this.changed(what));
+    this.head.append(h("p", { class: "soft said" }, "Loading …"));
     this.refresh();
   }
 
@@ -119,7 +120,12 @@ class Now {
     const wait = Math.min(30, 2 ** this.tries++);
     this.say(`This spectrum cannot be read at the moment (${error.message.slice(0, 200)}); trying again in ${wait} s.`);
     clearTimeout(this.retry);
-    this.retry = setTimeout(() => this.refresh(), 1000 * wait);
+    this.retry = setTimeout(() => this.again(), 1000 * wait);
+  }
+
+  again() {
+    this.say("This spectrum could not be read; trying again …");
+    this.refresh();
   }
 
   pale(on) {
@@ -303,7 +309,7 @@ function figures(answer, edge, older) {
     const more = bounds(value, digits);
     if (name === "angle" && answer.angles?.peaks.length) return angleFigure(answer, meaning);
     return h("div", { class: "figure", title: meaning },
-      h("dt", {}, heading, more ? h("span", {}, "90 %") : null), h("dd", {}, number(value?.mean ?? value, digits), " ", h("small", {}, more)));
+      h("dt", {}, heading, more ? h("span", {}, "90 %") : null), h("dd", {}, number(value?.mean ?? value, decimals(value, digits)), " ", h("small", {}, more)));
   }));
 }
 

@@ -3,7 +3,7 @@
 import state, { sorted, subscribe } from "./store.js";
 import { chip, h } from "./dom.js";
 import { flagText, reasonText, verdict } from "./flags.js";
-import { dateTime, duration, figure, interval, number, set, shortRun, spectrumName } from "./format.js";
+import { bounds, dateTime, decimals, duration, figure, interval, number, set, shortRun, spectrumName } from "./format.js";
 
 const SHOWN = 300;
 let asked = "";
@@ -68,9 +68,15 @@ function line(told) {
   return h("tr", { class: verdict(told)?.kind, tabindex: opens ? "0" : null, onclick: open, onkeydown: (event) => event.key === "Enter" && open() },
     h("td", {}, spectrumName(told)), h("td", { class: "sample" }, told.sample ?? ""), h("td", { class: "spare" }, h("code", { title: told.run }, shortRun(told.run))), h("td", { class: "spare" }, dateTime(told.time)),
     h("td", { class: "spare" }, told.edge ?? ""), h("td", {}, stateChip(told)),
-    h("td", { class: "num" }, told.cn ? number(told.cn.mean, figure("cn").digits) : ""), h("td", {}, told.cn ? set(told.cn.set) : ""),
-    h("td", { class: "num", title: interval(told.bond, figure("bond").digits) }, told.bond ? number(told.bond.mean, figure("bond").digits) : ""),
-    h("td", { class: "wide" }, notes ?? ""), h("td", { class: "num spare" }, told.latency === undefined ? "" : duration(told.latency)));
+    h("td", { class: "num", "data-head": figure("cn").heading, title: told.cn && bounds(told.cn, figure("cn").digits) }, told.cn ? number(told.cn.mean, decimals(told.cn, figure("cn").digits)) : ""), h("td", {}, told.cn ? set(told.cn.set) : ""),
+    h("td", { class: "num", "data-head": figure("bond").heading, title: interval(told.bond, figure("bond").digits) }, told.bond ? number(told.bond.mean, figure("bond").digits) : ""),
+    h("td", { class: "wide" }, notes ?? ""), h("td", { class: "num spare" }, told.latency === undefined ? "" : latency(told)));
+}
+
+// How long writing took is not stored with the answer that was written.
+function latency({ latency, stages }) {
+  if (latency === null || stages?.write !== undefined) return duration(latency);
+  return h("span", { title: "until it was inverted; writing it is not counted in" }, `> ${duration(latency)}`);
 }
 
 // All doubts in one list: the score's own is not among the spectrum's flags.

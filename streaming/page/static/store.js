@@ -40,6 +40,11 @@ export function isLive() {
   return state.connected && state.contact !== null && Date.now() / 1000 - state.contact < SILENT_S;
 }
 
+// Whether no document can come: an idle source has been heard of.
+export function unheard(health) {
+  return Boolean(health?.source) && !health.source.startsWith("idle");
+}
+
 export function sorted() {
   return [...state.results.values()];
 }

@@ -5,7 +5,7 @@ import { h, onResize, put, typing } from "./dom.js";
 import { axis } from "./chart.js";
 import { theme } from "./theme.js";
 import { flagText } from "./flags.js";
-import { bounds, clockTick, dateTime, day, ends, figure, spectrumName } from "./format.js";
+import { bounds, clockTick, dateTime, day, decimals, ends, figure, number, spectrumName } from "./format.js";
 
 /* global uPlot */
 
@@ -334,7 +334,7 @@ function describe(told) {
   const parts = [[spectrumName(told), told.sample, dateTime(told.time)].filter(Boolean).join(", ")];
   for (const name of ["cn", "bond", "angle"]) {
     const { symbol, unit, digits } = figure(name);
-    if (told[name]) parts.push([symbol, told[name].mean.toFixed(digits), bounds(told[name], digits), unit].filter(Boolean).join(" "));
+    if (told[name]) parts.push([symbol, number(told[name].mean, decimals(told[name], digits)), bounds(told[name], digits), unit].filter(Boolean).join(" "));
   }
   const along = shown(told).map(([name, value]) => `${name} ${typeof value === "number" ? +value.toPrecision(4) : value} ${told.units[name] ?? ""}`.trim());
   return [...parts, ...along, ...told.flags.map(flagText)].join(" · ");

@@ -71,13 +71,28 @@ def test_what_bridge_is_depends_on_the_absorber(absorber, unit, word):
 def test_figures_in_words(make_inversion):
     inversion = make_inversion(cn=4.25)
     cn, bond = CN.read(inversion), BOND.read(inversion)
-    assert (CN.text(cn), CN.bounds_text(cn)) == ("4.25", "{4, 5}")
-    assert CN.interval_text(cn) == "[4.00, 4.50]"
+    assert (CN.text(cn), CN.bounds_text(cn)) == ("4.2", "{4, 5}")
+    assert CN.interval_text(cn) == "[4.0, 4.5]"
     assert (BOND.text(bond), BOND.bounds_text(bond)) == ("1.620", "[1.520, 1.720]")
     assert (BOND.heading, BOND.label, CN.heading) == ("bond, Å", "mean bond / Å", "CN")
     assert (OOD.text(OOD.read(inversion)), OOD.bounds_text(OOD.read(inversion))) == ("0.500", "")
     none = replace(inversion, estimates=replace(inversion.estimates, bond=None))
     assert (BOND.text(BOND.read(none)), BOND.bounds_text(BOND.read(none))) == ("–", "")
+
+
+@pytest.mark.parametrize(
+    ("half", "text", "interval"),
+    [
+        (0.03, "5.98", "[5.95, 6.01]"),
+        (0.3, "6.0", "[5.7, 6.3]"),
+        (1.2, "6", "[5, 7]"),
+        (None, "6.0", ""),
+    ],
+)
+def test_a_mean_of_whole_numbers_has_the_decimals_that_its_interval_bears(half, text, interval):
+    ends = {f"mean_{end}": half and 5.98 + sign * half for end, sign in (("lo", -1), ("hi", 1))}
+    plain = {"mean": 5.98, **ends, "map": 6, "set": [6]}
+    assert (CN.text(plain), CN.interval_text(plain)) == (text, interval)
 
 
 def test_columns_of_the_trend_are_those_of_the_figures():

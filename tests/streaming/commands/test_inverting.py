@@ -267,7 +267,7 @@ def test_a_folder_with_a_point_in_its_name_is_a_folder(outcomes, tmp_path):
 def test_lines_say_figures_flags_and_reasons(outcomes):
     good, flat, *_ = (line_of(row_of(one)) for one in outcomes)
     bond = outcomes[0].answer.estimates.bond
-    assert good.startswith(f"a: CN 3.75 {{3, 4}}, bond {bond.mean:.3f} Å [")
+    assert good.startswith(f"a: CN 3.8 {{3, 4}}, bond {bond.mean:.3f} Å [")
     assert flat.startswith("flat: rejected, no-edge")
 
 

@@ -37,7 +37,7 @@ def test_a_complete_row_tells_the_figures(row):
     shown = dict(zip(HEADINGS, cells(row), strict=True))
     assert shown["scan"] == "7"
     assert shown["edge"] == "Si K"
-    assert (shown["CN"], shown["CN 90 %"]) == ("4.25 [4.00, 4.50]", "{4, 5}")
+    assert (shown["CN"], shown["CN 90 %"]) == ("4.2 [4.0, 4.5]", "{4, 5}")
     assert shown["bond, Å"] == "1.620 [1.520, 1.720]"
     assert shown["flags"] == "gap, short-post-edge, partial"
     assert shown["latency, s"] == "0.75"
