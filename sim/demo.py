@@ -174,6 +174,7 @@ def serving_demo(
                 rows=[results.add, show, feed, bus.row],
                 answers=[feed],
                 partials=[feed.show_partial, bus.partial],
+                left_out=[bus.left_out],
             ),
         ) as service,
         beating(bus, service, every_s=profile.bus.heartbeat_s),

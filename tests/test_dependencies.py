@@ -21,7 +21,6 @@ NAMES = {
 #: Needed without an import statement.
 NOT_IMPORTED = {
     "feff10-rs",  # imported by the process that calculates
-    "ophyd",  # what stock sessions are made of, whose documents are taken
     "rosettasciio",  # one reader of it, by its name
 }
 #: Extras for those who develop nearedge: they may be anything.

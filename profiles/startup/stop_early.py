@@ -1,67 +1,36 @@
 """A step scan that ends as soon as the coordination number is known well enough.
 
-It needs Bluesky alone: copy it into a session, or import it. With ``nearedge run`` beside it::
+Copy it into a session, or import it. With ``nearedge run`` beside it::
 
-    from nearedge.profiles.startup.stop_early import Answers, scan_until_known
+    from nearedge.profiles.startup.stop_early import scan_until_known
+    from nearedge.streaming.acquisition import NearEdge
 
-    answers = Answers()  # once in a session
-    RE(scan_until_known([i0, it], mono, energies, answers=answers))
+    nearedge = NearEdge(name="nearedge")  # once in a session
+    RE(scan_until_known([i0, it], mono, energies, nearedge=nearedge))
 
 The answers are those to the spectrum as far as it has been measured, which `nearedge` publishes
 while the scan runs (``bus.address`` of its profile). Without a service the scan goes to its end.
 """
 
-import json
-import threading
 from collections.abc import Sequence
 from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
-from bluesky.callbacks.zmq import RemoteDispatcher
 from bluesky.utils import MsgGenerator
 
 
-class Answers:
-    """The newest answer of the service; a thread of its own listens until the session ends.
-
-    Parameters
-    ----------
-    address, prefix
-        Where the service publishes, and under which prefix.
-
-    Attributes
-    ----------
-    heard
-        Set once the service, which sends heartbeats, has been heard.
-    """
-
-    def __init__(self, address: str = "127.0.0.1:5579", *, prefix: bytes = b"nearedge") -> None:
-        self.heard = threading.Event()
-        self._newest: dict[str, Any] = {}
-        self._dispatcher = RemoteDispatcher(address, prefix=prefix, deserializer=json.loads)
-        self._dispatcher.subscribe(self._take, "event")
-        threading.Thread(target=self._dispatcher.start, name="answers", daemon=True).start()
-
-    def _take(self, name: str, doc: dict[str, Any]) -> None:
-        if "raw_uid" in doc["data"]:
-            self._newest = doc["data"]
-        self.heard.set()
-
-    def newest(self, run_uid: str) -> dict[str, Any] | None:
-        """Return the newest answer to a run, or None; this never waits."""
-        newest = self._newest
-        return newest if newest.get("raw_uid") == run_uid else None
-
-
-def is_known(answer: dict[str, Any] | None, *, width: int) -> bool:
+def is_known(nearedge: Any, run_uid: str, *, width: int) -> MsgGenerator[bool]:
     """Return whether the interval of the coordination number is as narrow as asked for.
 
-    An answer to a spectrum unlike all that the model has learned does not count.
+    An answer to another run does not count, nor one to a spectrum unlike all that the model has
+    learned. The signals are read, not triggered: this never waits.
     """
-    if answer is None or "cn_lo" not in answer or answer["ood_flag"]:
+    if (yield from bps.rd(nearedge.raw_uid)) != run_uid or (yield from bps.rd(nearedge.ood_flag)):
         return False
-    return bool(answer["cn_hi"] - answer["cn_lo"] <= width)
+    highest = yield from bps.rd(nearedge.cn_hi)
+    lowest = yield from bps.rd(nearedge.cn_lo)
+    return bool(highest - lowest <= width)  # NaN, of a rejection, is not
 
 
 def scan_until_known(
@@ -69,11 +38,13 @@ def scan_until_known(
     motor: Any,
     positions: Sequence[float],
     *,
-    answers: Answers,
+    nearedge: Any,
     width: int = 0,
     md: dict[str, Any] | None = None,
 ) -> MsgGenerator[str]:
     """Step through positions until the interval of the coordination number is narrow enough.
+
+    The answer that ends the scan is recorded in the same run, in the stream ``nearedge``.
 
     Parameters
     ----------
@@ -81,8 +52,8 @@ def scan_until_known(
         Read at each position, and what is moved: the energy.
     positions
         Of the whole scan.
-    answers
-        Of the service.
+    nearedge
+        The device that has the answers: a `NearEdge` or an `AsyncNearEdge`.
     width
         So many may lie between the lowest and the highest coordination number of the 90 %
         prediction set; 0: only one is left.
@@ -96,6 +67,7 @@ def scan_until_known(
         "hints": {"dimensions": [((motor.name,), "primary")]},
         **(md or {}),
     }
+    answer = [nearedge.cn_mean, nearedge.cn_lo, nearedge.cn_hi, nearedge.bond_mean]
 
     @bpp.stage_decorator([*detectors, motor])
     def scan() -> MsgGenerator[str]:
@@ -103,7 +75,8 @@ def scan_until_known(
         for position in positions:
             yield from bps.mv(motor, position)
             yield from bps.trigger_and_read([*detectors, motor])
-            if is_known(answers.newest(uid), width=width):
+            if (yield from is_known(nearedge, uid, width=width)):
+                yield from bps.trigger_and_read(answer, name="nearedge")
                 break
         yield from bps.close_run()
         return uid

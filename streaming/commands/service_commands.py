@@ -56,6 +56,7 @@ def run(config: Configs = None, device: Device = None, samples: Samples = None) 
                 rows=[show, feed, bus.row],
                 answers=[feed],
                 partials=[feed.show_partial, bus.partial],
+                left_out=[bus.left_out],
             ),
         ) as service,
         beating(bus, service, every_s=profile.bus.heartbeat_s),

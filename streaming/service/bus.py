@@ -16,7 +16,13 @@ from nearedge.models import Inversion, NormalisedSpectrum, Rejected
 from nearedge.streaming.answers.plain import dump
 from nearedge.streaming.ledger.row import Row
 from nearedge.streaming.service.loop import Loop
-from nearedge.streaming.service.notices import Documents, heartbeat, partial_notice, row_notice
+from nearedge.streaming.service.notices import (
+    Documents,
+    heartbeat,
+    left_out_notice,
+    partial_notice,
+    row_notice,
+)
 from nearedge.streaming.service.service import Service
 from nearedge.streaming.settings import profile
 from nearedge.streaming.settings.curve import server_secret
@@ -32,7 +38,7 @@ class BusError(ValueError):
 
 
 class Bus:
-    """A publisher; its `row` and `partial` are listeners of a service.
+    """A publisher; its `row`, `partial` and `left_out` are listeners of a service.
 
     Publishing never waits: 0MQ drops what a subscriber is too slow for. The catalog has it all.
 
@@ -107,6 +113,10 @@ class Bus:
         """Publish the answer to a spectrum that still grows, when there is one."""
         if inversion is not None and isinstance(outcome, NormalisedSpectrum):
             self._send(partial_notice(measurement, outcome, inversion))
+
+    def left_out(self, run_uid: str, reason: str) -> None:
+        """Publish that a run has no spectrum, so that nobody waits for its answer."""
+        self._send(left_out_notice(run_uid, reason))
 
     def beat(self, service: Service) -> None:
         """Publish how a service is."""

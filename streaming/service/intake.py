@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 OnPartial = Callable[[Measurement, NormalisedSpectrum | Rejected], None]
 Recall = Callable[[Mapping[str, Any], Darks], None]
 
+NO_SPECTRUM = frozenset({"no-energy-scan", "no-spectrum"})
+"""Why a whole run is left out."""
 INCOMPLETE = frozenset({"gap", "no-stop"})
 """Flags of a spectrum that the catalog may have whole."""
 
@@ -67,11 +69,14 @@ class Calls:
         dropped.
     on_gap
         Called when a run is to be fetched from the catalog.
+    on_left_out
+        Called with the uid of a run that has no spectrum, and why.
     """
 
     on_submit: Callable[[str, bool], None]
     on_partial: OnPartial | None = None
     on_gap: Callable[[], None] = lambda: None
+    on_left_out: Callable[[str, str], None] = lambda run_uid, reason: None
 
 
 class Intake:
@@ -194,6 +199,8 @@ class Intake:
         """Log and count a document that was not used."""
         self._metrics.discarded.labels(reason).inc()
         logger.debug("a document of %s was not used: %s", uid, reason, extra={"run_uid": uid})
+        if reason in NO_SPECTRUM:
+            self._calls.on_left_out(uid, reason)
 
     def note_gap(self, gap: Gap) -> None:
         """Log and count what is missing of a run."""

@@ -18,6 +18,8 @@ Documents = list[tuple[str, dict[str, Any]]]
 
 PARTIAL = "partial"
 """Status of the answer to a scan that still runs: never a result, and soon replaced."""
+LEFT_OUT = "left-out"
+"""Status of a run that scanned no energy, or has none of the streams: it has no spectrum."""
 TYPES = {str: "string", bool: "boolean", int: "integer"}
 
 
@@ -39,6 +41,17 @@ def partial_notice(
     flags = (*measurement.flags, *outcome.flags, *inversion.flags)
     about = {"key": None, "flags": list(dict.fromkeys(flags)), "error": None}
     return _answer(measurement, outcome, inversion, status=PARTIAL, about=about)
+
+
+def left_out_notice(run_uid: str, reason: str) -> Documents:
+    """Return the documents that tell of a run without a spectrum."""
+    about: dict[str, Any] = {"key": None, "flags": [], "error": None, "reason": reason}
+    return _run_of_one_event(
+        "answer",
+        {"raw_uid": run_uid, "status": LEFT_OUT},
+        units={},
+        about={**about, "raw": {"uid": run_uid}},
+    )
 
 
 def heartbeat(data: Mapping[str, str | bool | float]) -> Documents:

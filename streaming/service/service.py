@@ -57,11 +57,14 @@ class Audience:
     partials
         Called with every spectrum that still grows, and again with the quick answer to it. Nothing
         partial is ever stored; without listeners there are no partial answers.
+    left_out
+        Called with the uid of every run that has no spectrum, and why.
     """
 
     rows: Sequence[Listener] = ()
     answers: Sequence[Listener] = ()
     partials: Sequence[PartialListener] = ()
+    left_out: Sequence[Callable[[str, str], None]] = ()
 
 
 class Service:
@@ -144,7 +147,7 @@ class Service:
         make = partial(Intake, method, ledger=self.ledger, metrics=self.metrics, darks=darks)
         of_catalog = partial(
             make,
-            calls=Calls(on_submit=self._on_submit),
+            calls=Calls(on_submit=self._on_submit, on_left_out=self._on_left_out),
             recall=None if dark_runs is None else dark_runs.recall,
         )
         if not self._live:
@@ -154,6 +157,7 @@ class Service:
             on_submit=self._on_submit,
             on_partial=self._on_partial if self._audience.partials else None,
             on_gap=self.look_soon,
+            on_left_out=self._on_left_out,
         )
         intake = make(Terms(live=True, hold_s=hold_s), calls=calls)
         if archive is None or dark_runs is None:
@@ -329,6 +333,9 @@ class Service:
     def _on_partial(self, measurement: Measurement, outcome: NormalisedSpectrum | Rejected) -> None:
         self._publish_partial(measurement, outcome, None)
         self._work_waits()
+
+    def _on_left_out(self, run_uid: str, reason: str) -> None:
+        _tell(self._audience.left_out, run_uid, reason)
 
     def _publish_partial(
         self,

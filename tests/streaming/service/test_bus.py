@@ -1,27 +1,32 @@
+import asyncio
 import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
 import event_model
-import numpy as np
 import pytest
 import zmq
 import zmq.auth
-from bluesky import RunEngine
-from ophyd.sim import SynAxis, SynSignal
+from bluesky.callbacks.zmq import RemoteDispatcher
 
 from nearedge.models import Reason, Rejected
-from nearedge.profiles.startup.stop_early import Answers, is_known, scan_until_known
+from nearedge.streaming.acquisition import Answers
 from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.ledger.row import Row
 from nearedge.streaming.service.bus import Bus, BusError, beating, opened_bus
 from nearedge.streaming.service.metrics import Metrics
-from nearedge.streaming.service.notices import heartbeat, partial_notice, row_notice
+from nearedge.streaming.service.notices import (
+    heartbeat,
+    left_out_notice,
+    partial_notice,
+    row_notice,
+)
 from nearedge.streaming.settings import profile
 from nearedge.streaming.settings.credential import CredentialError
 from nearedge.streaming.settings.profile import Profile
@@ -111,6 +116,12 @@ def test_a_partial_answer_has_no_key(measurement, spectrum, make_inversion):
     assert docs["event"]["data"]["status"] == "partial"
 
 
+def test_a_run_without_a_spectrum_is_told():
+    docs = validated(left_out_notice("run-1", "no-energy-scan"))
+    assert (docs["start"]["reason"], docs["start"]["raw"]) == ("no-energy-scan", {"uid": "run-1"})
+    assert docs["event"]["data"] == {"raw_uid": "run-1", "status": "left-out"}
+
+
 def test_a_heartbeat_is_an_event_of_its_own_stream():
     docs = validated(heartbeat({"ready": True, "problem": "", "queued": 3}))
     assert docs["descriptor"]["name"] == "heartbeat"
@@ -118,13 +129,23 @@ def test_a_heartbeat_is_an_event_of_its_own_stream():
 
 
 def test_a_stock_subscriber_hears_answers_and_heartbeats(bus, row, service):
-    answers = Answers(bus.address)
+    heard: list[tuple[str, Any]] = []
+    dispatcher = RemoteDispatcher(bus.address, prefix=b"nearedge", deserializer=json.loads)
+    dispatcher.subscribe(lambda name, doc: heard.append((name, doc["data"])), "event")
+
+    def listen() -> None:
+        with suppress(asyncio.CancelledError):
+            dispatcher.start()
+
+    thread = threading.Thread(target=listen)
+    thread.start()
     with beating(bus, service, every_s=0.02):
-        until(answers.heard.is_set)
-    bus.row(row)
-    until(lambda: answers.newest("run-1"))
-    assert answers.newest("run-1")["cn_mean"] == 4.25
-    assert answers.newest("another") is None
+        until(lambda: heard)
+    until(lambda: "raw_uid" in heard[-1][1], lambda: bus.row(row))
+    assert heard[-1][1]["cn_mean"] == 4.25
+    assert heard[0][1]["problem"] == "no worker process runs"
+    dispatcher.loop.call_soon_threadsafe(dispatcher._task.cancel)
+    thread.join()
 
 
 def test_heartbeats_go_on_while_the_ledger_cannot_be_read(bus, service):
@@ -133,6 +154,7 @@ def test_heartbeats_go_on_while_the_ledger_cannot_be_read(bus, service):
     answers = Answers(bus.address)
     with beating(bus, service, every_s=0.02):
         until(answers.heard.is_set)
+    answers.close()
 
 
 def test_without_an_address_nothing_is_published(row):
@@ -215,47 +237,3 @@ def test_keys_that_cannot_be_used_say_why(keys, tmp_path):
     )
     with pytest.raises(BusError, match=r"bus\.curve\.clients"):
         Bus(profile.BusSettings(address="127.0.0.1:0", curve=nobody))
-
-
-# -- the plan that stops early --------------------------------------------------------------------
-
-
-def test_known_is_a_narrow_interval_of_a_spectrum_that_the_model_knows():
-    good = {"cn_lo": 4, "cn_hi": 4, "ood_flag": False}
-    assert is_known(good, width=0)
-    assert is_known({**good, "cn_hi": 5}, width=1)
-    assert not is_known({**good, "cn_hi": 5}, width=0)
-    assert not is_known({**good, "ood_flag": True}, width=5)
-    assert not is_known({"raw_uid": "rejected"}, width=5)
-    assert not is_known(None, width=5)
-
-
-class Scripted:
-    """Answers that become narrow once the run has so many events."""
-
-    def __init__(self, after: int) -> None:
-        self._left = after
-
-    def newest(self, run_uid: str) -> dict[str, Any]:
-        self._left -= 1
-        return {"cn_lo": 4, "cn_hi": 6 if self._left > 0 else 4, "ood_flag": False}
-
-
-def scanned(answers) -> tuple[int, str]:
-    """Return how many points a scan of 20 has, and how it ended."""
-    mono = SynAxis(name="mono")
-    mu = SynSignal(func=lambda: mono.position**2, name="mu")
-    names, stops = [], []
-    RE = RunEngine({})
-    RE.subscribe(lambda name, doc: names.append(name))
-    RE.subscribe(lambda name, doc: stops.append(doc), "stop")
-    RE(scan_until_known([mu], mono, np.linspace(0, 1, 20).tolist(), answers=answers))
-    return names.count("event"), stops[0]["exit_status"]
-
-
-def test_a_scan_ends_once_the_coordination_number_is_known():
-    assert scanned(Scripted(after=8)) == (8, "success")
-
-
-def test_a_scan_without_a_service_goes_to_its_end():
-    assert scanned(Answers("127.0.0.1:9")) == (20, "success")
