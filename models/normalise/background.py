@@ -8,6 +8,8 @@ from nearedge.models.spectrum import Array
 
 MIN_POINTS = 5
 MIN_WIDTH = 8.0  # eV; a power law through less cannot be carried past an edge
+#: Largest ln(A): a few counts of noise may fall so steeply that A is no number any more.
+MOST_LOG_A = 700.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +30,7 @@ def fit_background(energy: Array, counts: Array, *, window: tuple[float, float])
     A line through log counts against log energy, each weighted with its counts, since the
     variance of a logarithm of Poisson counts is one over them (Egerton, Electron Energy-Loss
     Spectroscopy in the Electron Microscope, 3rd ed., section 4.4.2). The mean stands in where the
-    window is narrow, holds counts that are zero or less than it, or rises.
+    window is narrow, holds counts that are zero or less than it, rises, or falls beyond measure.
 
     Parameters
     ----------
@@ -53,6 +55,6 @@ def fit_background(energy: Array, counts: Array, *, window: tuple[float, float])
         return constant
     scale = float(np.exp(np.log(x).mean()))
     slope, height = np.polyfit(np.log(x / scale), np.log(y), 1, w=np.sqrt(y))
-    if slope >= 0:
+    if slope >= 0 or height - slope * np.log(scale) > MOST_LOG_A:
         return constant
     return PowerLaw(A=float(np.exp(height) * scale**-slope), r=float(-slope))

@@ -9,7 +9,7 @@ from nearedge.models.normalise.threshold import find_threshold
 from nearedge.models.normalise.windows import FOOT
 from nearedge.models.spectrum import Array, Rejected, freeze_arrays
 
-_CLEAR = -20.0  # eV; the table may place an edge this far above its real onset
+CLEAR = -20.0  # eV; the table may place an edge this far above its real onset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,7 +71,7 @@ def subtract_background(
 
 def _onset(energy: Array, counts: Array, expected: Expected, window: tuple[float, float]) -> float:
     """Estimate the onset on top of a background whose window keeps well clear of the edge."""
-    safe = (expected.energy + window[0], expected.energy + min(window[1], _CLEAR))
+    safe = (expected.energy + window[0], expected.energy + min(window[1], CLEAR))
     if ((energy >= safe[0]) & (energy <= safe[1])).any():
         counts = counts - fit_background(energy, counts, window=safe)(energy)
     return find_onset(energy, counts, expected)

@@ -145,7 +145,7 @@ def _fit(
     refusal = evidence.check_cover(energy, found, expected)
     if refusal is not None:
         return refusal
-    lo, hi = _step_window(energy - found, step)
+    lo, hi = step_window(energy - found, step)
     height = float(signal.counts[(energy >= found + lo) & (energy <= found + hi)].mean())
     if height == 0:
         return evidence.no_edge(energy, expected)
@@ -162,7 +162,7 @@ def _fit(
     return _judge(energy, signal, fit, expected)
 
 
-def _step_window(off: Array, step: tuple[float, float]) -> tuple[float, float]:
+def step_window(off: Array, step: tuple[float, float]) -> tuple[float, float]:
     """Window of the step in eV from e0, of energies ``off`` from it."""
     after = float(off[-1])
     measured = ((off >= step[0]) & (off <= step[1])).any()

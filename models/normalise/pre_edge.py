@@ -96,7 +96,9 @@ def pre_edge(
         raise ValueError(f"{len(energy)} points; expected at least 4")
     if e0 is None or not energy[1] <= e0 <= energy[-2]:
         e0 = find_e0(energy, mu)
-    ranges = _ranges(energy, e0, (pre1, pre2), (norm1, norm2), nnorm=nnorm, nvict=nvict, npre=npre)
+    ranges = ranges_of(
+        energy, e0, (pre1, pre2), (norm1, norm2), nnorm=nnorm, nvict=nvict, npre=npre
+    )
     line = _pre_line(energy, mu, e0, ranges)
     curve = _post_curve(energy, mu, line, e0, ranges)
     ie0 = index_nearest(energy, e0)
@@ -158,7 +160,7 @@ def _post_range(
     return min(norm1, norm2 - 2), norm2
 
 
-def _ranges(
+def ranges_of(
     energy: Array,
     e0: float,
     pre: tuple[float | None, float | None],
@@ -204,23 +206,36 @@ def _add_polynomial(base: Array, energy: Array, coefficients: Array) -> Array:
     return total
 
 
-def _pre_line(energy: Array, mu: Array, e0: float, ranges: Ranges) -> Array:
+def pre_window(energy: Array, e0: float, ranges: Ranges) -> tuple[int, int]:
+    """First point of the pre-edge fit, and the one past its last."""
     p1, p2 = index_of(energy, ranges.pre1 + e0), index_nearest(energy, ranges.pre2 + e0)
     if ranges.npre == 0:
-        return np.full(len(energy), mu[p1 : max(p2, p1 + 1)].mean())
-    p2 = p2 if p2 - p1 >= 2 else min(len(energy), p1 + 2)
-    scaled = mu[p1:p2] * energy[p1:p2] ** ranges.nvict
-    line = _add_polynomial(np.zeros(len(energy)), energy, _polynomial(energy[p1:p2], scaled, 1))
-    return line * energy ** float(-ranges.nvict)
+        return p1, max(p2, p1 + 1)
+    return p1, p2 if p2 - p1 >= 2 else min(len(energy), p1 + 2)
 
 
-def _post_curve(energy: Array, mu: Array, line: Array, e0: float, ranges: Ranges) -> Array:
+def post_window(energy: Array, e0: float, ranges: Ranges) -> tuple[int, int, int]:
+    """First point of the post-edge fit, the one past its last, and the degree that they allow."""
     p1, p2 = index_of(energy, ranges.norm1 + e0), index_nearest(energy, ranges.norm2 + e0)
     p1, nnorm = min(p1, len(energy) - 3), ranges.nnorm
     if p2 - p1 < 2:
         p1, nnorm = max(0, p1 - 2), 0
     elif p2 - p1 < 5:
         nnorm = min(1, nnorm)
-    window = slice(p1, max(p2, p1 + 1))
+    return p1, max(p2, p1 + 1), nnorm
+
+
+def _pre_line(energy: Array, mu: Array, e0: float, ranges: Ranges) -> Array:
+    p1, p2 = pre_window(energy, e0, ranges)
+    if ranges.npre == 0:
+        return np.full(len(energy), mu[p1:p2].mean())
+    scaled = mu[p1:p2] * energy[p1:p2] ** ranges.nvict
+    line = _add_polynomial(np.zeros(len(energy)), energy, _polynomial(energy[p1:p2], scaled, 1))
+    return line * energy ** float(-ranges.nvict)
+
+
+def _post_curve(energy: Array, mu: Array, line: Array, e0: float, ranges: Ranges) -> Array:
+    p1, p2, nnorm = post_window(energy, e0, ranges)
+    window = slice(p1, p2)
     coefficients = _polynomial(energy[window], (mu - line)[window], nnorm)
     return _add_polynomial(line, energy, coefficients)

@@ -13,11 +13,12 @@ STEEP, RISING = (
     0.5,
     0.15,
 )  # parts of the steepest slope from which a rise may be an edge, or begin one
-_GRID = 0.1  # eV
+GRID_STEP = 0.1  # eV
 _CALM = round(
-    10.0 / _GRID
+    10.0 / GRID_STEP
 )  # a white line ends so far past its edge, and begins so far past its foot
-_PRE_EDGE = round(8.0 / _GRID), round(20.0 / _GRID)  # so long before its edge a pre-edge peak rises
+# so long before its edge a pre-edge peak rises
+PRE_EDGE = round(8.0 / GRID_STEP), round(20.0 / GRID_STEP)
 _FEW = 100  # below this Larch's own estimate of the energy step is undefined
 
 
@@ -143,19 +144,19 @@ def find_rise(
     """
     if width is None:
         width = smoothing_width(energy if near is None else np.array(near))
-    grid = np.arange(energy[0], energy[-1], _GRID)
+    grid = np.arange(energy[0], energy[-1], GRID_STEP)
     signal = np.interp(grid, energy, mu)
-    slope = _smooth_slope(signal, width / _GRID)
+    slope = _smooth_slope(signal, width / GRID_STEP)
     if near is not None:
         inside = slope[(grid >= near[0]) & (grid <= near[1])]
         if inside.max(initial=-np.inf) > slope.max() / 6:
             slope = np.where((grid >= near[0]) & (grid <= near[1]), slope, 0.0)
-    edge = _past_pre_edge(signal, _steep(slope, STEEP))
+    edge = past_pre_edge(signal, _steep(slope, STEEP))
     rises = edge - _steep(slope, RISING)
-    before = rises[(rises >= _PRE_EDGE[0]) & (rises <= _PRE_EDGE[1])]
+    before = rises[(rises >= PRE_EDGE[0]) & (rises <= PRE_EDGE[1])]
     first = edge - before.max(initial=0)
     onset, threshold = (
-        float(grid[top] + _GRID * _vertex(slope[max(0, top - 1) : top + 2]))
+        float(grid[top] + GRID_STEP * _vertex(slope[max(0, top - 1) : top + 2]))
         for top in (first, edge)
     )
     return onset, threshold
@@ -171,8 +172,8 @@ def inflections(energy: Array, mu: Array, *, within: tuple[float, float]) -> lis
     within
         First and last energy between which rises are looked for, eV.
     """
-    grid = np.arange(energy[0], energy[-1], _GRID)
-    slope = _smooth_slope(np.interp(grid, energy, mu), smoothing_width(energy) / _GRID)
+    grid = np.arange(energy[0], energy[-1], GRID_STEP)
+    slope = _smooth_slope(np.interp(grid, energy, mu), smoothing_width(energy) / GRID_STEP)
     inside = np.flatnonzero((grid[1:-1] > within[0]) & (grid[1:-1] < within[1])) + 1
     if not len(inside):
         return []
@@ -192,7 +193,7 @@ def _steep(slope: Array, share: float) -> NDArray[np.intp]:
     return found if len(found) else np.array([slope.argmax()])
 
 
-def _past_pre_edge(signal: Array, tops: NDArray[np.intp]) -> int:
+def past_pre_edge(signal: Array, tops: NDArray[np.intp]) -> int:
     """Return the first of the steep places that is neither a pre-edge peak nor a low shoulder.
 
     Titanium, vanadium and six-valent chromium show such peaks, as steep as the edge itself.
@@ -206,7 +207,7 @@ def _past_pre_edge(signal: Array, tops: NDArray[np.intp]) -> int:
 def _is_below_half(signal: Array, top: int, following: int) -> bool:
     """Whether less than half of the edge is reached somewhere between two steep places."""
     behind = signal[following + _CALM :]
-    if following - top > _PRE_EDGE[1] or not len(behind):
+    if following - top > PRE_EDGE[1] or not len(behind):
         return False
     foot = signal[max(0, top - _CALM) : top + 1].min()
     return bool(signal[top:following].min() < foot + 0.5 * (np.median(behind) - foot))
@@ -214,11 +215,16 @@ def _is_below_half(signal: Array, top: int, following: int) -> bool:
 
 def _smooth_slope(y: Array, width: float) -> Array:
     """Differentiate per point ``y`` convolved with a Gaussian of ``width`` points."""
+    kernel = slope_kernel(width)
+    padded = np.pad(y, len(kernel) // 2, mode="edge")
+    return np.convolve(padded, kernel, mode="valid")
+
+
+def slope_kernel(width: float) -> Array:
+    """Return what a curve is convolved with for the slope per point that `find_rise` takes."""
     x = np.arange(-int(4 * width), int(4 * width) + 1)
     kernel = -x * np.exp(-0.5 * (x / width) ** 2)
-    kernel = kernel / -(x * kernel).sum()
-    padded = np.pad(y, len(x) // 2, mode="edge")
-    return np.convolve(padded, kernel, mode="valid")
+    return np.asarray(kernel / -(x * kernel).sum())
 
 
 def _vertex(y: Array) -> float:

@@ -1,0 +1,1 @@
+"""Normalisation of many spectra on one energy axis, all at once."""
