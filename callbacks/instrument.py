@@ -8,7 +8,7 @@ from nearedge.models import Technique
 
 
 class Settings(BaseModel):
-    """A part of a profile: unknown keys are errors, values do not change."""
+    """A part of a profile, whose unknown keys are errors and whose values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -90,18 +90,18 @@ class SplitSettings(Settings):
     most: int = Field(
         64,
         ge=1,
-        description="most spectra that one run, or the pixels of one frame, become; of more, one "
-        "mean remains, and it is unlike",
+        description="most spectra that one run, or the pixels of one frame, may become; of more, "
+        "one mean remains, flagged unlike-averaged",
     )
     unlike: Literal["flag", "reject"] = Field(
         "flag",
-        description="what becomes of the mean of readings that are no repeats of one spectrum: "
+        description="what becomes of the mean of readings that are not repeats of one spectrum; "
         "flag: an answer flagged unlike-averaged; reject: no answer",
     )
 
 
 class RecogniseSettings(Settings):
-    """Start-document entries that mark a run as no sample: any one that matches is enough."""
+    """Start-document entries that mark a run as no sample. One that matches is enough."""
 
     dark: dict[str, str | bool | int] = Field(
         {"dark_frame": True, "scan_type": "dark"},
@@ -116,7 +116,7 @@ class RecogniseSettings(Settings):
 
 
 class XanesSettings(Settings):
-    """Larch's pre_edge parameters; a null is Larch's own default."""
+    """Larch's pre_edge parameters. A null is Larch's own default."""
 
     technique: Literal["xanes"] = "xanes"
     e0: float | None = Field(None, description="edge energy, eV; null: found from the derivative")
@@ -142,9 +142,9 @@ class SelfAbsorptionSettings(Settings):
 
     sample: Literal["unknown", "thin", "thick"] = Field(
         "unknown",
-        description="thin: thin or dilute, nothing is done. thick: it takes up the whole beam and "
-        "is even, so that the spectrum is corrected, for which `composition` or the run must give "
-        "its formula. unknown: a spectrum that would be damped by a tenth is flagged",
+        description="thin: thin or dilute, nothing is done. thick: it is even and takes up the "
+        "whole beam, so the spectrum is corrected; `composition` or the run must give its formula. "
+        "unknown: a spectrum that would be damped by a tenth is flagged",
     )
     incidence_deg: float = Field(
         45.0, gt=0, le=90, description="angle of the beam to the sample's surface, degrees"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs
     from nearedge.streaming.settings.profile import Profile
 
 Scans = Annotated[
-    int | None, typer.Option(min=1, help="Scans along the pressure ramp instead of the profile's.")
+    int | None, typer.Option(min=1, help="Measure so many scans instead of the profile's number.")
 ]
 Keep = Annotated[
     Path | None,
@@ -30,10 +30,10 @@ def demo(
     samples: Samples = None,
     device: Device = None,
     stay: Annotated[
-        bool, typer.Option(help="Keep the live page up after the last result, until Ctrl-C.")
+        bool, typer.Option(help="Keep the live page open after the last result, until Ctrl-C.")
     ] = False,
 ) -> None:
-    """Simulate a beamline and invert its spectra while they are measured; compare with the truth.
+    """Simulate a beamline, invert its spectra live, and compare the results with the truth.
 
     Exits with 0 only if every spectrum got a complete result.
     """
@@ -70,13 +70,18 @@ def simulate(
     scans: Scans = None,
     cif: Annotated[
         Path | None,
-        typer.Option(help="Measure this structure (CIF) instead of silica; needs the extra feff."),
+        typer.Option(
+            help="Measure this structure (CIF) instead of silica. This needs the extra feff."
+        ),
     ] = None,
     site: Annotated[
-        int, typer.Option(min=0, help="Which of its inequivalent absorbing atoms, from 0.")
+        int,
+        typer.Option(
+            min=0, help="Number of the absorbing site, among the inequivalent ones, from 0."
+        ),
     ] = 0,
 ) -> None:
-    """Run the simulated beamline alone, publishing to the profile's simulator.publish."""
+    """Run the simulated beamline alone. It publishes to the profile's simulator.publish."""
     from nearedge.sim.beamline import run_beamline
 
     profile = simulated(config, scans=scans)

@@ -13,7 +13,7 @@ Reserved = Annotated[
     typer.Option(help="File of lines 'SPLIT FAMILY'; the split 'reserved' is left out."),
 ]
 Without = Annotated[
-    Path | None, typer.Option(help="File of formulas, a line each, whose structures are left out.")
+    Path | None, typer.Option(help="File of formulas, one a line, whose structures are left out.")
 ]
 
 
@@ -30,25 +30,27 @@ def build(
     amcsd: Annotated[
         bool, typer.Option("--amcsd", help="Take the ordered minerals of AMCSD (extra amcsd).")
     ] = False,
-    edge: Annotated[str, typer.Option(help="K, L3 …")] = "K",
+    edge: Annotated[str, typer.Option(help="Edge of the absorber: K, L3 …")] = "K",
     rattle: Annotated[
         list[float],
         typer.Option(help="Displacement in Å of one copy of every site; repeat for several."),
     ] = [0.0, 0.05, 0.1],  # noqa: B006
     strain: Annotated[float, typer.Option(help="Random strain of rattled copies.")] = 0.012,
     split: Annotated[
-        str | None, typer.Option(help="Split of every row instead of one by family.")
+        str | None, typer.Option(help="Put every row into this split, whatever its family.")
     ] = None,
     reserved: Reserved = None,
     without: Without = None,
     fast: Annotated[
         bool,
-        typer.Option("--fast", help="Smaller clusters; copies reuse their site's potentials."),
+        typer.Option(
+            "--fast", help="Calculate smaller clusters; copies reuse their site's potentials."
+        ),
     ] = False,
-    workers: Annotated[int, typer.Option(min=1, help="FEFF processes at a time.")] = 1,
-    seed: Annotated[int, typer.Option(help="Of displacements and strains.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Run so many FEFF processes at a time.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of displacements and strains.")] = 0,
 ) -> None:
-    """Calculate the spectra of structures' sites with FEFF10; goes on where it was stopped."""
+    """Calculate the spectra of the sites of structures with FEFF10, from where it was stopped."""
     from nearedge.sim.amcsd import amcsd_structures
     from nearedge.sim.dataset import SiteChoice
     from nearedge.sim.dataset import build as run
@@ -98,7 +100,7 @@ def pack(
     reserved: Reserved = None,
     without: Without = None,
 ) -> None:
-    """Write what builds have calculated beyond earlier parts as a part of its own."""
+    """Write what builds have calculated beyond earlier parts as a new part."""
     from nearedge.sim.packing import pack as write
 
     packed = write(lines, out, beyond=beyond or (), reserved=reserved, without=without)
@@ -113,7 +115,7 @@ def describe(
     paths: Annotated[list[Path], typer.Argument(help="Parquet files of calculated spectra.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what a data set holds: sites, families and coordination numbers by split."""
+    """Show the sites, families and coordination numbers that a data set holds in each split."""
     import json
 
     from nearedge.models.data.dataset import describe as describe_sites

@@ -30,17 +30,22 @@ def _print_version(wanted: bool) -> None:
 
 def common(
     verbose: Annotated[
-        int, typer.Option("-v", "--verbose", count=True, help="Log more; -vv everything.")
+        int,
+        typer.Option("-v", "--verbose", count=True, help="Log what is done; -vv logs everything."),
     ] = 0,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Log errors only.")] = False,
     log: Annotated[
-        Form, typer.Option(envvar="NEAREDGE_LOG", help="Lines for people, or JSON.")
+        Form,
+        typer.Option(envvar="NEAREDGE_LOG", help="Write the log as text for people, or as JSON."),
     ] = Form.TEXT,
     show_version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="And exit.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
-    """Structure around the absorber from near-edge spectra, while they are measured."""
+    """Find the structure around the absorber from near-edge spectra, while you measure them."""
     start_logging(LEVELS[0] if quiet else LEVELS[min(1 + verbose, 3)], log)
 
 

@@ -26,32 +26,32 @@ def invert(
     ],
     out: Annotated[
         Path,
-        typer.Option("-o", "--out", help="A .parquet or .json file, or a folder for extended XYZ."),
+        typer.Option(
+            "-o", "--out", help="Write a .parquet or .json file, or a folder of extended XYZ files."
+        ),
     ],
     config: Configs = None,
     columns: Annotated[
         str | None,
-        typer.Option(
-            help="Which column of the files is what, by number or name: energy=1,i0=2,it=3."
-        ),
+        typer.Option(help="Say which column is what, by number or name: energy=1,i0=2,it=3."),
     ] = None,
     merge: Annotated[
         bool,
-        typer.Option("--merge", help="Average the scans of a file, where they agree."),
+        typer.Option("--merge", help="Average the scans of a file if they agree."),
     ] = False,
     samples: Samples = None,
     seed: Annotated[int, typer.Option(help="Another seed draws other clusters.")] = 0,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes that invert at a time.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Use so many processes at a time.")] = 1,
     device: Device = None,
     elements: Elements = None,
     feff: Annotated[
         bool,
         typer.Option(
-            "--feff", help="Check each likeliest cluster by FEFF10 (extra feff; some 10 s each)."
+            "--feff", help="Check the likeliest clusters with FEFF10 (extra feff; some 10 s each)."
         ),
     ] = False,
 ) -> None:
-    """Invert spectra of files; one that cannot be inverted is written with its reason."""
+    """Invert spectra of files. If a spectrum cannot be inverted, the output says why."""
     from nearedge.streaming.commands.file_inversion import FileInversion
     from nearedge.streaming.commands.file_list import files_of
     from nearedge.streaming.commands.saving import Saving, is_folder
@@ -96,14 +96,16 @@ def _check_by_feff(
 def train(
     data: Annotated[list[Path], typer.Argument(help="Parquet files of sites.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the weights and the log.")],
-    recipe: Annotated[Path | None, typer.Option(help="YAML recipe; none: the default one.")] = None,
-    name: Annotated[str, typer.Option(help="Of the weights.")] = "model",
+    recipe: Annotated[
+        Path | None, typer.Option(help="YAML recipe; without it, the default recipe is used.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the weights.")] = "model",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint in OUT.")
     ] = False,
 ) -> None:
-    """Train a model; the same recipe, data and machine give the same weights."""
+    """Train a model. The same recipe, data and machine give the same weights."""
     from nearedge.models.training.recipe import Recipe, read_recipe
     from nearedge.models.training.training import train as train_model
 
@@ -129,25 +131,26 @@ def evaluate(
     measured: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of measured spectra with truth.csv: score on these; DATA, if any, is for "
-            "the nearest calculated spectrum.",
+            help="Score on the measured spectra in this folder, which has a truth.csv. DATA is "
+            "then for the nearest calculated spectrum.",
             show_default=False,
         ),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
-            help="Shipped name or .safetensors file; default siox, and siox+any with --measured.",
+            help="Shipped name or .safetensors file. The default is siox, or siox+any with "
+            "--measured.",
             show_default=False,
         ),
     ] = None,
     split: Annotated[
-        list[str] | None, typer.Option(help="Splits to evaluate on; default test and glass.")
+        list[str] | None, typer.Option(help="Splits to evaluate on; the default is test and glass.")
     ] = None,
-    samples: Annotated[int, typer.Option(min=1, help="Clusters per spectrum.")] = 32,
+    samples: Annotated[int, typer.Option(min=1, help="Draw so many clusters per spectrum.")] = 32,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: all.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Every figure as JSON.")] = False,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 uses all.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,
 ) -> None:
     """Score a model and the baselines on held-out families, or on measured standards."""
     from nearedge.models.answering.inverter import Inverter
@@ -247,14 +250,14 @@ def _stages(bar: "Progress") -> Callable[[str, int, int, dict[str, float]], None
 
 def export(
     key: Annotated[
-        str, typer.Argument(help="Key of a result, or 'latest'; 'trend' for all figures as CSV.")
+        str, typer.Argument(help="Key of a result, 'latest', or 'trend' for all figures as CSV.")
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The file to write.")],
     config: Configs = None,
     form: Annotated[
         str | None,
         typer.Option(
-            "--format", help="xyz, cif, poscar, xdi or nexus; none: told from the file's name."
+            "--format", help="xyz, cif, poscar, xdi or nexus. Without it, the file's name decides."
         ),
     ] = None,
 ) -> None:

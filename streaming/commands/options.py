@@ -14,15 +14,16 @@ Configs: TypeAlias = Annotated[
     typer.Option(
         "-c",
         "--config",
-        help="Shipped profile or YAML file; repeat to layer several, the last one wins.",
+        help="Shipped profile or YAML file. Repeat it to layer several; the last one wins.",
         show_default=False,
     ),
 ]
 Device: TypeAlias = Annotated[
-    str | None, typer.Option(help="auto, cpu, cuda or cuda:N instead of the profile's.")
+    str | None, typer.Option(help="Use auto, cpu, cuda or cuda:N instead of the profile's device.")
 ]
 Samples: TypeAlias = Annotated[
-    int | None, typer.Option(min=1, help="Clusters per spectrum instead of the profile's.")
+    int | None,
+    typer.Option(min=1, help="Draw so many clusters per spectrum instead of the profile's number."),
 ]
 Elements: TypeAlias = Annotated[
     str | None,

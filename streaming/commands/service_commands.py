@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs
 
 
 def run(config: Configs = None, device: Device = None, samples: Samples = None) -> None:
-    """Invert spectra while they are measured, until Ctrl-C or SIGTERM."""
+    """Invert spectra while you measure them, until Ctrl-C or SIGTERM."""
     from rich.console import Console
 
     from nearedge.streaming.commands.opening import (
@@ -75,25 +75,26 @@ def run(config: Configs = None, device: Device = None, samples: Samples = None) 
 def replay(
     config: Configs = None,
     uid: Annotated[
-        list[str] | None, typer.Option(help="Only this raw run; may be repeated.")
+        list[str] | None, typer.Option(help="Replay only this raw run; may be repeated.")
     ] = None,
     since: Annotated[
-        str | None, typer.Option(help="Only runs from then on: 2026-11-22 or 2026-11-22T10:30.")
+        str | None,
+        typer.Option(help="Replay only runs from then on: 2026-11-22 or 2026-11-22T10:30."),
     ] = None,
     file: Annotated[
         list[Path] | None,
-        typer.Option(help="Documents of a JSON-lines file instead of the catalog's."),
+        typer.Option(help="Replay the documents of a JSON-lines file instead of the catalog's."),
     ] = None,
     verify: Annotated[
         bool,
         typer.Option(
-            "--verify", help="Write nothing: invert again and compare exactly with what is stored."
+            "--verify", help="Write nothing. Invert again and compare exactly with what is stored."
         ),
     ] = False,
     device: Device = None,
     samples: Samples = None,
 ) -> None:
-    """Invert stored runs that have no result yet, with the answers that live would have given."""
+    """Invert stored runs that have no result yet. The answers are those that live gives."""
     from rich.console import Console
 
     from nearedge.streaming.commands.replaying import Selection, moment
@@ -189,7 +190,7 @@ def status(config: Configs = None) -> None:
 
 
 def _standing(ledger: "Ledger") -> Iterator[str]:
-    """Yield lines that tell how a ledger stands."""
+    """Yield lines that say how many spectra and runs a ledger has, and what failed."""
     from nearedge.streaming.ledger.job import State
 
     for state, n in ledger.backlog.counts().items():
@@ -213,11 +214,12 @@ def _standing(ledger: "Ledger") -> Iterator[str]:
 
 def retry(
     key: Annotated[
-        list[str] | None, typer.Argument(help="Keys of results; none: all that failed.")
+        list[str] | None,
+        typer.Argument(help="Keys of results. Without any, all that failed are queued."),
     ] = None,
     config: Configs = None,
 ) -> None:
-    """Queue failed spectra again, and runs that could not be read; a running service takes them."""
+    """Queue failed spectra and unreadable runs again. A running service takes them up."""
     with _existing_ledger(profile_of(config)) as ledger:
         typer.echo(f"{ledger.queue.retry(key or None)} spectra are queued again")
         if not key and (runs := ledger.runs.retry()):

@@ -40,15 +40,15 @@ class ZmqSourceSettings(Settings):
     queue_mb: float = Field(
         512.0,
         gt=0,
-        description="bytes that may wait in memory, MB; past it runs are marked for back-fill",
+        description="bytes that may wait in memory, MB; beyond that, runs are marked for back-fill",
     )
     curve: CurveSettings | None = Field(
         None, description="keys of an encrypted connection; null: not encrypted"
     )
     trust_network: bool = Field(
         False,
-        description="read from another machine without encryption: whoever reaches the network "
-        "between can make up documents",
+        description="read from another machine without encryption: anybody on the network between "
+        "can then make up documents",
     )
 
 
@@ -88,8 +88,8 @@ class WorkerSettings(Settings):
     )
     trust_network: bool = Field(
         False,
-        description="use a scheduler on another machine without tls://: whoever reaches it can "
-        "run code on the workers and here",
+        description="use a scheduler on another machine without tls://: anybody who reaches it can "
+        "then run code on the workers and here",
     )
     device: str = Field(
         "auto",
@@ -113,7 +113,7 @@ class WorkerSettings(Settings):
     degrade_after_s: float | None = Field(
         60.0,
         gt=0,
-        description="when a finished spectrum has waited so long, those that wait get a fast "
+        description="once a finished spectrum has waited so long, the waiting spectra get a fast "
         "answer of few samples, flagged degraded, and the full one later, s; null: never",
     )
 
@@ -141,8 +141,8 @@ class ServiceSettings(Settings):
     run_silent_s: float = Field(
         3600.0,
         ge=0,
-        description="a run that was silent for so long and has no stop document counts as ended, "
-        "and what there is of it is inverted, flagged partial, s; 0: never",
+        description="a run that was silent for so long and has no stop document counts as ended; "
+        "its readings so far are inverted, flagged partial, s; 0: never",
     )
     backfill_wait_s: float = Field(
         60.0,
@@ -159,8 +159,8 @@ class ServiceSettings(Settings):
     catch_up_days: float = Field(
         1.0,
         ge=0,
-        description="at its start the service inverts what ended within so many days and is not in "
-        "its ledger",
+        description="at its start, the service inverts runs that ended within so many days and are "
+        "not in its ledger",
     )
 
 
@@ -169,7 +169,7 @@ class BusKeySettings(Settings):
 
     secret_key: str = Field(description="file with our own secret key (.key_secret), mode 0600")
     clients: str = Field(
-        description="folder with the public keys (.key) of those who may listen; others may not"
+        description="folder with the public keys (.key) of those who may listen; nobody else may"
     )
 
 
@@ -208,7 +208,7 @@ class SimulatorSettings(Settings):
     )
     energy_offset_ev: float = Field(0.3, description="error of the energy scale, eV")
     pause_s: float = Field(0.5, ge=0, description="time between scans, s")
-    seed: int = Field(0, description="of the noise")
+    seed: int = Field(0, description="seed of the noise")
     publish: str = Field("127.0.0.1:5577", description="host:port of the proxy's in side")
     prefix: str = Field("", description="prefix of the published messages")
     serializer: Literal["msgpack", "json", "pickle"] = Field(

@@ -23,9 +23,9 @@ def reference_markdown() -> str:
 _PREAMBLE = """# Profiles
 
 One profile describes one instrument and technique. `-c` takes the name of a shipped profile or the
-path of a YAML file; several are layered, the later over the earlier. The environment overrides
-them all: `NEAREDGE__WORKER__DEVICE=cpu` sets `worker.device`. `nearedge check -c …` says what a
-profile would do. An unknown key is an error.
+path of a YAML file. Repeat it to layer several; later ones override earlier ones. The environment
+overrides them all: `NEAREDGE__WORKER__DEVICE=cpu` sets `worker.device`. `nearedge check -c …` says
+what a profile would do. An unknown key is an error.
 
 Start from the shipped profile that is nearest to your instrument and put your own data keys into
 `instrument.roles`. A file with only the lines that differ is enough:
@@ -36,7 +36,7 @@ This page is generated: `python -m nearedge.streaming.settings.reference > docs/
 
 
 def sections(annotation: Any) -> list[type[BaseModel]]:
-    """Return the settings classes in an annotation, of a union each."""
+    """Return the settings classes in an annotation; a union gives each of its members."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [s for part in typing.get_args(annotation) for s in sections(part)]
