@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from nearedge.models.normalise import evidence
 from nearedge.models.normalise.background import MIN_WIDTH, PowerLaw, fit_background
+from nearedge.models.normalise.e0 import find_threshold
 from nearedge.models.normalise.evidence import Expected
-from nearedge.models.normalise.threshold import find_threshold
 from nearedge.models.normalise.windows import FOOT
 from nearedge.models.spectrum import Array, Rejected, freeze_arrays
 

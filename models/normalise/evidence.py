@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from nearedge.models.normalise.e0 import inflections
 from nearedge.models.normalise.edges import edge_energy, nearest_edge
 from nearedge.models.normalise.energies import MIN_POINTS, CleanSpectrum, check_axis, clean
 from nearedge.models.normalise.glitches import find_glitches
 from nearedge.models.normalise.pre_edge import EdgeFit, Ranges
-from nearedge.models.normalise.threshold import inflections
 from nearedge.models.spectrum import Array, Reason, Rejected
 
 MIN_BEFORE, MIN_AFTER = 5.0, 10.0  # eV that must be covered on either side of e0

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nearedge.models.normalise.threshold import find_e0
+from nearedge.models.normalise.e0 import find_e0
 from nearedge.models.spectrum import Array, freeze_arrays
 
 MAX_NNORM = 5

@@ -6,13 +6,13 @@ from typing import Literal
 import numpy as np
 
 from nearedge.models.normalise import evidence
+from nearedge.models.normalise.e0 import find_e0, find_threshold
 from nearedge.models.normalise.edges import SHIFT, edge_energy, xanes_tolerance
 from nearedge.models.normalise.energies import CleanSpectrum
 from nearedge.models.normalise.evidence import Expected
-from nearedge.models.normalise.locate import Place, locate
 from nearedge.models.normalise.pre_edge import EdgeFit, pre_edge
-from nearedge.models.normalise.threshold import find_e0, find_threshold
 from nearedge.models.normalise.windows import SHORT_POST, Windows, choose_windows
+from nearedge.models.normalise.xanes_e0 import Place, locate
 from nearedge.models.spectrum import Array, NormalisedSpectrum, Reason, Rejected, Spectrum
 
 __all__ = ["find_e0", "find_threshold", "normalise_xanes", "pre_edge"]

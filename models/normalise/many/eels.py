@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from nearedge.models.normalise import evidence
 from nearedge.models.normalise.background import MIN_POINTS, MIN_WIDTH, MOST_LOG_A
 from nearedge.models.normalise.core_loss import CLEAR
+from nearedge.models.normalise.e0 import smoothing_width
 from nearedge.models.normalise.edges import eels_tolerance
 from nearedge.models.normalise.eels import STEP, normalise_eels, step_window
 from nearedge.models.normalise.evidence import NOISY, Expected
@@ -19,11 +20,10 @@ from nearedge.models.normalise.many.batch import (
     normalise_together,
 )
 from nearedge.models.normalise.many.cover import are_covered
+from nearedge.models.normalise.many.e0 import find_rises
 from nearedge.models.normalise.many.evidence import Fits, noises, show_edges, step_errors
 from nearedge.models.normalise.many.polynomials import Windows
 from nearedge.models.normalise.many.slopes import slopes_of
-from nearedge.models.normalise.many.thresholds import find_rises
-from nearedge.models.normalise.threshold import smoothing_width
 from nearedge.models.normalise.windows import FOOT, SHORT_POST
 from nearedge.models.spectra import NormalisedSpectra, Spectra
 from nearedge.models.spectrum import Array, Rejected

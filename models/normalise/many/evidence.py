@@ -21,9 +21,9 @@ from nearedge.models.normalise.glitches import (
     SIGNIFICANCE,
     find_glitches,
 )
+from nearedge.models.normalise.many.e0 import later_rises
 from nearedge.models.normalise.many.polynomials import Polynomials, Windows
 from nearedge.models.normalise.many.slopes import Slopes
-from nearedge.models.normalise.many.thresholds import later_rises
 from nearedge.models.spectrum import Array
 
 _BELOW, _PAST = (-10.0, -2.0), (0.5, 6.0)  # eV from a rise: where its height is taken

@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from nearedge.models.normalise.threshold import GRID_STEP, slope_kernel
+from nearedge.models.normalise.e0 import GRID_STEP, slope_kernel
 from nearedge.models.spectrum import Array
 
 _TILE = 64  # points of the fine grid calculated together; each depends on few measured ones
@@ -25,7 +25,7 @@ class Slopes:
     Attributes
     ----------
     grid
-        (g,) eV, the fine grid of `nearedge.models.normalise.threshold`.
+        (g,) eV, the fine grid of `nearedge.models.normalise.e0`.
     """
 
     def __init__(self, energy: Array, width: float) -> None:

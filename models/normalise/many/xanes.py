@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearedge.models.normalise import evidence
+from nearedge.models.normalise.e0 import find_e0, smoothing_width
 from nearedge.models.normalise.edges import SHIFT, edge_energy, xanes_tolerance
 from nearedge.models.normalise.evidence import COARSE, NOISY, Expected
-from nearedge.models.normalise.locate import QUIET
 from nearedge.models.normalise.many.batch import (
     Found,
     Some,
@@ -18,12 +18,11 @@ from nearedge.models.normalise.many.batch import (
     normalise_together,
 )
 from nearedge.models.normalise.many.cover import are_coarse, are_covered, steps_over
+from nearedge.models.normalise.many.e0 import find_rises
 from nearedge.models.normalise.many.evidence import show_edges, step_errors
 from nearedge.models.normalise.many.pre_edges import PreEdges, pre_edges
 from nearedge.models.normalise.many.slopes import slopes_of
-from nearedge.models.normalise.many.thresholds import find_rises
 from nearedge.models.normalise.pre_edge import ranges_of
-from nearedge.models.normalise.threshold import find_e0, smoothing_width
 from nearedge.models.normalise.windows import (
     FULL_POST,
     FULL_PRE,
@@ -32,6 +31,7 @@ from nearedge.models.normalise.windows import (
     choose_windows,
 )
 from nearedge.models.normalise.xanes import normalise_xanes
+from nearedge.models.normalise.xanes_e0 import QUIET
 from nearedge.models.spectra import NormalisedSpectra, Spectra
 from nearedge.models.spectrum import Array, Rejected
 

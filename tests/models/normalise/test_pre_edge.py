@@ -6,8 +6,8 @@ from larch import Group
 from larch.xafs import find_e0 as larch_find_e0
 from larch.xafs import pre_edge as larch_pre_edge
 
+from nearedge.models.normalise.e0 import find_e0
 from nearedge.models.normalise.pre_edge import pre_edge
-from nearedge.models.normalise.threshold import find_e0
 
 SCANS = sorted((Path(__file__).parents[2] / "data" / "measured").glob("*.xdi"))
 PARAMETERS = [

@@ -9,8 +9,8 @@ from larch import Group
 from larch.xafs import pre_edge as larch_pre_edge
 
 from nearedge.models import NormalisedSpectrum, Reason, Spectrum, Technique
+from nearedge.models.normalise.e0 import find_threshold
 from nearedge.models.normalise.edges import edge_energy
-from nearedge.models.normalise.threshold import find_threshold
 from nearedge.models.normalise.xanes import normalise_xanes
 
 DATA = Path(__file__).parents[2] / "data"

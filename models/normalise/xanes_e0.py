@@ -1,12 +1,12 @@
-"""Where in a XANES scan the expected edge lies."""
+"""Which e0 a XANES scan gets: that of Larch, or the threshold of its expected edge."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from nearedge.models.normalise import evidence
+from nearedge.models.normalise.e0 import find_e0, find_rise
 from nearedge.models.normalise.evidence import Expected
-from nearedge.models.normalise.threshold import find_e0, find_rise
 from nearedge.models.normalise.windows import is_full
 from nearedge.models.spectrum import Array
 

@@ -1,4 +1,4 @@
-"""Where the edge lies: Larch's steepest point, and a threshold that noise moves less."""
+"""Where the edge lies: the e0 of Larch, and a threshold that noise moves less."""
 
 from itertools import pairwise
 

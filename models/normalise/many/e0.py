@@ -1,10 +1,9 @@
-"""Where the edges of many spectra lie: `nearedge.models.normalise.threshold` for all at once."""
+"""Where the edges of many spectra lie: `nearedge.models.normalise.e0` for all at once."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nearedge.models.normalise.many.slopes import Slopes
-from nearedge.models.normalise.threshold import (
+from nearedge.models.normalise.e0 import (
     GRID_STEP,
     PRE_EDGE,
     RISING,
@@ -12,6 +11,7 @@ from nearedge.models.normalise.threshold import (
     find_rise,
     past_pre_edge,
 )
+from nearedge.models.normalise.many.slopes import Slopes
 from nearedge.models.spectrum import Array
 
 
@@ -27,7 +27,7 @@ def find_rises(
     slopes, slope
         The fine grid, and the (p, g) slopes of ``mu`` on it.
     near
-        As in `nearedge.models.normalise.threshold.find_rise`.
+        As in `nearedge.models.normalise.e0.find_rise`.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def _vertices(
 def later_rises(
     slopes: Slopes, slope: Array, *, after: Array, reach: float
 ) -> tuple[Array, NDArray[np.bool_]]:
-    """Energies of the rises behind ``after``, as `nearedge.models.normalise.threshold.inflections`.
+    """Energies of the rises behind ``after``, as `nearedge.models.normalise.e0.inflections`.
 
     Parameters
     ----------
