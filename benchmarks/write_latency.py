@@ -1,6 +1,8 @@
 """Time the writing of results into an embedded Tiled server, 16 samples of 12 atoms each.
 
-python benchmarks/write_latency.py [--results 30] [--threads 8]
+python benchmarks/write_latency.py [--results 30] [--sent [--threads 4]]
+
+With --sent, arrays are sent to the server as to one on another machine.
 """
 
 import argparse
@@ -21,7 +23,8 @@ from nearedge.models import (
     Technique,
 )
 from nearedge.streaming.catalog.connection import connect, results_container
-from nearedge.streaming.catalog.embedded import embedded_server
+from nearedge.streaming.catalog.embedded import embedded_server, files_folder
+from nearedge.streaming.catalog.result_files import ResultFiles
 from nearedge.streaming.catalog.result_writer import THREADS
 from nearedge.streaming.catalog.results import Provenance, Results, ResultWriter
 
@@ -90,12 +93,14 @@ def inversion(rng: np.random.Generator) -> Inversion:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--results", type=int, default=30)
+    parser.add_argument("--sent", action="store_true")
     parser.add_argument("--threads", type=int, default=THREADS)
     options = parser.parse_args()
     rng, seconds = np.random.default_rng(0), []
     with embedded_server() as server:
         box = results_container(connect(server.uri, api_key=server.api_key), "inversions")
-        writer = ResultWriter(box, threads=options.threads)
+        files = None if options.sent else ResultFiles(files_folder(server.directory), private=True)
+        writer = ResultWriter(box, files=files, threads=options.threads)
         for i in range(options.results + 1):  # the first opens the connections
             values = (measurement(rng), spectrum(rng), inversion(rng))
             provenance = Provenance(config="benchmark", code="0", written=time.time())
@@ -110,7 +115,8 @@ def main() -> None:
             {
                 "results": options.results,
                 "complete": complete - 1,
-                "threads": options.threads,
+                "threads": options.threads if options.sent else None,
+                "per_s": round(options.results / sum(seconds[1:]), 1),
                 "write_s": {
                     "p50": round(p50, 3),
                     "p95": round(p95, 3),

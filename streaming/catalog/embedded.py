@@ -21,6 +21,8 @@ START_TIMEOUT_S = 90.0  # Tiled imports for 5 s on a fast machine
 STOP_TIMEOUT_S = 10.0
 KEY_VARIABLE = "TILED_SINGLE_USER_API_KEY"
 LOG = "tiled.log"
+LOCK_TIMEOUT_S = 60
+"""How long a request waits for SQLite's lock: its own 5 s pass on a machine full of other work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,7 @@ def server_config(directory: Path, *, readable: Sequence[str | Path] = ()) -> di
                 "path": "/",
                 "tree": "catalog",
                 "args": {
-                    "uri": f"sqlite:///{directory / 'catalog.db'}",
+                    "uri": f"sqlite:///{directory / 'catalog.db'}?timeout={LOCK_TIMEOUT_S}",
                     "writable_storage": [
                         str(directory / "data"),
                         f"duckdb:///{directory / 'storage.duckdb'}",
@@ -111,6 +113,11 @@ def embedded_server(
         yield Embedded(uri=uri, api_key=api_key, directory=folder)
     finally:
         _end(process)
+
+
+def files_folder(directory: Path) -> Path:
+    """Return where files for the server of a folder may be put, for it to read."""
+    return directory / "data" / "nearedge"
 
 
 def private_folder(path: Path) -> Path:

@@ -48,14 +48,23 @@ def exporter(name: str) -> Callable[..., Awaitable[bytes]]:
         fit = () if metadata["misfit"] is None else ("fit",)
         names = (*ARRAYS, *fit, *metadata["raw"]["columns"])
         arrays = {array: ReadArray(await _read(adapter, array)) for array in names}
-        node = Node(adapter.node.key, metadata, arrays)
+        node = Node(_key(adapter), metadata, arrays)
         return EXPORTS[name].content(answer_of_result(Result(node)))
 
     return export
 
 
+def _key(adapter: Any) -> str:
+    """Return the name of a result, which may lie in the catalog or in a file of its own."""
+    from nearedge.streaming.catalog.result_files import KEY  # late, as above
+
+    node = getattr(adapter, "node", None)
+    return str(adapter.metadata()[KEY] if node is None else node.key)
+
+
 async def _read(adapter: Any, name: str) -> np.ndarray:
-    child = await adapter.lookup_adapter([name])
+    in_catalog = hasattr(adapter, "lookup_adapter")
+    child = await adapter.lookup_adapter([name]) if in_catalog else adapter[name]
     return np.asarray(await ensure_awaitable(child.read))
 
 

@@ -5,13 +5,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import httpx
-from tiled.client.utils import ClientError
+import numpy as np
+from tiled.client.utils import ClientError, handle_error
+from tiled.structures.core import StructureFamily
 
 from nearedge.streaming.catalog.connection import Client
 from nearedge.streaming.catalog.raw_runs import ENDED, is_unsupported
+from nearedge.streaming.catalog.result_files import ResultFiles
 from nearedge.streaming.catalog.server_config import DOCUMENTS
 from nearedge.streaming.catalog.trouble import REFUSED, told
 from nearedge.streaming.settings.profile import CatalogSettings
@@ -53,7 +57,9 @@ def findings(catalog: CatalogSettings, connect: Callable[[], Client]) -> Iterato
         return
     try:
         yield from _readable(catalog, client)
-        yield _writable(catalog, client)
+        yield (written := _writable(catalog, client))
+        if catalog.files is not None and written.weight is Weight.GOOD:
+            yield _filed(catalog, client, Path(catalog.files).expanduser())
     except httpx.HTTPError as e:
         yield Finding(weight=Weight.ERROR, text=f"the catalog cannot be used: {told(e)}")
 
@@ -115,6 +121,31 @@ def _writable(catalog: CatalogSettings, client: Client) -> Finding:
         raise
     made = "" if not left else f", where {left!r} is made at the first"
     return Finding(weight=Weight.GOOD, text=f"results can be written to {where}{made}")
+
+
+def _filed(catalog: CatalogSettings, client: Client, folder: Path) -> Finding:
+    """Put a file into the folder, and read it through the server; both go again."""
+    box, _ = _nearest(client, catalog.results)
+    name, files = f"nearedge-check-{uuid.uuid4().hex[:12]}", ResultFiles(folder)
+    remedy = (
+        f"give nearedge the right to write there, and Tiled to read it, and put {folder} among "
+        "readable_storage of the server's configuration; or unset catalog.files"
+    )
+    try:
+        source = files.write(name, {"trial": np.ones(2)})
+        try:
+            box.new(StructureFamily.container, [source], key=name, metadata={}, specs=[])
+            place = f"{box.uri.rstrip('/')}/{name}/trial"  # Tiled's client would try for long
+            handle_error(client.context.http_client.get(place))
+        finally:
+            if name in box:
+                files.remove(box, name)
+    except (ClientError, httpx.HTTPStatusError, KeyError, OSError) as e:
+        return Finding(
+            weight=Weight.ERROR,
+            text=f"results cannot be put into {folder} (catalog.files): {told(e)}; {remedy}",
+        )
+    return Finding(weight=Weight.GOOD, text=f"the server reads what is put into {folder}")
 
 
 def _nearest(client: Client, path: str) -> tuple[Any, str]:

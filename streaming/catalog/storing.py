@@ -13,6 +13,7 @@ from nearedge.models import Inversion, Rejected
 from nearedge.streaming.catalog import layout
 from nearedge.streaming.catalog.connection import Client
 from nearedge.streaming.catalog.layout import Provenance
+from nearedge.streaming.catalog.result_files import ResultFiles
 from nearedge.streaming.catalog.result_writer import ResultWriter
 from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.row import Row
@@ -30,14 +31,22 @@ class Storing:
         while it raises: a service may start before its catalog.
     config
         Digest of the settings.
+    files
+        Where arrays go, if the server reads the same disk.
     now
         Seconds since the epoch.
     """
 
     def __init__(
-        self, container: Callable[[], Client], *, config: str, now: Callable[[], float] = time.time
+        self,
+        container: Callable[[], Client],
+        *,
+        config: str,
+        files: ResultFiles | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        self._container, self._config, self._now = container, config, now
+        self._container, self._files = container, files
+        self._config, self._now = config, now
         self._writer: ResultWriter | None = None
 
     def put(self, row: Row) -> None:
@@ -67,7 +76,7 @@ class Storing:
 
     def _open(self) -> ResultWriter:
         if self._writer is None:
-            self._writer = ResultWriter(self._container())
+            self._writer = ResultWriter(self._container(), files=self._files)
         return self._writer
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from nearedge.callbacks.measurement import Measurement
 from nearedge.models.answering.cards import Cards, read_cards
 from nearedge.streaming.catalog.connection import Client, connect, raw_container, results_container
-from nearedge.streaming.catalog.embedded import embedded_server
+from nearedge.streaming.catalog.embedded import embedded_server, files_folder
 from nearedge.streaming.catalog.probe import Weight, findings
+from nearedge.streaming.catalog.result_files import ResultFiles
 from nearedge.streaming.catalog.results import Results
 from nearedge.streaming.catalog.storing import Storing
 from nearedge.streaming.ledger.key import result_key
@@ -25,7 +26,7 @@ from nearedge.streaming.service.recovery import Archive
 from nearedge.streaming.service.service import Audience, Service
 from nearedge.streaming.service.writing import Put
 from nearedge.streaming.settings.credential import api_key, renewed_key
-from nearedge.streaming.settings.profile import Profile, WorkerSettings
+from nearedge.streaming.settings.profile import CatalogSettings, Profile, WorkerSettings
 from nearedge.streaming.sources.source import Source
 from nearedge.streaming.workers.crew import Crew
 from nearedge.streaming.workers.dask_worker import DaskWorker
@@ -110,7 +111,20 @@ def ledger_for(profile: Profile, server: Server) -> Iterator[Ledger]:
 
 def results_of(profile: Profile, server: Server) -> Storing:
     """Return what writes rows to a server; it connects when there is the first."""
-    return Storing(partial(results_box, profile, server), config=profile.digest())
+    return Storing(
+        partial(results_box, profile, server),
+        config=profile.digest(),
+        files=result_files(profile.catalog, server),
+    )
+
+
+def result_files(catalog: CatalogSettings, server: Server) -> ResultFiles | None:
+    """Return where the arrays of results go; None: they are sent to the server."""
+    if server.directory is not None:
+        return ResultFiles(files_folder(server.directory), private=True)
+    if catalog.files is not None:
+        return ResultFiles(Path(catalog.files).expanduser())
+    return None
 
 
 def results_box(profile: Profile, server: Server) -> Client:

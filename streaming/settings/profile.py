@@ -75,6 +75,12 @@ class CatalogSettings(Settings):
     readable: tuple[str, ...] = Field(
         (), description="folders that the embedded server may read file-backed data from"
     )
+    files: str | None = Field(
+        None,
+        description="folder for the arrays of results, on a disk that the server reads "
+        "(readable_storage of its configuration): a result takes one request instead of some 15; "
+        "null: they are sent to the server. The embedded one has a folder of its own",
+    )
 
 
 class WorkerSettings(Settings):

@@ -27,8 +27,9 @@ from nearedge.models import (
     Technique,
 )
 from nearedge.streaming.catalog.connection import connect, results_container
-from nearedge.streaming.catalog.embedded import embedded_server, server_config
+from nearedge.streaming.catalog.embedded import embedded_server, files_folder, server_config
 from nearedge.streaming.catalog.embedded_main import prepare
+from nearedge.streaming.catalog.result_files import ResultFiles
 from nearedge.streaming.catalog.results import Provenance, ResultWriter
 
 with warnings.catch_warnings():  # of starlette, about the httpx that Tiled brings along
@@ -166,7 +167,8 @@ def kept(
     folder = tmp_path_factory.mktemp("kept")
     with embedded_server(folder / "catalog") as server:
         client = connect(server.uri, api_key=server.api_key)
-        writer = ResultWriter(results_container(client, "inversions"))
+        files = ResultFiles(files_folder(server.directory), private=True)
+        writer = ResultWriter(results_container(client, "inversions"), files=files)
         for scan in range(4):
             by = Provenance(config="c0ffee", code="0.1.0", written=1.0 + scan)
             run = replace(measurement.run, uid=f"run-{scan}", scan_id=scan)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import ase.io
@@ -19,6 +20,7 @@ import yaml
 from nearedge.callbacks.measurement import Measurement
 from nearedge.models import Inversion, NormalisedSpectrum
 from nearedge.streaming.catalog.connection import connect, results_container
+from nearedge.streaming.catalog.result_files import ResultFiles
 from nearedge.streaming.catalog.results import Provenance, ResultWriter
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
@@ -78,27 +80,29 @@ def await_health(base: str, process: subprocess.Popen[bytes], log: Path) -> None
 
 def test_a_server_of_ones_own_sends_our_forms(
     server: str,
+    tmp_path: Path,
     measurement: Measurement,
     spectrum: NormalisedSpectrum,
     make_inversion: Callable[..., Inversion],
 ) -> None:
     client = connect(server, api_key=KEY)
-    writer = ResultWriter(results_container(client, "inversions"))
-    by = Provenance(config="c0ffee", code="0.1.0", written=1.0)
-    writer.write("k1", measurement, spectrum, make_inversion(), provenance=by)
-    writer.close()
-    client.context.http_client.close()
+    box = results_container(client, "inversions")
     allowed = {"Authorization": f"Apikey {KEY}"}
-    link = f"{server}/container/full/inversions/k1?format=xyz"
-    answer = httpx.get(link, headers=allowed, trust_env=False)
-    assert answer.status_code == 200, answer.text
-    frames = ase.io.read(io.StringIO(answer.text), ":", format="extxyz")
-    assert len(frames) == 2
-    assert frames[0].info["raw_uid"] == "run-1"
+    for key, files in {"k1": None, "k2": ResultFiles(tmp_path / "data" / "nearedge")}.items():
+        by = Provenance(config="c0ffee", code="0.1.0", written=1.0)
+        with closing(ResultWriter(box, files=files)) as writer:
+            writer.write(key, measurement, spectrum, make_inversion(), provenance=by)
+        link = f"{server}/container/full/inversions/{key}?format=xyz"
+        answer = httpx.get(link, headers=allowed, trust_env=False)
+        assert answer.status_code == 200, answer.text
+        frames = ase.io.read(io.StringIO(answer.text), ":", format="extxyz")
+        assert len(frames) == 2
+        assert frames[0].info["raw_uid"] == "run-1"
+    client.context.http_client.close()
     table = server.replace("/api/v1", "/custom/nearedge/trend/inversions")
     answer = httpx.get(table, headers=allowed, trust_env=False)
     assert answer.status_code == 200, answer.text
-    (row,) = csv.DictReader(io.StringIO(answer.text))
+    row, _ = sorted(csv.DictReader(io.StringIO(answer.text)), key=lambda row: row["key"])
     assert (row["key"], row["run"], row["cn"], row["pressure [GPa]"]) == (
         "k1",
         "run-1",

@@ -1,3 +1,4 @@
+import asyncio
 import os
 import stat
 import subprocess
@@ -8,9 +9,12 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from sqlalchemy import text
 from tiled.client import from_uri
+from tiled.server.connection_pool import open_database_connection_pool
+from tiled.server.settings import DatabaseSettings
 
-from nearedge.streaming.catalog.embedded import LOG, embedded_server, server_config
+from nearedge.streaming.catalog.embedded import LOCK_TIMEOUT_S, LOG, embedded_server, server_config
 
 
 def is_served(uri: str) -> bool:
@@ -96,3 +100,16 @@ def test_only_named_folders_are_readable(tmp_path: Path) -> None:
         "args"
     ]
     assert args["readable_storage"] == [str(tmp_path / "detector")]
+
+
+def test_a_request_waits_for_the_lock_of_the_catalog(tmp_path: Path) -> None:
+    (tree,) = server_config(tmp_path)["trees"]
+    engine = open_database_connection_pool(DatabaseSettings(uri=tree["args"]["uri"]))
+
+    async def busy_timeout_ms() -> int:
+        async with engine.connect() as connection:
+            found = (await connection.execute(text("PRAGMA busy_timeout"))).scalar_one()
+        await engine.dispose()
+        return found
+
+    assert asyncio.run(busy_timeout_ms()) == 1000 * LOCK_TIMEOUT_S

@@ -11,7 +11,7 @@ import pytest
 from tiled.client.utils import ClientError
 
 from nearedge.streaming.catalog.connection import connect, raw_container
-from nearedge.streaming.catalog.embedded import Embedded, embedded_server
+from nearedge.streaming.catalog.embedded import Embedded, embedded_server, files_folder
 from nearedge.streaming.catalog.probe import Weight, findings
 from nearedge.streaming.commands.opening import Server, client_of
 from nearedge.streaming.settings.profile import CatalogSettings
@@ -62,6 +62,19 @@ def test_what_a_server_lacks_is_told(server: Embedded, clients: Callable[..., An
     client.context.server_info.formats.pop("BlueskyRun")
     (hint, _) = findings(catalog_at(server), lambda: client)
     assert "json_seq_exporter" in hint.text
+
+
+def test_a_folder_for_results_is_tried(
+    server: Embedded, clients: Callable[..., Any], tmp_path: Path
+) -> None:
+    client, read = clients(), files_folder(server.directory)
+    before = list(client)
+    for folder, weight in {read: Weight.GOOD, tmp_path: Weight.ERROR}.items():
+        *_, found = findings(catalog_at(server, files=str(folder)), lambda: client)
+        assert (found.weight, str(folder) in found.text) == (weight, True)
+        assert list(folder.iterdir()) == []
+    assert "readable_storage" in found.text
+    assert list(client) == before
 
 
 def test_a_key_that_is_wrong_or_may_not_write_is_an_error(

@@ -1,9 +1,12 @@
 import io
 import itertools
 import threading
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import ase.io
@@ -12,10 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearedge.callbacks.measurement import Measurement
-from nearedge.models import Inversion, NormalisedSpectrum, Reason, Rejected
+from nearedge.callbacks.measurement import Measurement, Run
+from nearedge.models import Inversion, NormalisedSpectrum, Reason, Rejected, Samples
 from nearedge.streaming.catalog import result_writer
 from nearedge.streaming.catalog.connection import container, raw_container, results_container
+from nearedge.streaming.catalog.result_files import ResultFiles
 from nearedge.streaming.catalog.results import Provenance, RejectedResult, Results, ResultWriter
 from nearedge.streaming.ledger.key import result_key, seed_of
 
@@ -32,21 +36,33 @@ def box(tiled_client: Any) -> Any:
     return results_container(tiled_client, "beamline/inversions")
 
 
+@pytest.fixture(scope="module", params=["sent", "filed"])
+def files(request: pytest.FixtureRequest, tiled_files: Path) -> ResultFiles | None:
+    """Where arrays go: to the server, or into files that it reads."""
+    return None if request.param == "sent" else ResultFiles(tiled_files / "nearedge")
+
+
+@pytest.fixture(scope="module")
+def full(tiled_server: Any, files: ResultFiles | None) -> Any:
+    """The container of `written`."""
+    return results_container(tiled_server, f"written-{uuid.uuid4()}")
+
+
 @pytest.fixture(scope="module")
 def written(
-    tiled_server: Any,
+    full: Any,
+    files: ResultFiles | None,
     measurement: Measurement,
     spectrum: NormalisedSpectrum,
     make_inversion: Make,
 ) -> Results:
     """Two answers and a rejection, to be read only."""
-    box = results_container(tiled_server, "written")
-    writer = ResultWriter(box)
+    writer = ResultWriter(full, files=files)
     writer.write("k1", measurement, spectrum, make_inversion(), provenance=provenance())
     writer.write("k2", measurement, spectrum, make_inversion(6.0, 1.8), provenance=provenance(1030))
     writer.write_rejected("k3", measurement, REJECTED, provenance=provenance())
     writer.close()
-    return Results(box)
+    return Results(full)
 
 
 def test_a_result_is_read_as_it_was_written(
@@ -78,13 +94,14 @@ def test_a_result_is_read_as_it_was_written(
 
 def test_the_fit_is_read_as_it_was_written(
     box: Any,
+    files: ResultFiles | None,
     measurement: Measurement,
     spectrum: NormalisedSpectrum,
     make_inversion: Callable[..., Inversion],
 ) -> None:
     inversion = make_inversion(misfit=0.05)
     by = Provenance(config="c0ffee", code="0.1.0", written=1.0)
-    with closing(ResultWriter(box)) as writer:
+    with closing(ResultWriter(box, files=files)) as writer:
         writer.write("with", measurement, spectrum, inversion, provenance=by)
         writer.write("without", measurement, spectrum, make_inversion(), provenance=by)
     fit = Results(box)["with"].fit
@@ -180,11 +197,11 @@ class Failing:
 
 
 def test_a_writer_killed_anywhere_is_made_good_by_the_next(
-    box: Any, measurement: Measurement
+    box: Any, files: ResultFiles | None, measurement: Measurement
 ) -> None:
     results, kills = Results(box), 0
     for i in itertools.count():
-        writer, key = ResultWriter(box, threads=1), f"key-{i}"
+        writer, key = ResultWriter(box, files=files, threads=1), f"key-{i}"
         try:
             with Failing(box, i):
                 writer.write_rejected(key, measurement, REJECTED, provenance=provenance())
@@ -195,23 +212,28 @@ def test_a_writer_killed_anywhere_is_made_good_by_the_next(
         finally:
             writer.close()
         assert key not in dict(results.finished())
-        again = ResultWriter(box)
+        again = ResultWriter(box, files=files)
         again.write_rejected(key, measurement, REJECTED, provenance=provenance())
         again.close()
         entry = RejectedResult(box[key])
         assert (entry.status, entry.rejected) == ("rejected", REJECTED)
         np.testing.assert_array_equal(entry.raw["if"], measurement.columns["if"])
         np.testing.assert_array_equal(entry.raw["low_loss"], measurement.columns["low_loss"])
-    assert kills == 6  # the container, two arrays of two requests each, the status
+    # the whole entry; or the container, two arrays of two requests each, the status
+    assert kills == (1 if files else 6)
 
 
 def test_two_writers_of_one_key_make_one_result(
-    box: Any, measurement: Measurement, spectrum: NormalisedSpectrum, make_inversion: Make
+    box: Any,
+    files: ResultFiles | None,
+    measurement: Measurement,
+    spectrum: NormalisedSpectrum,
+    make_inversion: Make,
 ) -> None:
     inversion, both = make_inversion(), threading.Barrier(2)
 
     def write() -> None:
-        writer = ResultWriter(box, threads=1)
+        writer = ResultWriter(box, files=files, threads=1)
         both.wait()
         writer.write("k", measurement, spectrum, inversion, provenance=provenance())
         writer.close()
@@ -225,12 +247,13 @@ def test_two_writers_of_one_key_make_one_result(
 
 def test_a_finished_result_is_never_touched_again(
     written: Results,
-    tiled_server: Any,
+    full: Any,
+    files: ResultFiles | None,
     measurement: Measurement,
     spectrum: NormalisedSpectrum,
     make_inversion: Make,
 ) -> None:
-    writer = ResultWriter(results_container(tiled_server, "written"))
+    writer = ResultWriter(full, files=files)
     writer.write("k1", measurement, spectrum, make_inversion(9.0), provenance=provenance(9999))
     writer.write_rejected("k1", measurement, REJECTED, provenance=provenance())
     writer.close()
@@ -239,9 +262,13 @@ def test_a_finished_result_is_never_touched_again(
 
 
 def test_an_answer_takes_the_place_of_a_rejection(
-    box: Any, measurement: Measurement, spectrum: NormalisedSpectrum, make_inversion: Make
+    box: Any,
+    files: ResultFiles | None,
+    measurement: Measurement,
+    spectrum: NormalisedSpectrum,
+    make_inversion: Make,
 ) -> None:
-    writer, answer = ResultWriter(box), (measurement, spectrum, make_inversion())
+    writer, answer = ResultWriter(box, files=files), (measurement, spectrum, make_inversion())
     writer.write_rejected("k", measurement, REJECTED, provenance=provenance())
     writer.write("k", *answer, provenance=provenance())
     writer.write_rejected("k", measurement, REJECTED, provenance=provenance())
@@ -252,9 +279,13 @@ def test_an_answer_takes_the_place_of_a_rejection(
 
 
 def test_a_quick_answer_stands_beside_its_place_until_the_full_one_is_there(
-    box: Any, measurement: Measurement, spectrum: NormalisedSpectrum, make_inversion: Callable
+    box: Any,
+    files: ResultFiles | None,
+    measurement: Measurement,
+    spectrum: NormalisedSpectrum,
+    make_inversion: Callable,
 ) -> None:
-    writer, answer = ResultWriter(box), (measurement, spectrum, make_inversion())
+    writer, answer = ResultWriter(box, files=files), (measurement, spectrum, make_inversion())
     writer.write_degraded("k", *answer, provenance=provenance())
     assert len(box) == 1
     assert "k" not in box
@@ -264,6 +295,67 @@ def test_a_quick_answer_stands_beside_its_place_until_the_full_one_is_there(
     assert list(box) == ["k"]
     writer.remove_degraded("k")  # again: nothing is there
     writer.close()
+
+
+def test_a_torn_entry_is_written_anew_into_a_file(
+    box: Any, tiled_files: Path, measurement: Measurement
+) -> None:
+    box.create_container("k", metadata={"status": "writing"}, specs=["RejectedSpectrum"])
+    box["k"].write_array(np.ones(2), key="raw")
+    with closing(ResultWriter(box, files=ResultFiles(tiled_files / "torn"))) as writer:
+        writer.write_rejected("k", measurement, REJECTED, provenance=provenance())
+    (entry,) = Results(box).rejected()
+    np.testing.assert_array_equal(entry.raw["energy"], measurement.columns["energy"])
+
+
+def test_an_entry_in_a_file_takes_one_request_and_its_file_goes_with_it(
+    box: Any,
+    tiled_files: Path,
+    measurement: Measurement,
+    spectrum: NormalisedSpectrum,
+    make_inversion: Make,
+) -> None:
+    folder, by = tiled_files / "one", provenance()
+    writer = ResultWriter(box, files=ResultFiles(folder, private=True))
+    with Failing(box, 1):
+        writer.write_rejected("k", measurement, REJECTED, provenance=by)
+    (rejected,) = folder.iterdir()
+    assert (folder.stat().st_mode & 0o777, rejected.stat().st_mode & 0o777) == (0o700, 0o600)
+    writer.write_degraded("k", measurement, spectrum, make_inversion(), provenance=by)
+    writer.write("k", measurement, spectrum, make_inversion(), provenance=by)
+    assert not rejected.exists()
+    writer.remove_degraded("k")
+    writer.close()
+    (left,) = folder.iterdir()
+    assert left.name.startswith("k-")
+    assert "degraded" not in left.name
+
+
+def test_a_measurement_with_an_empty_column_is_read_as_it_was_written(
+    box: Any, files: ResultFiles | None, spectrum: NormalisedSpectrum, make_inversion: Make
+) -> None:
+    run = Run(uid="run-1", scan_id=7, time=1000.0, start={})
+    columns = {"energy": np.linspace(0, 1, 4), "empty": np.empty((4, 0))}
+    bare = Measurement(
+        run=run,
+        stream="primary",
+        spectrum="0",
+        columns=columns,
+        complete=True,
+        final=True,
+        time=1.0,
+    )
+    inversion = make_inversion()
+    samples = Samples(
+        species=np.empty((2, 0), "U1"),
+        positions=np.empty((2, 0, 3), np.float32),
+        weights=inversion.samples.weights,
+    )
+    none = replace(inversion, samples=samples)
+    with closing(ResultWriter(box, files=files)) as writer:
+        writer.write("k", bare, spectrum, none, provenance=provenance())
+    result = Results(box)["k"]
+    assert (result.status, result.positions.shape) == ("complete", (2, 0, 3))
 
 
 def test_what_is_being_written_is_not_found(box: Any) -> None:
@@ -279,7 +371,9 @@ def test_an_array_of_another_shape_left_behind_is_replaced(box: Any) -> None:
     np.testing.assert_array_equal(node["a"].read(), np.ones((2, 2)))
 
 
-def test_a_rejection_without_columns_is_written(box: Any, measurement: Measurement) -> None:
+def test_a_rejection_without_columns_is_written(
+    box: Any, files: ResultFiles | None, measurement: Measurement
+) -> None:
     bare = type(measurement)(
         run=measurement.run,
         stream="primary",
@@ -289,7 +383,7 @@ def test_a_rejection_without_columns_is_written(box: Any, measurement: Measureme
         final=True,
         time=1.0,
     )
-    writer = ResultWriter(box)
+    writer = ResultWriter(box, files=files)
     writer.write_rejected("k", bare, REJECTED, provenance=provenance())
     writer.close()
     (entry,) = Results(box).rejected()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from nearedge.models import Reason, Rejected
+from nearedge.streaming.catalog.result_files import ResultFiles
 from nearedge.streaming.catalog.results import Results
 from nearedge.streaming.catalog.storing import Comparing, Storing, differences
 from nearedge.streaming.ledger.job import State
@@ -30,8 +31,8 @@ def rejected(row) -> Row:
     return replace(row, key="k2", status=State.REJECTED, outcome=why, inversion=None)
 
 
-def store(container, *rows) -> None:
-    storing = Storing(lambda: container, config="settings", now=lambda: 5e8)
+def store(container, *rows, files=None) -> None:
+    storing = Storing(lambda: container, config="settings", files=files, now=lambda: 5e8)
     for row in rows:
         storing.put(row)
 
@@ -49,6 +50,14 @@ def test_what_is_stored_compares_equal_whenever_it_was_made(tiled_client, row, r
     store(tiled_client, row, rejected)
     comparing = Comparing(tiled_client)
     comparing.put(replace(row, stages={"write": 9.0}))
+    comparing.put(rejected)
+    assert comparing.counts == {"equal": 2}
+
+
+def test_what_is_stored_in_a_file_compares_equal(tiled_client, tiled_files, row, rejected):
+    store(tiled_client, row, rejected, files=ResultFiles(tiled_files / "compared"))
+    comparing = Comparing(tiled_client)
+    comparing.put(row)
     comparing.put(rejected)
     assert comparing.counts == {"equal": 2}
 
