@@ -362,7 +362,7 @@ def test_a_flag_reaches_everything_that_a_scientist_reads(
     flag, worker, tiled_client, tmp_path, monkeypatch
 ):
     if flag == "truncated":
-        monkeypatch.setattr("nearedge.callbacks.open_run.MAX_READINGS", len(ENERGY) - 5)
+        monkeypatch.setattr("nearedge.callbacks.streams.MAX_READINGS", len(ENERGY) - 5)
     rows, feed, ledger = [], Feed(), Ledger(tmp_path / "ledger.sqlite")
     put = Storing(lambda: tiled_client, config="c0ffee").put
     with service_of(CASES[flag], worker, ledger, put, rows) as service:
