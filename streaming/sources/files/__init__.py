@@ -1,6 +1,6 @@
 """Read spectra from files: what beamlines and microscopes write, and what users keep."""
 
-from nearedge.streaming.sources.files.channels import Chosen, parse_columns
+from nearedge.streaming.sources.files.chosen import Chosen, parse_columns
 from nearedge.streaming.sources.files.merging import merged
 from nearedge.streaming.sources.files.reader import FileSpectrum, read_spectra
 from nearedge.streaming.sources.files.table import UnreadableFileError

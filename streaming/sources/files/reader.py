@@ -8,7 +8,7 @@ from typing import Any
 from nearedge.callbacks.instrument import Instrument
 from nearedge.models import Reason, Rejected, Spectrum
 from nearedge.streaming.sources.files import athena, hdf5, parquet, rosetta, spec
-from nearedge.streaming.sources.files.channels import Chosen
+from nearedge.streaming.sources.files.chosen import Chosen
 from nearedge.streaming.sources.files.rows import decode, lines_of
 from nearedge.streaming.sources.files.spectra import spectra_of
 from nearedge.streaming.sources.files.table import NoEnergyError, Table, UnreadableFileError

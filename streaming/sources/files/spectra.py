@@ -11,7 +11,8 @@ from nearedge.callbacks.measurement import Measurement, Run
 from nearedge.callbacks.reduce import reduce
 from nearedge.models import Array, Rejected, Spectrum
 from nearedge.models.normalise.edges import edge_energy
-from nearedge.streaming.sources.files.channels import Channels, Chosen, channels_of
+from nearedge.streaming.sources.files.channels import Channels, channels_of
+from nearedge.streaming.sources.files.chosen import Chosen
 from nearedge.streaming.sources.files.table import Table, UnreadableFileError
 
 _HC = 12398.419843320026  # eV Å, exact in the SI of 2019
