@@ -8,6 +8,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from nearedge.callbacks.documents import (
@@ -67,6 +68,10 @@ class Assembler:
     on_end
         Gets the uid of every run that has ended, after its measurements, and whether all of it has
         come.
+    later
+        Gets a long run's uid and what ends it, to be called once, in any thread, after which
+        ``emit``, ``on_gap``, ``on_discard`` and ``on_end`` have been called in it; nothing else of
+        the assembler waits for that. None: every run ends at its stop document.
     clock
         Seconds, for ``expire`` and the pace of partial measurements.
     darks
@@ -81,6 +86,7 @@ class Assembler:
         on_gap: Callable[[Gap], None] = lambda gap: None,
         on_discard: Callable[[str, str], None] = lambda reason, uid: None,
         on_end: Callable[[str, bool], None] = lambda uid, whole: None,
+        later: Callable[[str, Callable[[], None]], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         darks: Darks | None = None,
     ) -> None:
@@ -89,6 +95,7 @@ class Assembler:
         self._on_gap = on_gap
         self._on_discard = on_discard
         self._on_end = on_end
+        self._later = later
         self._clock = clock
         self._darks = Darks() if darks is None else darks
         self._runs: dict[str, OpenRun] = {}
@@ -215,16 +222,21 @@ class Assembler:
         self._end(self._open(doc.run_start), ending)
 
     def _end(self, run: OpenRun, ending: Ending) -> None:
-        try:
-            gaps = run.gaps(ending)
-            for detail in gaps:
-                self._gap(run.uid, detail)
-            for measurement in run.end(ending):
-                self._emit(measurement)
-            if run.run is not None and not run.sent:
-                self._leave_out(run)
-        finally:  # a run that cannot be ended must not stay, to be ended again and again
-            self.drop(run.uid)
+        self.drop(run.uid)  # a run that cannot be ended must not stay, to be ended again and again
+        if self._later is not None and run.is_long:
+            self._later(run.uid, partial(self._finish, run, ending))
+        else:
+            self._finish(run, ending)
+
+    def _finish(self, run: OpenRun, ending: Ending) -> None:
+        """Give out what is left of a run; this may run in another thread than all else."""
+        gaps = run.gaps(ending)
+        for detail in gaps:
+            self._gap(run.uid, detail)
+        for measurement in run.end(ending):
+            self._emit(measurement)
+        if run.run is not None and not run.sent:
+            self._leave_out(run)
         self._on_end(run.uid, not gaps)
 
     def _leave_out(self, run: OpenRun) -> None:

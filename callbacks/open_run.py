@@ -19,6 +19,9 @@ from nearedge.callbacks.scalars import Scalars
 from nearedge.callbacks.scanned import lacks_scan
 from nearedge.callbacks.streams import Streams
 
+MOST_SHOWN = 5_000
+"""Of a running scan with more readings an even choice of so many is shown."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
@@ -137,11 +140,22 @@ class OpenRun:
         part = next(reversed(list(self._remaining())), None)
         if part is None or any(self._streams[name].has_files for name in part.seqs):
             return None
-        points = self._streams.points([part])[part.name, part.stream]
+        shown = part.thinned(MOST_SHOWN)
+        points = self._streams.points([shown])[part.name, part.stream]
         if is_whole(points[:1], self._instrument.roles) or self._lacks_scan(points):
             return None
         newest = (p for p in self._pieces(part, points) if any(q is points[-1] for q in p.points))
         return self._measure(self.run, next(newest), flags={"partial"}, final=False)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether its end takes so long that other runs should not wait for it.
+
+        Dark runs are wanted by those that follow, and are never long.
+        """
+        if self.kind is not Kind.SAMPLE:
+            return False
+        return any(one.has_files or one.held > MOST_SHOWN for one in self._streams.listed())
 
     def end(self, ending: Ending) -> Iterator[Measurement]:
         """Yield what is left when the run ends; of a dark run, keep the means."""

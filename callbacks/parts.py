@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from nearedge.callbacks.axes import Axis, places, unread
-from nearedge.callbacks.columns import Point, is_whole
+from nearedge.callbacks.columns import Point, is_whole, means
 from nearedge.callbacks.instrument import FinishSettings, Instrument
 from nearedge.callbacks.pixels import by_pixel, pixels_of
 from nearedge.callbacks.plan import Plan
@@ -39,6 +39,12 @@ class Part:
         """Tell whether readings are missing, or lie in files nobody knows where."""
         too_few = self.expected is not None and len(self.members) < self.expected
         return too_few or any(member in unlocated for member in self.members)
+
+    def thinned(self, most: int) -> "Part":
+        """Return the part with an even choice of so many of its readings, the last among them."""
+        step = -(-len(self.members) // most)
+        seqs = {name: list(reversed(of[::-1][::step])) for name, of in self.seqs.items()}
+        return self if step < 2 else replace(self, seqs=seqs)
 
     def only(self, which: Sequence[int], *, number: int, expected: int) -> "Part":
         """Return the part with some of its readings, numbered among several."""
@@ -164,5 +170,4 @@ def _too_many(found: str, count: int, instrument: Instrument) -> str:
 
 
 def _energies(points: Sequence[Point], energy: str) -> Array:
-    found = (point.values.get(energy) for point in points)
-    return np.array([np.nan if value is None else float(value.mean()) for value in found])
+    return means(point.values.get(energy) for point in points)

@@ -141,6 +141,11 @@ class Readings:
         return tuple(self._descriptors.values())
 
     @property
+    def held(self) -> int:
+        """How many readings are held."""
+        return len(self._rows)
+
+    @property
     def has_files(self) -> bool:
         """Whether some key that somebody reads lies in files."""
         return any(self._external(uid) for uid in self._descriptors)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from nearedge.callbacks.columns import Point, data_keys_of
+from nearedge.callbacks.columns import Point, data_keys_of, means
 from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.plan import Plan
 from nearedge.callbacks.signal import EV
@@ -68,5 +68,5 @@ def _nears(points: Sequence[Point], plan: Plan, instrument: Instrument) -> bool:
 
 
 def _numbers(points: Sequence[Point], key: str) -> Array:
-    found = np.array([p.values[key].mean() for p in points if key in p.values])
+    found = means(p.values[key] for p in points if key in p.values)
     return np.asarray(found[np.isfinite(found)])

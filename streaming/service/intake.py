@@ -19,6 +19,7 @@ from nearedge.models import NormalisedSpectrum, Reason, Rejected
 from nearedge.streaming.ledger.job import Place, Priority
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.ledger.packing import pack
+from nearedge.streaming.service.endings import Endings
 from nearedge.streaming.service.method import Method
 from nearedge.streaming.service.metrics import Metrics
 
@@ -126,12 +127,14 @@ class Intake:
         self._begun: set[str] = set()
         self._suspects: set[str] = set()
         self._lock = threading.Lock()
+        self._endings = Endings()
         self._assembler = Assembler(
             method.instrument,
             emit=self.take,
             on_gap=self.note_gap,
             on_discard=self.note_discard,
             on_end=self.note_end,
+            later=self._end_later if terms.live else None,
             darks=self.darks,
         )
 
@@ -150,12 +153,17 @@ class Intake:
 
     def end(self) -> None:
         """End the runs that are open: no more documents will come."""
-        while uids := self.open_runs():
+        while uids := self._assembler.open_runs:
             for uid in uids:
                 with self._surviving("stop", uid):
                     self._assembler.close(uid)
         with self._surviving("stop", None):
             self._assembler.close()
+        self._endings.join()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait until long runs whose stop came are in the ledger; return whether they are."""
+        return self._endings.join(timeout_s)
 
     def expire(self, silent_s: float) -> None:
         """End the runs that were silent for so long, s."""
@@ -166,6 +174,18 @@ class Intake:
                     *(uid, silent_s),
                     extra={"run_uid": uid},
                 )
+
+    def _end_later(self, run_uid: str, end: Callable[[], None]) -> None:
+        """Have a long run ended by a thread of its own: the documents of others go on."""
+
+        def ending() -> None:
+            try:
+                end()
+            except Exception:
+                self._metrics.bad_documents.labels("stop").inc()
+                logger.exception("the end of run %s raised", run_uid, extra={"run_uid": run_uid})
+
+        self._endings.put(run_uid, ending)
 
     @contextmanager
     def _surviving(self, name: str, what: object) -> Iterator[None]:
@@ -184,9 +204,9 @@ class Intake:
         self._calls.on_gap()
 
     def open_runs(self) -> tuple[str, ...]:
-        """Return the uids of the runs that have begun and not ended."""
+        """Return the uids of the runs that have begun and are not yet in the ledger."""
         with self._lock:
-            return self._assembler.open_runs
+            return (*self._assembler.open_runs, *self._endings.run_uids)
 
     def drop(self, run_uid: str) -> None:
         """Take no more of a run, which came whole another way."""

@@ -228,6 +228,8 @@ class Service:
         self._writer.stop()
         self._reader.join(max(0.5, finish_s - (time.monotonic() - began)))
         self._tender.join(0.5)
+        if not self._intake.join(max(0.5, finish_s - (time.monotonic() - began))):
+            logger.warning("a long run is not read to its end: the catalog may have it")
         if not self._writer.join(max(0.5, finish_s - (time.monotonic() - began))):
             logger.warning("the catalog is slow: what is not written stays in the ledger")
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nearedge.callbacks.instrument import Instrument
+from nearedge.callbacks.open_run import MOST_SHOWN
 
 ROLES = {"energy": "e", "i0": "i0", "it": "it"}
 
@@ -68,3 +69,36 @@ def test_files_of_the_older_form_are_looked_up_once_for_each_reading(hearing, fo
     heard = hearing(instrument)
     heard.take([("start", {"uid": "a", "time": 1.0}), described, files, *order])
     assert sum(looks) <= 3 * count
+
+
+def test_what_is_shown_of_a_long_scan_is_an_even_choice_with_the_newest_reading(hearing):
+    instrument = Instrument.model_validate({"roles": ROLES, "partial_every_s": 1.0})
+    heard = hearing(instrument)
+    for document in pages(20_000, 500):
+        heard.now += 0.5
+        heard.take([document])
+    shown = [m for m in heard.emitted if not m.final]
+    assert max(len(m.columns["energy"]) for m in shown) <= MOST_SHOWN
+    newest = shown[-1].columns["energy"]
+    assert np.ptp(np.diff(newest)) < 1e-6
+    assert newest[-1] > 1880 and len(newest) > MOST_SHOWN / 2
+    assert len(heard.only.columns["energy"]) == 20_000
+
+
+def test_the_end_of_a_long_run_can_be_left_to_others(hearing):
+    later = []
+    instrument = Instrument.model_validate({"roles": ROLES})
+    heard = hearing(instrument, later=lambda uid, end: later.append((uid, end)))
+    heard.take(pages(6_000, 500))
+    assert not heard.emitted and not heard.assembler.open_runs
+    ((uid, end),) = later
+    end()
+    assert uid == "a" and heard.only.complete
+    assert len(heard.only.columns["energy"]) == 6_000
+
+
+def test_a_short_run_ends_at_once(hearing):
+    instrument = Instrument.model_validate({"roles": ROLES})
+    heard = hearing(instrument, later=lambda uid, end: pytest.fail("it is short"))
+    heard.take(pages(500, 500))
+    assert heard.only.complete

@@ -112,6 +112,7 @@ class Bench:
     def hear(self, docs: Documents) -> None:
         for name, doc in docs:
             self.live.feed(name, doc)
+        assert self.live.join(20)
 
     def job(self, uid: str) -> Job:
         job = self.ledger.backlog.get(f"key-{uid}")

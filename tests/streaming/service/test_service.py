@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import stamina
 
+from nearedge.callbacks.open_run import MOST_SHOWN, OpenRun
 from nearedge.models import Estimates, Interval, Inversion, Quality, Reason, Samples
 from nearedge.streaming.ledger.job import Place, State
 from nearedge.streaming.ledger.ledger import Ledger
@@ -31,15 +32,18 @@ PROFILE = Profile.model_validate(
 )
 
 
-def scan(*, edge: bool = True, scan_id: int = 1) -> list[tuple[str, dict]]:
+def scan(
+    *, edge: bool = True, scan_id: int = 1, energies: np.ndarray = ENERGY
+) -> list[tuple[str, dict]]:
     """Return the documents of one step scan over an edge, or over none."""
     run = event_model.compose_run(metadata={"scan_id": scan_id})
     keys = {name: {"source": "test", "dtype": "number", "shape": []} for name in ("mono", "mu")}
     stream = run.compose_descriptor(name="primary", data_keys=keys)
-    step = np.arctan((ENERGY - 1845.0) / 0.8) / np.pi + 0.5 + 0.3 * np.exp(-((ENERGY - 1847) ** 2))
-    mu = 0.2 + (1.5 * step if edge else 1e-3 * np.sin(ENERGY * 7))
+    x = energies
+    step = np.arctan((x - 1845.0) / 0.8) / np.pi + 0.5 + 0.3 * np.exp(-((x - 1847) ** 2))
+    mu = 0.2 + (1.5 * step if edge else 1e-3 * np.sin(x * 7))
     docs = [("start", run.start_doc), ("descriptor", stream.descriptor_doc)]
-    for e, m in zip(ENERGY, mu, strict=True):
+    for e, m in zip(energies, mu, strict=True):
         data = {"mono": float(e), "mu": float(m)}
         event = stream.compose_event(data=data, timestamps=dict.fromkeys(data, time.time()))
         docs.append(("event", event))
@@ -210,6 +214,41 @@ def test_every_scan_gets_its_result(build):
     assert set(row.stages) == {"arrive", "wait", "invert", "write"}
     assert value(service, "documents_total", name="stop") == 3
     assert value(service, "spectra_total", status="complete") == 3
+
+
+def test_a_run_that_ends_slowly_holds_up_no_other(build, monkeypatch):
+    slow = scan(scan_id=1, energies=np.linspace(1815.0, 1900.0, MOST_SHOWN + 1))
+    quick = scan(scan_id=2)
+    answered, end = threading.Event(), OpenRun.end
+
+    def slowly(run, ending):
+        if run.is_long:
+            assert answered.wait(20)
+        return end(run, ending)
+
+    monkeypatch.setattr(OpenRun, "end", slowly)
+    order = []
+
+    def note(row):
+        order.append(row.measurement.run.scan_id)
+        answered.set()
+
+    with build([*slow, *quick], listeners=[note]) as service:
+        assert service.drain(30)
+    assert order == [2, 1]
+    assert {row.status for row in service.rows} == {State.COMPLETE}
+
+
+def test_a_long_run_that_cannot_be_ended_is_counted(build, monkeypatch, caplog):
+    def fail(run, ending):
+        raise ArithmeticError("no")
+
+    monkeypatch.setattr(OpenRun, "end", fail)
+    slow = scan(energies=np.linspace(1815.0, 1900.0, MOST_SHOWN + 1))
+    with build(slow) as service:
+        assert service.drain(30)
+    assert value(service, "bad_documents_total", name="stop") == 1
+    assert "the end of run" in caplog.text
 
 
 def test_what_is_known_is_not_done_again(build):
