@@ -20,9 +20,11 @@ from nearedge.models.answering.estimate import (
     estimate,
 )
 from nearedge.models.answering.flags import flags_of
+from nearedge.models.answering.heads import Heads
 from nearedge.models.clusters import geometry
 from nearedge.models.inversion import Estimates, Inversion, Quality, Samples
 from nearedge.models.parts.condition import Condition, condition, grid_of
+from nearedge.models.parts.conditions import Conditions
 from nearedge.models.parts.general import (
     Committee,
     GeneralSize,
@@ -185,6 +187,34 @@ class GeneralInverter:
             progress(len(answers))
         return answers
 
+    @torch.inference_mode()
+    def heads(
+        self, read: Conditions, *, absorber: str, edge: str, elements: tuple[str, ...] = ()
+    ) -> Heads:
+        """Give what the networks say of many spectra of one edge; as of `Inverter.heads`."""
+        self._refuse_unknown(absorber, edge)
+        count = len(read.values)
+        hint = torch.tensor(hint_of(elements), dtype=torch.float32)
+        found = self._committee(
+            torch.from_numpy(read.values.copy()),
+            torch.from_numpy(read.mask.copy()),
+            torch.full((count,), number_of(absorber)),
+            hint.expand(count, -1),
+        )
+        bond, cosine = found.bond.double().numpy(), found.cosine.double().numpy()
+        return Heads(
+            cn=found.cn.double().softmax(-1).numpy(),
+            bond=bond[:, 0] + geometry.covalent_radii()[absorber],
+            bond_spread=np.exp(bond[:, 1]),
+            cosine=cosine[:, 0],
+            cosine_spread=np.exp(cosine[:, 1]),
+            distance=self._familiar.distances(read.values, read.mask, edge=0),
+            threshold=float(self.card.outlier["threshold"]),
+            calibration=self._calibrations[group_of(absorber)],
+            model=self.digest,
+            species=self.card.species,
+        )
+
     def read(self, spectrum: NormalisedSpectrum, read: Condition) -> Said:
         """Return what the networks say, before any calibration.
 
@@ -193,13 +223,16 @@ class GeneralInverter:
         ValueError
             If the model doesn't support the edge.
         """
-        if not self.supports(spectrum.absorber, spectrum.edge):
+        self._refuse_unknown(spectrum.absorber, spectrum.edge)
+        return said_of(self._committee, spectrum, read)
+
+    def _refuse_unknown(self, absorber: str, edge: str) -> None:
+        if not self.supports(absorber, edge):
             known = ", ".join(" ".join(pair) for pair in self.card.edges)
             raise ValueError(
-                f"the model {self.card.name} knows {known}, not {spectrum.absorber} "
-                f"{spectrum.edge}: choose other weights (worker.model)"
+                f"the model {self.card.name} knows {known}, not {absorber} {edge}: choose other "
+                "weights (worker.model)"
             )
-        return said_of(self._committee, spectrum, read)
 
     def _invert(
         self, spectrum: NormalisedSpectrum, seed: int, *, samples: int, quality: Quality

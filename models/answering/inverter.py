@@ -16,13 +16,15 @@ from nearedge.models.answering.card import Card, read_card
 from nearedge.models.answering.damping import looks_damped
 from nearedge.models.answering.estimate import Calibration, Head, estimate
 from nearedge.models.answering.flags import flags_of
+from nearedge.models.answering.heads import Heads, head_calibration
 from nearedge.models.answering.projection import agreeing, project
 from nearedge.models.answering.reader import Reader
 from nearedge.models.clusters import descriptors
-from nearedge.models.clusters.descriptors import SHELL, Expectation
+from nearedge.models.clusters.descriptors import SHELL, Expectation, join
 from nearedge.models.inversion import Inversion, Quality, Samples
 from nearedge.models.parts import diffusion, outlier
 from nearedge.models.parts.condition import Condition, condition, grid_of
+from nearedge.models.parts.conditions import Conditions
 from nearedge.models.parts.cuda_graph import RecordedGraph
 from nearedge.models.parts.device import choose_device
 from nearedge.models.parts.diffusion import Diffusion, Noise
@@ -35,6 +37,8 @@ from nearedge.models.spectrum import Array, NormalisedSpectrum
 
 #: Spectra that a GPU inverts at once; a smaller batch is filled up, so that shapes never change.
 CUDA_SPECTRA = 8
+#: Spectra that the heads read together.
+HEAD_SPECTRA = 256
 #: Samples whose atoms overlap are left out unless those that remain weigh less than this.
 LEAST_SOUND = 1e-3
 
@@ -203,6 +207,35 @@ class Inverter:
             progress(len(answers))
         return answers
 
+    def heads(
+        self, read: Conditions, *, absorber: str, edge: str, elements: tuple[str, ...] = ()
+    ) -> Heads:
+        """Give what the descriptor heads say of many spectra of one edge, in batches.
+
+        Raises
+        ------
+        ValueError
+            If the model doesn't support the edge.
+        """
+        number = self._edge_of(absorber, edge)
+        values, mask = (torch.from_numpy(part.copy()) for part in (read.values, read.mask))
+        some = [slice(k, k + HEAD_SPECTRA) for k in range(0, max(len(values), 1), HEAD_SPECTRA)]
+        answers = [self._parts.reader(values[rows], mask[rows], number) for rows in some]
+        found = descriptors.tidy(join(answers), species=len(self.card.species))
+        mean, spread = found.mean.double().numpy(), found.spread.double().numpy()
+        return Heads(
+            cn=unsmoothed(found.cn.exp().double()).numpy(),
+            bond=mean[:, -SHELL],
+            bond_spread=spread[:, -SHELL],
+            cosine=mean[:, 1 - SHELL],
+            cosine_spread=spread[:, 1 - SHELL],
+            distance=self._parts.familiar.distances(read.values, read.mask, edge=number),
+            threshold=float(self.card.outlier["threshold"]),
+            calibration=head_calibration(self.card),
+            model=self.card.digest,
+            species=self.card.species,
+        )
+
     def expect(self, spectra: Sequence[NormalisedSpectrum]) -> list[Expectation]:
         """Give what the descriptor heads expect of each cluster: an answer in milliseconds.
 
@@ -267,7 +300,10 @@ class Inverter:
             yield spectra[first : first + size], seeds[first : first + size]
 
     def _edge(self, spectrum: NormalisedSpectrum) -> int:
-        pair = (spectrum.absorber, spectrum.edge)
+        return self._edge_of(spectrum.absorber, spectrum.edge)
+
+    def _edge_of(self, absorber: str, edge: str) -> int:
+        pair = (absorber, edge)
         if pair not in self.card.edges:
             known = ", ".join(" ".join(p) for p in self.card.edges)
             raise ValueError(

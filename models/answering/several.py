@@ -8,8 +8,10 @@ import torch
 from nearedge.models.answering.card import Card
 from nearedge.models.answering.cards import Cards, read_cards
 from nearedge.models.answering.general import FORM, GeneralInverter
+from nearedge.models.answering.heads import Heads
 from nearedge.models.answering.inverter import Inverter
 from nearedge.models.inversion import Inversion, Quality
+from nearedge.models.parts.conditions import Conditions
 from nearedge.models.spectrum import NormalisedSpectrum
 
 
@@ -25,6 +27,12 @@ class Answers(Protocol):
         quality: Quality,
     ) -> list[Inversion]:
         """Return one inversion per spectrum."""
+        ...
+
+    def heads(
+        self, read: Conditions, *, absorber: str, edge: str, elements: tuple[str, ...]
+    ) -> Heads:
+        """Return what the heads say of many spectra."""
         ...
 
 
@@ -56,6 +64,13 @@ class Several:
     def supports(self, absorber: str, edge: str) -> bool:
         """Whether one of the models was trained on this edge of this element."""
         return self.cards.supports(absorber, edge)
+
+    def heads(
+        self, read: Conditions, *, absorber: str, edge: str, elements: tuple[str, ...] = ()
+    ) -> Heads:
+        """Give what the heads of the model that answers say; as of `Inverter.heads`."""
+        model = self._models[self.cards.choose(absorber, edge, elements)]
+        return model.heads(read, absorber=absorber, edge=edge, elements=elements)
 
     def invert(
         self,

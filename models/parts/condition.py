@@ -19,9 +19,9 @@ GRID = (-10.0, 60.0, 0.5)
 #: Values are clipped to this range: a glitch must not drown everything else.
 LIMITS = (-1.0, 8.0)
 #: Where half height is looked for, eV from e0, in what steps, and how smoothed (FWHM).
-_SEARCH, _FINE, _SMOOTH = (-15.0, 30.0), 0.05, 0.4
+SEARCH, FINE, SMOOTH = (-15.0, 30.0), 0.05, 0.4
 #: The edge is surely passed where the spectrum is this high.
-_PASSED = 0.8
+PASSED = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,17 +83,17 @@ def half_way(energy: Array, flat: Array) -> float:
     -------
         eV from e0; 0, e0 itself, where the spectrum never rises through one half.
     """
-    fine = np.arange(max(energy[0], _SEARCH[0]), min(energy[-1], _SEARCH[1]), _FINE)
+    fine = np.arange(max(energy[0], SEARCH[0]), min(energy[-1], SEARCH[1]), FINE)
     if not len(fine):
         return 0.0
-    smooth = gaussian_filter1d(np.interp(fine, energy, flat), _SMOOTH / 2.355 / _FINE)
-    passed = int((smooth >= _PASSED).argmax()) if smooth.max() >= _PASSED else len(smooth) - 1
+    smooth = gaussian_filter1d(np.interp(fine, energy, flat), SMOOTH / 2.355 / FINE)
+    passed = int((smooth >= PASSED).argmax()) if smooth.max() >= PASSED else len(smooth) - 1
     below = np.flatnonzero(smooth[:passed] < 0.5)
     if not len(below) or smooth[below[-1] + 1] < 0.5:
         return 0.0
     k = int(below[-1])
     share = (0.5 - smooth[k]) / (smooth[k + 1] - smooth[k])
-    return float(fine[k] + share * _FINE)
+    return float(fine[k] + share * FINE)
 
 
 def condition(

@@ -66,6 +66,24 @@ class Familiar:
         far = np.sqrt(apart @ np.linalg.solve(covariance, apart) / max(seen.sum(), 1))
         return float(far / (self._fine_structure(values, seen, edge=edge) + QUIET))
 
+    def distances(
+        self, values: NDArray[np.floating], mask: NDArray[np.floating], *, edge: int
+    ) -> Array:
+        """Give the `distance` of each of many spectra, (p,), from values and masks (p, g)."""
+        seen = mask > 0
+        groups, group = np.unique(seen, axis=0, return_inverse=True)
+        out = np.zeros(len(values))
+        for number, own in enumerate(groups):
+            rows = np.flatnonzero(group.ravel() == number)
+            level = np.asarray(values[rows], np.float64)[:, own]
+            apart = level - self.mean[edge][own]
+            inverse = np.linalg.inv(self.covariance[edge][np.ix_(own, own)])
+            squares = ((apart @ inverse) * apart).sum(axis=1)
+            past = level[:, self.mean[edge][own] > PASSED]
+            structure = np.sqrt(np.mean((past - 1) ** 2, axis=1)) if past.size else 0.0
+            out[rows] = np.sqrt(squares / max(own.sum(), 1)) / (structure + QUIET)
+        return out
+
     def _fine_structure(
         self, values: NDArray[np.floating], seen: NDArray[np.bool_], *, edge: int
     ) -> float:

@@ -162,10 +162,10 @@ def _fit_widening(
         drawn = mean_and_spread(values, answer.weights)
         if drawn is not None and np.isfinite(truth):
             found.append((abs(drawn[0] - truth), drawn[1] if spread is None else spread, weight))
-    return _narrowest(np.array(found), start, level) if found else start
+    return narrowest(np.array(found), start, level) if found else start
 
 
-def _narrowest(
+def narrowest(
     found: Array, start: Widening, level: float, *, powers: Sequence[float] = _POWERS
 ) -> Widening:
     """Return the widening that covers at the level with the narrowest intervals.
@@ -212,7 +212,7 @@ def fit_mean(
     errors = np.abs(means - [np.mean([site.cn for site in truth]) for truth in truths])
     found = np.column_stack([errors, spreads, weights])
     # with higher powers the intervals of mixtures grow wider than coordination numbers are apart
-    return _narrowest(found, Calibration().cn_mean, level, powers=(1.0,))
+    return narrowest(found, Calibration().cn_mean, level, powers=(1.0,))
 
 
 def fit_calibration(
