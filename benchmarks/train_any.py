@@ -1,19 +1,22 @@
 """Train the model of all edges, or draw its learning curve.
 
-    python benchmarks/train_any.py benchmarks/data/any-*.parquet -o weights/ [--steps 4000]
+    python benchmarks/train_any.py benchmarks/data/any-*.parquet -o weights/ [--steps 1500]
+    python benchmarks/train_any.py DATA -o weights/ --measured FOLDER [--folds 8]
     python benchmarks/train_any.py DATA -o curve/ --share 0.25 --least 1 --absorbers Cu Fe S
 
 It can be stopped at any time: the same command goes on from the last checkpoint in the folder. At
 the end it calibrates on `val`, writes weights and card, and prints the figures of `val` and of
 `test`: families of known prototypes, and prototypes that were held out as a whole, each with and
-without the composition. Views are as far from the calculation as measurements are (`Gap`). With
---measured FOLDER (as of `nearedge evaluate --measured`) standards count for the calibration as much
-as `val`, never for the networks.
+without the composition. Views are as far from the calculation as measurements are (`Gap`).
+
+With --measured FOLDER (as of `nearedge evaluate --measured`) the networks go on with measured scans
+of known compounds. Before that the compounds are left out in turn, a fold at a time: the figures
+of what is then said of them are printed, and they count for the calibration as much as `val`.
 """
 
 import argparse
 from collections import Counter
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +26,26 @@ from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.prepare import prepare
 from nearedge.models import NormalisedSpectrum, Rejected
 from nearedge.models.answering.estimate import Calibration
-from nearedge.models.answering.general import said_of
+from nearedge.models.answering.general import Said, group_of, likely_set, said_of, tempered
 from nearedge.models.data.dataset import Site, read_dataset
 from nearedge.models.data.gap import residual_modes
-from nearedge.models.parts.general import Committee, General
+from nearedge.models.evaluation.standards import Found, Standard, compounds, to_markdown
+from nearedge.models.parts.general import General
 from nearedge.models.training.general import GeneralRecipe, lessons, share_of, train_member
-from nearedge.models.training.general_release import Exam, examine, figures, release
+from nearedge.models.training.general_release import (
+    Exam,
+    committee_of,
+    examine,
+    figures,
+    release,
+)
+from nearedge.models.training.measured import (
+    KnownScan,
+    TuneRecipe,
+    folds_of,
+    measured_lessons,
+    tuned,
+)
 from nearedge.streaming.commands.standards import read_standards
 
 HERE = Path(__file__).parent
@@ -51,10 +68,7 @@ def report(
     parts: dict[str, list[Site]],
     **how,
 ) -> None:
-    committee = Committee(members[0].size, members=len(members))
-    for mine, theirs in zip(committee.members, members, strict=True):
-        mine.load_state_dict(theirs.state_dict())
-    committee.eval()
+    committee = committee_of(members)
     for name, sites in parts.items():
         for known in (False, True):
             found = figures(examine(committee, sites, known=known, seed=9, **how), calibrations)
@@ -62,23 +76,84 @@ def report(
             print(f"{name}, composition {'known' if known else 'unknown'}: {told}", flush=True)
 
 
-def on_standards(folder: Path, committee: Committee) -> Exam:
-    """Examine the networks on measured standards; compounds count alike."""
-    rows = []
+def known_scans(folder: Path) -> list[KnownScan]:
+    """Read the measured standards of a folder; the quartz scan is for reporting alone."""
+    scans = []
     for one, file in read_standards(folder):
         if isinstance(file.spectrum, Rejected) or one.edge != "K" or one.absorber == "Si":
-            continue  # the quartz scan is for reporting alone
+            continue
         instrument = Instrument(absorber=one.absorber, edge=one.edge)
         found = prepare(file.spectrum, instrument, supports=lambda absorber, edge: True)
         if isinstance(found, NormalisedSpectrum):
-            rows.append((one, said_of(committee, found)))
-    scans = Counter((one.absorber, one.compound) for one, _ in rows)
+            scans.append(KnownScan(compound=one.compound, spectrum=found, cn=one.cn, bond=one.bond))
+    return scans
+
+
+def left_out(scans: list[KnownScan], tune: Callable[[list[KnownScan]], list[General]], folds: int):
+    """Return what networks say of each scan that have learned from the other folds alone."""
+    fold = folds_of([key_of(scan) for scan in scans], folds)
+    told: dict[int, Said] = {}
+    for k in range(folds):
+        committee = committee_of(tune([s for s, own in zip(scans, fold, strict=True) if own != k]))
+        told |= {i: said_of(committee, scans[i].spectrum) for i in np.flatnonzero(fold == k)}
+        print(f"fold {k + 1} of {folds}", flush=True)
+    return [told[i] for i in range(len(scans))]
+
+
+def key_of(scan: KnownScan) -> str:
+    """First word of a compound's name: scans of its polymorphs and edges are left out together."""
+    return scan.compound.split()[0].strip("'")
+
+
+def exam_of(scans: list[KnownScan], told: list[Said]) -> Exam:
+    """Put what was said beside the truth; compounds count alike."""
+    count = Counter((scan.spectrum.absorber, scan.compound) for scan in scans)
     return Exam(
-        absorber=tuple(one.absorber for one, _ in rows),
-        said=tuple(said for _, said in rows),
-        cn=np.array([one.cn for one, _ in rows]),
-        bond=np.array([one.bond for one, _ in rows]),
-        weight=np.array([1 / scans[one.absorber, one.compound] for one, _ in rows]),
+        absorber=tuple(scan.spectrum.absorber for scan in scans),
+        said=tuple(told),
+        cn=np.array([scan.cn for scan in scans]),
+        bond=np.array([scan.bond for scan in scans]),
+        weight=np.array([1 / count[s.spectrum.absorber, s.compound] for s in scans]),
+    )
+
+
+def report_measured(
+    scans: list[KnownScan],
+    exam: Exam,
+    calibrations: dict[str, Calibration],
+    absorbers: set[str],
+) -> None:
+    """Print what was said of the standards while they were left out, as `nearedge evaluate`."""
+    standards, answers = [], {}
+    for number, (scan, told) in enumerate(zip(scans, exam.said, strict=True)):
+        absorber = scan.spectrum.absorber
+        standards.append(
+            Standard(
+                file=str(number),
+                compound=scan.compound,
+                absorber=absorber,
+                edge="K",
+                cn=scan.cn,
+                bond=scan.bond,
+            )
+        )
+        answers[str(number)] = (
+            stated(told, calibrations[group_of(absorber)])
+            if absorber in absorbers
+            else "unsupported"
+        )
+    print(to_markdown(compounds(standards, answers), {}), flush=True)
+
+
+def stated(told: Said, calibration: Calibration) -> Found:
+    """Return the figures of an answer, as the model states them."""
+    prob = tempered(told.cn, calibration)
+    bond, half = told.bond[0], float(calibration.bond.half(told.bond[1]))
+    return Found(
+        cn=float(prob.argmax()),
+        cn_set=likely_set(prob, threshold=calibration.cn_threshold),
+        bond=bond,
+        bond_range=(bond - half, bond + half),
     )
 
 
@@ -97,7 +172,8 @@ def main() -> None:
         help="structures of an absorber",
     )
     asked.add_argument("--absorbers", nargs="+", help="judged; default those that are supported")
-    asked.add_argument("--measured", type=Path, help="folder of standards that calibrate, too")
+    asked.add_argument("--measured", type=Path, help="folder of standards to learn from, too")
+    asked.add_argument("--folds", type=int, default=8, help="of the standards left out in turn")
     asked.add_argument("--threads", type=int, default=1)
     args = asked.parse_args()
     torch.set_num_threads(args.threads)
@@ -119,6 +195,19 @@ def main() -> None:
         )
         for number in range(args.members)
     ]
+    scans = known_scans(args.measured) if args.measured else []
+    exam = None
+
+    def tune(some: list[KnownScan]) -> list[General]:
+        learned = measured_lessons(some)
+        return [
+            tuned(net, data, learned, recipe, TuneRecipe(), number=number, residuals=residuals)
+            for number, net in enumerate(members)
+        ]
+
+    if scans:
+        exam = exam_of(scans, left_out(scans, tune, args.folds))
+        members = tune(scans)
     kept = [s for s in sites if s.split != "train"] + train
     parts = held_out(kept)
     card = release(
@@ -128,7 +217,8 @@ def main() -> None:
         recipe=recipe,
         residuals=residuals,
         out=args.out,
-        measured=partial(on_standards, args.measured) if args.measured else None,
+        measured=exam,
+        standards=sorted({(scan.spectrum.absorber, scan.compound) for scan in scans}),
     )
     print(f"{card.path}: {len(card.edges)} absorbers", flush=True)
     groups = card.calibration["groups"]
@@ -136,6 +226,8 @@ def main() -> None:
     absorbers = set(args.absorbers or [absorber for absorber, _ in card.edges])
     parts = {name: [s for s in some if s.absorber in absorbers] for name, some in parts.items()}
     report(members, calibrations, parts, gap=recipe.gap, residuals=residuals)
+    if exam:
+        report_measured(scans, exam, calibrations, absorbers)
 
 
 if __name__ == "__main__":

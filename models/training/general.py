@@ -162,14 +162,14 @@ def loss(found: Reading, wanted: Lessons) -> Tensor:
     cn = functional.cross_entropy(found.cn, wanted.cn, reduction="none", label_smoothing=SMOOTHING)
     return (
         (cn * wanted.importance).mean()
-        + 4.0 * _likelihood(found.bond, wanted.bond)
-        + 0.5 * _likelihood(found.cosine, wanted.cosine)
+        + 4.0 * likelihood(found.bond, wanted.bond)
+        + 0.5 * likelihood(found.cosine, wanted.cosine)
         + 0.3 * functional.cross_entropy(found.kind, wanted.kind)
-        + _likelihood(found.radii, wanted.radii)
+        + likelihood(found.radii, wanted.radii)
     )
 
 
-def _likelihood(pairs: Tensor, wanted: Tensor) -> Tensor:
+def likelihood(pairs: Tensor, wanted: Tensor) -> Tensor:
     """Gaussian, weighted by the detached spread (Seitzer et al., ICLR 2022); NaN is left out."""
     mean, log = pairs[..., 0], pairs[..., 1]
     known = ~wanted.isnan()
@@ -216,34 +216,39 @@ def train_member(
     seen: Tensor | None = None
     for step in range(start, recipe.steps):
         if seen is None or step % recipe.every == 0:
-            seen = _seen(data, recipe, views)
+            seen = views_of(data, recipe, views)
         for group in optimiser.param_groups:
-            group["lr"] = recipe.rate * _schedule(step, recipe.steps)
-        value = _step(net, optimiser, data, recipe, seen, generator)
+            group["lr"] = recipe.rate * schedule(step, recipe.steps)
+        value = descend(net, optimiser, calculated_loss(net, data, recipe, seen, generator))
         if (step + 1) % recipe.every == 0 or step + 1 == recipe.steps:
             _keep(checkpoint, net, optimiser, generator, step + 1)
             progress(step + 1, recipe.steps, {"loss": value})
     return net.eval()
 
 
-def _schedule(step: int, steps: int) -> float:
+def schedule(step: int, steps: int) -> float:
+    """Return the share of the learning rate at a step: a short start, then half a cosine."""
     return min(1.0, (step + 1) / 100) * (0.5 + 0.5 * float(np.cos(np.pi * step / steps)) + 0.01)
 
 
-def _step(
+def calculated_loss(
     net: General,
-    optimiser: torch.optim.Optimizer,
     data: Lessons,
     recipe: GeneralRecipe,
     seen: Tensor,
     generator: torch.Generator,
-) -> float:
+) -> Tensor:
+    """Draw a batch of views of calculated spectra, and return the network's loss."""
     index = torch.randint(len(data), (recipe.batch,), generator=generator)
     view = torch.randint(len(seen), (recipe.batch,), generator=generator)
     some, values = data.some(index), seen[view, index]
     mask = _cut(values, recipe, generator)
     known = torch.rand(recipe.batch, 1, generator=generator) < recipe.known
-    value = loss(net(values * mask, mask, some.absorber, some.hint * known), some)
+    return loss(net(values * mask, mask, some.absorber, some.hint * known), some)
+
+
+def descend(net: General, optimiser: torch.optim.Optimizer, value: Tensor) -> float:
+    """Take one step down a loss; return it."""
     optimiser.zero_grad()
     value.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(net.parameters(), 2.0)
@@ -251,7 +256,7 @@ def _step(
     return float(value.detach())
 
 
-def _seen(data: Lessons, recipe: GeneralRecipe, views: Views) -> Tensor:
+def views_of(data: Lessons, recipe: GeneralRecipe, views: Views) -> Tensor:
     """Return views of all sites on the model's grid, (views, sites, grid)."""
     chunks = torch.split(torch.arange(len(data)), recipe.batch)
     return torch.stack(

@@ -1,6 +1,6 @@
 """Calibrate the networks of all edges on held-out families, and write their weights and card."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,8 @@ _FLOOR = 0.01  # Å
 #: Share of held-out views whose score stays below the threshold of the out-of-distribution flag.
 FAMILIAR = 0.975
 LIMITS = (
-    "Trained on calculated (FEFF10) spectra only, of minerals and other ordered crystals.",
+    "Trained on calculated (FEFF10) spectra of minerals and other ordered crystals, and on the "
+    "measured scans that data.standards names, if any.",
     "Clusters are surroundings of known crystals, scaled and renamed; what lies beyond the first "
     "shell is typical and not measured.",
     "Spectra say little of which element a neighbour is: name the sample's elements.",
@@ -230,6 +231,14 @@ def _cosine(site: Site) -> float:
     return float(cosines.mean()) if len(cosines) else 0.0
 
 
+def committee_of(members: Sequence[General]) -> Committee:
+    """Put trained networks together."""
+    committee = Committee(members[0].size, members=len(members))
+    for mine, theirs in zip(committee.members, members, strict=True):
+        mine.load_state_dict(theirs.state_dict())
+    return committee.eval()
+
+
 def release(
     members: Sequence[General],
     train: Sequence[Site],
@@ -239,7 +248,8 @@ def release(
     residuals: Array | None,
     out: Path,
     name: str = "any",
-    measured: Callable[[Committee], Exam] | None = None,
+    measured: Exam | None = None,
+    standards: Sequence[tuple[str, str]] = (),
 ) -> Card:
     """Calibrate and write ``name.safetensors`` and its card.
 
@@ -256,19 +266,17 @@ def release(
     name
         Of the weights.
     measured
-        Examines the networks on measured standards, which then count for calibration as much as
-        ``val``; None: there are none.
+        What networks say of measured standards that they did not learn from; then it counts for
+        calibration as much as ``val``. None: there is nothing measured.
+    standards
+        Absorbers and compounds of the measured scans that the networks learned from.
 
     Raises
     ------
     ValueError
         If no held-out site has an absorber of which there are enough structures.
     """
-    size = members[0].size
-    committee = Committee(size, members=len(members))
-    for mine, theirs in zip(committee.members, members, strict=True):
-        mine.load_state_dict(theirs.state_dict())
-    committee.eval()
+    committee = committee_of(members)
     absorbers = supported(train, least=recipe.least_structures)
     held_out = [site for site in val if site.absorber in absorbers]
     if not held_out:
@@ -277,7 +285,7 @@ def release(
             f"and none of the {len(val)} held-out sites is theirs: nothing to calibrate on"
         )
     exam = examine(committee, held_out, gap=recipe.gap, residuals=residuals)
-    calibrations = calibrate(pooled(exam, measured(committee)) if measured else exam)
+    calibrations = calibrate(pooled(exam, measured) if measured else exam)
     familiar, threshold = _familiar(train, held_out, recipe, residuals)
     path = out / f"{name}.safetensors"
     with written_aside(path) as part:
@@ -289,13 +297,17 @@ def release(
         atoms=REACH,
         grid=GRID,
         network={},
-        encoder={"form": FORM, **asdict(size)},
+        encoder={"form": FORM, **asdict(members[0].size)},
         surrogate={},
         diffusion={},
         members=len(members),
         calibration={"groups": {name: one.to_dict() for name, one in calibrations.items()}},
         outlier={"threshold": threshold},
-        data={"train": describe(train)["train"], "val": describe(val)["val"]},
+        data={
+            "train": describe(train)["train"],
+            "val": describe(val)["val"],
+            "standards": [list(one) for one in standards],
+        },
         recipe=asdict(recipe),
         figures={"val": figures(exam, calibrations)},
         limits=LIMITS,
