@@ -7,8 +7,8 @@ compound with several sites is their mean, so it need not be a whole number.
 import csv
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -34,6 +34,8 @@ class Standard:
         What was measured.
     cn, bond
         True coordination number and mean first-shell distance (Å), means over the sites.
+    learned
+        Whether the model has learned from scans of the compound: then its answer proves little.
     """
 
     file: str
@@ -42,6 +44,7 @@ class Standard:
     edge: str
     cn: float
     bond: float
+    learned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,7 @@ class Compound:
     bond: float
     found: tuple[Found, ...]
     refused: tuple[str, ...]
+    learned: bool = False
 
     @property
     def cn_right(self) -> bool:
@@ -159,6 +163,7 @@ def _compound(scans: Sequence[Standard], answers: Sequence[Found | str]) -> Comp
         bond=first.bond,
         found=tuple(one for one in answers if isinstance(one, Found)),
         refused=tuple(one for one in answers if isinstance(one, str)),
+        learned=first.learned,
     )
 
 
@@ -211,16 +216,24 @@ def figures(every: Sequence[Compound]) -> dict[str, Any]:
 def unflagged(every: Sequence[Compound]) -> list[Compound]:
     """Return the compounds with the answers alone that are not flagged as unlike the training."""
     return [
-        Compound(
-            name=one.name,
-            absorber=one.absorber,
-            cn=one.cn,
-            bond=one.bond,
+        replace(
+            one,
             found=tuple(scan for scan in one.found if not scan.flagged),
             refused=one.refused + ("out-of-distribution",) * sum(s.flagged for s in one.found),
         )
         for one in every
     ]
+
+
+def unseen(every: Sequence[Compound]) -> list[Compound]:
+    """Return the compounds that the model has not learned from."""
+    return [one for one in every if not one.learned]
+
+
+def marked(standards: Sequence[Standard], learned: Iterable[tuple[str, str]]) -> list[Standard]:
+    """Mark those of which a model has learned, by absorber and compound."""
+    pairs = set(learned)
+    return [replace(one, learned=(one.absorber, one.compound) in pairs) for one in standards]
 
 
 def to_dict(
@@ -231,6 +244,7 @@ def to_dict(
         "compounds": [_row(one) for one in every],
         "all": figures(every),
         "not flagged": figures(unflagged(every)),
+        "not learned from": figures(unseen(every)),
         "by element": {a: figures(some) for a, some in _by_absorber(every).items()},
         "baselines": {name: figures(some) for name, some in baselines.items()},
     }
@@ -256,7 +270,7 @@ def _row(one: Compound) -> dict[str, Any]:
         "bond": fmean(scan.bond for scan in scans),
         "bond_lo": _mean([scan.bond_range[0] for scan in scans if scan.bond_range]),
         "bond_hi": _mean([scan.bond_range[1] for scan in scans if scan.bond_range]),
-        "flag": ", ".join(filter(None, [_flagged(scans), refused])),
+        "flag": ", ".join(filter(None, [_flagged(scans), refused, "learned" * one.learned])),
     }
 
 
@@ -303,6 +317,7 @@ def _summary(
         yield _figures_row(name, some)
     yield _figures_row("all", every)
     yield _figures_row("not flagged", unflagged(every))
+    yield _figures_row("not learned from", unseen(every))
     for name, guessed in baselines.items():
         yield _figures_row(name, guessed)
 

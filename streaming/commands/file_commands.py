@@ -196,13 +196,14 @@ def _evaluate_measured(
     from nearedge.streaming.commands import standards
     from nearedge.streaming.commands.inverting import InvertOptions
 
-    asked = standards.read_standards(folder)
+    cards = read_cards(model)
+    asked = standards.marked_standards(folder, cards)
     effort = InvertOptions(samples=samples, quality=Quality.DEFAULT)
     with progress() as bar:
         found = standards.answer_standards(
             asked,
             inverter=Several.load(model, device=device),
-            supports=read_cards(model).supports,
+            supports=cards.supports,
             effort=effort,
             track=lambda some: bar.track(list(some), description="inverting"),
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.prepare import prepare
 from nearedge.models import NormalisedSpectrum, Rejected
+from nearedge.models.answering.cards import Cards
 from nearedge.models.data.dataset import Site
 from nearedge.models.evaluation.standard_baselines import (
     LEARNED,
@@ -19,6 +20,7 @@ from nearedge.models.evaluation.standards import (
     Standard,
     compounds,
     found_of,
+    marked,
     read_truth,
 )
 from nearedge.streaming.commands.inverting import InvertOptions, invert
@@ -42,6 +44,18 @@ def read_standards(folder: Path) -> list[tuple[Standard, FileSpectrum]]:
     if not path.is_file():
         raise ValueError(f"{folder} has no {TRUTH}: expected a table of its spectra and structures")
     return [(one, _first(folder / one.file, one)) for one in read_truth(path)]
+
+
+def marked_standards(folder: Path, cards: Cards) -> list[tuple[Standard, FileSpectrum]]:
+    """Read the standards of a folder, those marked from which one of the models has learned."""
+    learned = [tuple(one) for card in cards.cards for one in card.data.get("standards", ())]
+    asked = read_standards(folder)
+    return [
+        (one, file)
+        for one, (_, file) in zip(
+            marked([standard for standard, _ in asked], learned), asked, strict=True
+        )
+    ]
 
 
 def _first(path: Path, one: Standard) -> FileSpectrum:

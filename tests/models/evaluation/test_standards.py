@@ -131,3 +131,15 @@ def test_trees_never_see_the_compound_that_they_are_asked_about():
     found = trees_left_out([*scans, odd], spectra | {"odd": spectrum(0.9)})
     assert found["odd"].cn < 7  # it has seen no twelve
     assert found["0"].cn == pytest.approx(4, abs=0.2)
+
+
+def test_compounds_that_were_learned_from_are_told_apart():
+    scans = st.marked([standard("1"), standard("2", "other")], [("Fe", "other")])
+    assert [one.learned for one in scans] == [False, True]
+    found = st.Found(cn=6.0, bond=2.0)
+    every = st.compounds(scans, {"1": found, "2": found})
+    assert [one.name for one in st.unseen(every)] == [scans[0].compound]
+    text = st.to_markdown(every, {})
+    assert "learned |" in text
+    assert "| not learned from | 1 | 1 |" in text
+    assert st.to_dict(every, {})["not learned from"]["compounds"] == 1
