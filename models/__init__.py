@@ -4,7 +4,7 @@ Pure numpy and torch. What needs torch is imported from its own module
 (``nearedge.models.answering.inverter``), so that normalising a spectrum does not load it.
 """
 
-from nearedge.models.inversion import Estimates, Interval, Inversion, Quality, Samples
+from nearedge.models.inversion import Estimates, Interval, Inversion, Inverts, Quality, Samples
 from nearedge.models.spectrum import (
     Array,
     NormalisedSpectrum,
@@ -19,6 +19,7 @@ __all__ = [
     "Estimates",
     "Interval",
     "Inversion",
+    "Inverts",
     "NormalisedSpectrum",
     "Quality",
     "Reason",

@@ -1,12 +1,14 @@
 """What an inversion answers: sampled clusters and the estimates drawn from them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nearedge.models.spectrum import Array, freeze_arrays
+from nearedge.models.spectrum import Array, NormalisedSpectrum, freeze_arrays
 
 
 class Quality(StrEnum):
@@ -141,3 +143,30 @@ class Inversion:
 
     def __post_init__(self) -> None:
         freeze_arrays(self)
+
+
+class Inverts(Protocol):
+    """A loaded model, or several: spectra in, inversions out."""
+
+    def invert(
+        self,
+        spectra: Sequence[NormalisedSpectrum],
+        *,
+        seeds: Sequence[int],
+        samples: int,
+        quality: Quality,
+    ) -> list[Inversion]:
+        """Return one inversion per spectrum.
+
+        Parameters
+        ----------
+        spectra
+            Normalised, of edges that the model supports.
+        seeds
+            One for each spectrum.
+        samples
+            Clusters per spectrum.
+        quality
+            How much work each answer is worth.
+        """
+        ...

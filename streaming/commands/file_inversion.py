@@ -6,7 +6,7 @@ from itertools import repeat
 from os import cpu_count
 from pathlib import Path
 
-from nearedge.models import Inversion, Rejected
+from nearedge.models import Inversion, Inverts, Rejected
 from nearedge.models.answering.cards import read_cards
 from nearedge.streaming.commands.answer_rows import is_lost, is_rejected, line_of
 from nearedge.streaming.commands.file_list import distinct
@@ -14,7 +14,7 @@ from nearedge.streaming.commands.inverting import InvertOptions, Outcome, finger
 from nearedge.streaming.commands.saving import Saving
 from nearedge.streaming.settings.profile import Profile
 from nearedge.streaming.sources.files import Chosen, FileSpectrum, merged, read_spectra
-from nearedge.streaming.workers.worker import Inverts, Worker, load_inverter
+from nearedge.streaming.workers.worker import Worker, load_inverter
 
 
 class FileInversion:

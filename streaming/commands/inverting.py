@@ -9,10 +9,18 @@ from typing import TypeAlias
 
 from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.prepare import Supports, prepare
-from nearedge.models import Inversion, NormalisedSpectrum, Quality, Reason, Rejected, Spectrum
+from nearedge.models import (
+    Inversion,
+    Inverts,
+    NormalisedSpectrum,
+    Quality,
+    Reason,
+    Rejected,
+    Spectrum,
+)
 from nearedge.streaming.ledger.key import seed_of
 from nearedge.streaming.sources.files import FileSpectrum
-from nearedge.streaming.workers.worker import Inverts, WorkerUnavailable
+from nearedge.streaming.workers.worker import WorkerUnavailable
 
 BATCH = 8
 LOOK_S = 0.5  # how long a signal waits to be looked at

@@ -13,16 +13,16 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias
 from uuid import uuid4
 
-from nearedge.models import Inversion, NormalisedSpectrum, Quality
+from nearedge.models import Inversion, Inverts, NormalisedSpectrum, Quality
 from nearedge.streaming.ledger.packing import pack, unpack
 from nearedge.streaming.settings import profile
 from nearedge.streaming.settings.exposure import scheduler_exposure
 from nearedge.streaming.workers.worker import (
-    Inverts,
     Load,
     WorkerDied,
     WorkerError,
     WorkerUnavailable,
+    asked_of,
     load_inverter,
 )
 
@@ -137,13 +137,7 @@ class DaskWorker:
         WorkerUnavailable
             If there is no scheduler, or no worker with it.
         """
-        settings = self._settings.model_copy(
-            update={
-                "samples": self._settings.samples if samples is None else samples,
-                "quality": self._settings.quality if quality is None else quality,
-            }
-        )
-        limit_s = self._settings.timeout_s if timeout_s is None else timeout_s
+        settings = asked_of(self._settings, samples=samples, quality=quality, timeout_s=timeout_s)
         with self._busy, self._failing_as_a_worker_does():
             client = self._connected()
             futures = [
@@ -159,7 +153,7 @@ class DaskWorker:
                 for spectrum, seed, key in zip(spectra, seeds, keys or _new_keys(), strict=False)
             ]
             try:
-                return self._gather(client, futures, limit_s)
+                return self._gather(client, futures, settings.timeout_s)
             finally:
                 for future in futures:
                     future.release()

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from typing import Any, Protocol
+from typing import Any
 
-from nearedge.models import Inversion, NormalisedSpectrum, Quality
+from nearedge.models import Inversion, Inverts, NormalisedSpectrum, Quality
 from nearedge.streaming.ledger.packing import pack, unpack
 from nearedge.streaming.settings import profile
 
@@ -40,20 +40,6 @@ class WorkerUnavailable(WorkerError):  # noqa: N818 - what happened
     """A worker that cannot start: no spectrum is to blame."""
 
 
-class Inverts(Protocol):
-    """What the worker process needs of a model."""
-
-    def invert(
-        self,
-        spectra: Sequence[NormalisedSpectrum],
-        *,
-        seeds: Sequence[int],
-        samples: int,
-        quality: Quality,
-    ) -> list[Inversion]:
-        """Return one inversion per spectrum."""
-
-
 Load = Callable[[profile.WorkerSettings], Inverts]
 
 
@@ -68,6 +54,18 @@ def load_inverter(settings: profile.WorkerSettings) -> Inverts:
         settings.model, device=settings.device, threads=settings.threads
     )
     return inverter
+
+
+def asked_of(
+    settings: profile.WorkerSettings,
+    *,
+    samples: int | None,
+    quality: Quality | None,
+    timeout_s: float | None,
+) -> profile.WorkerSettings:
+    """Return the settings with what one call asks for in their place; None asks for nothing."""
+    asked = {"samples": samples, "quality": quality, "timeout_s": timeout_s}
+    return settings.model_copy(update={k: v for k, v in asked.items() if v is not None})
 
 
 class Worker:
@@ -183,16 +181,16 @@ class Worker:
         WorkerUnavailable
             If no process could load the model.
         """
+        asked = asked_of(self._settings, samples=samples, quality=quality, timeout_s=timeout_s)
         question = {
             "spectra": list(spectra),
             "seeds": list(seeds),
-            "samples": self._settings.samples if samples is None else samples,
-            "quality": self._settings.quality if quality is None else quality,
+            "samples": asked.samples,
+            "quality": asked.quality,
         }
-        limit_s = self._settings.timeout_s if timeout_s is None else timeout_s
         with self._busy:
             self._make_ready()
-            answer = self._ask(pack(question), limit_s)
+            answer = self._ask(pack(question), asked.timeout_s)
         if "error" in answer:
             raise WorkerError(answer["error"])
         inversions: list[Inversion] = answer["inversions"]

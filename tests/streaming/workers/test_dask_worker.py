@@ -8,21 +8,21 @@ import sys
 import threading
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 
-from nearedge.models import NormalisedSpectrum, Quality, Technique
+from nearedge.models import Quality
 from nearedge.streaming.settings import profile
 from nearedge.streaming.settings.exposure import scheduler_exposure
 from nearedge.streaming.workers.dask_worker import DaskWorker, task_key
 from nearedge.streaming.workers.worker import WorkerDied, WorkerError, WorkerUnavailable
+from tests.streaming.workers.conftest import INVERSION, spectrum
 
 # A model that tells who it is: the answer's `model` is the process, its `misfit` counts the calls.
-MODELS = """
+MODELS = (
+    INVERSION
+    + """
 import os, time
 from pathlib import Path
-import numpy as np
-from nearedge.models import Estimates, Inversion, Samples
 
 class Model:
     def invert(self, spectra, *, seeds, samples, quality):
@@ -38,15 +38,7 @@ def answer(spectrum, seed, samples, quality):
         while not (HERE / "go").exists():
             time.sleep(0.01)
     mark(f"called-{seed}-{time.monotonic_ns()}")
-    empty = np.zeros(samples)
-    estimates = Estimates(cn_prob=np.array([0.0, 1.0]), cn_mean=1.0, cn_map=1, cn_set=(1,),
-        bond=None, angle=None, bridge=None, sample_cn=np.ones(samples, int), sample_bond=empty,
-        sample_angle=empty, rdf_r=empty, rdf={"O": empty})
-    drawn = Samples(species=np.full((samples, 1), "O"), positions=np.zeros((samples, 1, 3), "f4"),
-        weights=np.full(samples, 1 / samples))
-    return Inversion(absorber=spectrum.absorber, edge=spectrum.edge, samples=drawn,
-        estimates=estimates, grid=empty, condition=empty, ood_score=0.0, ood_flag=False,
-        misfit=None, model="weights", seed=seed, quality=quality, seconds=0.0)
+    return inversion(spectrum, model="weights", samples=samples, quality=quality, seed=seed)
 
 HERE = Path(__file__).parent
 
@@ -57,6 +49,7 @@ def load(settings):
     mark(f"loaded-{os.getpid()}")
     return Model()
 """
+)
 
 pytestmark = [
     pytest.mark.system,
@@ -64,21 +57,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-def spectrum(absorber: str = "Si") -> NormalisedSpectrum:
-    x = np.linspace(0.0, 1.0, 5)
-    return NormalisedSpectrum(
-        energy=1840 + x,
-        mu=x,
-        norm=x,
-        flat=x,
-        e0=1840.5,
-        edge_step=1.0,
-        technique=Technique.XANES,
-        absorber=absorber,
-        edge="K",
-    )
 
 
 class Cluster:

@@ -7,10 +7,9 @@ import textwrap
 import threading
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
-from nearedge.models import NormalisedSpectrum, Quality, Technique
+from nearedge.models import Quality
 from nearedge.streaming.settings import profile
 from nearedge.streaming.workers.worker import (
     Worker,
@@ -19,12 +18,13 @@ from nearedge.streaming.workers.worker import (
     WorkerUnavailable,
     serve,
 )
+from tests.streaming.workers.conftest import INVERSION, spectrum
 
 # A model that behaves as the absorber's name says: the worker's process imports it by name.
-BAD_MODELS = """
+BAD_MODELS = (
+    INVERSION
+    + """
 import os, signal, time
-import numpy as np
-from nearedge.models import Estimates, Inversion, Samples
 
 class BadModel:
     def invert(self, spectra, *, seeds, samples, quality):
@@ -41,15 +41,9 @@ def answer(spectrum, seed, samples, quality):
         os.kill(os.getpid(), signal.SIGSTOP)
     if spectrum.absorber == "raise":
         raise ValueError("no such atom")
-    empty = np.zeros(samples)
-    estimates = Estimates(cn_prob=np.array([0.0, 1.0]), cn_mean=1.0, cn_map=1, cn_set=(1,),
-        bond=None, angle=None, bridge=None, sample_cn=np.ones(samples, int), sample_bond=empty,
-        sample_angle=empty, rdf_r=empty, rdf={"O": empty})
-    drawn = Samples(species=np.full((samples, 1), "O"), positions=np.zeros((samples, 1, 3), "f4"),
-        weights=np.full(samples, 1 / samples))
-    return Inversion(absorber=spectrum.absorber, edge=spectrum.edge, samples=drawn,
-        estimates=estimates, grid=empty, condition=empty, ood_score=0.0, ood_flag=False,
-        misfit=None, model=str(os.getpid()), seed=seed, quality=quality, seconds=0.0)
+    return inversion(
+        spectrum, model=str(os.getpid()), samples=samples, quality=quality, seed=seed
+    )
 
 def load(settings):
     return BadModel()
@@ -60,6 +54,7 @@ def load_nothing(settings):
 def load_and_die(settings):
     os._exit(9)
 """
+)
 
 
 @pytest.fixture
@@ -75,21 +70,6 @@ def worker(bad_models):
     worker = Worker(profile.WorkerSettings(samples=3), load=bad_models.load, beat_lost_s=2.0)
     yield worker
     worker.close()
-
-
-def spectrum(absorber: str = "Si") -> NormalisedSpectrum:
-    x = np.linspace(0.0, 1.0, 5)
-    return NormalisedSpectrum(
-        energy=1840 + x,
-        mu=x,
-        norm=x,
-        flat=x,
-        e0=1840.5,
-        edge_step=1.0,
-        technique=Technique.XANES,
-        absorber=absorber,
-        edge="K",
-    )
 
 
 def test_a_batch_is_answered_in_order_with_its_seeds(worker):
