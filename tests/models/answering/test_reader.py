@@ -1,48 +1,11 @@
 from dataclasses import replace
 
-import numpy as np
-import pytest
 import torch
 
 from nearedge.models.answering.reader import Reader
-from nearedge.models.clusters.descriptors import EXPECTED_CN_CLASSES, Expectation
-from nearedge.models.data.views import Bank
 from nearedge.models.parts.encoder import EncoderSize, Ensemble
-from nearedge.models.training.encoders import Targets
 from nearedge.models.training.ridges import fit_ridges
-
-SITES, GRID, NUMBERS = 40, 30, 4
-
-
-@pytest.fixture
-def known():
-    rng = np.random.default_rng(0)
-    return Targets(
-        described=rng.normal(0, 1, (SITES, NUMBERS)),
-        cn=np.full(SITES, 4),
-        edge=np.arange(SITES) % 2,
-    )
-
-
-@pytest.fixture
-def bank(known):
-    """Spectra that tell the first numbers."""
-    values = np.zeros((3, SITES, GRID), np.float32)
-    values[..., :NUMBERS] = known.described
-    values += np.random.default_rng(1).normal(0, 0.02, values.shape)
-    members = np.broadcast_to(np.arange(SITES)[:, None], (3, SITES, 1))
-    return Bank(values=values, mask=np.ones_like(values), members=members)
-
-
-@pytest.fixture
-def told(known):
-    """What an ensemble expects that knows nothing."""
-    edge = torch.from_numpy(known.edge)
-    nothing = torch.zeros(SITES, NUMBERS)
-    return [Expectation(nothing, nothing + 1, torch.zeros(SITES, EXPECTED_CN_CLASSES), edge)] * 3
-
-
-FOLDS = np.arange(SITES) // 2 % 4
+from tests.models.conftest import FOLDS, GRID, NUMBERS, SITES
 
 
 def test_reader_blends_by_the_share(bank, known, told):
