@@ -10,6 +10,7 @@ from nearedge.models.normalise.deconvolution import fourier_ratio
 from nearedge.models.normalise.edges import eels_tolerance
 from nearedge.models.normalise.energies import MIN_POINTS, CleanSpectrum, clean
 from nearedge.models.normalise.evidence import NOISY, Expected
+from nearedge.models.normalise.normalised import normalised
 from nearedge.models.normalise.pre_edge import EdgeFit, Ranges
 from nearedge.models.normalise.windows import CALM_POST, SHORT_POST
 from nearedge.models.normalise.zero_loss import zero_loss_centre
@@ -227,18 +228,5 @@ def _normalised(
 ) -> NormalisedSpectrum:
     error = evidence.edge_step_error(cleaned.energy, signal.counts, fit)
     found = _flags(spectrum, cleaned.energy, signal, fit)
-    return NormalisedSpectrum(
-        energy=cleaned.energy,
-        mu=np.ascontiguousarray(cleaned.columns[:, 0]),
-        norm=fit.norm,
-        flat=fit.flat,
-        e0=fit.e0,
-        edge_step=fit.edge_step,
-        technique=spectrum.technique,
-        absorber=spectrum.absorber,
-        edge=spectrum.edge,
-        energy_shift=shift,
-        complete=spectrum.complete,
-        parameters=_parameters(signal, fit, centre) | {"edge_step_error": error},
-        flags=tuple(dict.fromkeys((*spectrum.flags, *cleaned.flags, *found))),
-    )
+    parameters = _parameters(signal, fit, centre) | {"edge_step_error": error}
+    return normalised(spectrum, cleaned, fit, shift=shift, parameters=parameters, flags=found)

@@ -3,13 +3,12 @@
 from dataclasses import asdict, replace
 from typing import Literal
 
-import numpy as np
-
 from nearedge.models.normalise import evidence
 from nearedge.models.normalise.e0 import find_e0, find_threshold
 from nearedge.models.normalise.edges import SHIFT, edge_energy, xanes_tolerance
 from nearedge.models.normalise.energies import CleanSpectrum
 from nearedge.models.normalise.evidence import Expected
+from nearedge.models.normalise.normalised import normalised
 from nearedge.models.normalise.pre_edge import EdgeFit, pre_edge
 from nearedge.models.normalise.windows import SHORT_POST, Windows, choose_windows
 from nearedge.models.normalise.xanes_e0 import Place, locate
@@ -146,7 +145,7 @@ def _reference_e0(energy: Array, reference: Array, expected: Expected) -> float 
 def _normalised(
     spectrum: Spectrum, cleaned: CleanSpectrum, fit: EdgeFit, *, shift: float
 ) -> NormalisedSpectrum:
-    flags = [*spectrum.flags, *cleaned.flags]
+    flags = []
     if not spectrum.complete:
         flags.append("partial")
     if cleaned.energy[-1] - fit.e0 < SHORT_POST:
@@ -158,18 +157,5 @@ def _normalised(
     error = evidence.edge_step_error(cleaned.energy, cleaned.columns[:, 0], fit)
     if error > evidence.NOISY * fit.edge_step:
         flags.append("noisy")
-    return NormalisedSpectrum(
-        energy=cleaned.energy,
-        mu=np.ascontiguousarray(cleaned.columns[:, 0]),
-        norm=fit.norm,
-        flat=fit.flat,
-        e0=fit.e0,
-        edge_step=fit.edge_step,
-        technique=spectrum.technique,
-        absorber=spectrum.absorber,
-        edge=spectrum.edge,
-        energy_shift=shift,
-        complete=spectrum.complete,
-        parameters=asdict(fit.ranges) | {"edge_step_error": error},
-        flags=tuple(dict.fromkeys(flags)),
-    )
+    parameters = asdict(fit.ranges) | {"edge_step_error": error}
+    return normalised(spectrum, cleaned, fit, shift=shift, parameters=parameters, flags=flags)
