@@ -32,6 +32,9 @@ class Spectra:
         (p, n) absorption of a reference foil measured alongside, or None.
     low_loss_energy, low_loss
         (m,) eV and (p, m) counts of the low-loss spectra (EELS), or None.
+    noise
+        (p,) standard deviation of one point, NaN where it is to be estimated from how far points
+        lie off their neighbours; None: of all. A spectrum that is normalised alone does not use it.
     """
 
     energy: Array
@@ -45,6 +48,7 @@ class Spectra:
     complete: bool = True
     flags: tuple[str, ...] = ()
     formula: str = ""
+    noise: Array | None = None
 
     def __post_init__(self) -> None:
         if self.mu.ndim != 2 or self.energy.shape != self.mu.shape[1:]:

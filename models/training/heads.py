@@ -49,8 +49,8 @@ def fit_heads(
     def errors(figure: Figure, found: Array, spreads: Array) -> Array:
         truth = np.array([float(figure(s.absorber, s.species, s.positions)) for s in sites])
         known = np.isfinite(truth)
-        columns: Array = np.column_stack([np.abs(found - truth), spreads, weights])
-        return columns[known]
+        columns = np.column_stack([np.abs(found - truth), spreads, weights])
+        return np.asarray(columns[known], np.float64)
 
     other_cn, _, other_spread, _, _ = _read(inverter, mixed)
     mean = max(

@@ -28,13 +28,22 @@ class Some:
     ----------
     energy, mu
         (n,) eV, shifted, and (p, n).
-    noise
-        (p,) of one point.
+    told_noise
+        (p,) of one point, NaN where it is to be estimated.
     """
 
     energy: Array
     mu: Array
-    noise: Array
+    told_noise: Array
+
+    def noise(self, mu: Array) -> Array:
+        """Noise of one point of signals (p, n) made of ``mu``, as told or as estimated, (p,)."""
+        told = np.isfinite(self.told_noise)
+        return (
+            self.told_noise
+            if told.all()
+            else np.where(told, self.told_noise, noises(self.energy, mu))
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -171,8 +180,8 @@ def normalise_together(
         rows = part.rows[usable]
         done[rows] = True
         if len(rows):
-            mu = part.mu[usable]
-            some = Some(energy=part.energy, mu=mu, noise=noises(part.energy, mu))
+            told = np.full(len(rows), np.nan) if spectra.noise is None else spectra.noise[rows]
+            some = Some(energy=part.energy, mu=part.mu[usable], told_noise=told)
             outcome.put(rows, together(some), shift=shift, flags=(*spectra.flags, *part.flags))
     for k in np.flatnonzero(~done):
         outcome.put_alone(int(k), alone(spectra.one(int(k))))

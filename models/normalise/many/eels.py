@@ -21,7 +21,7 @@ from nearedge.models.normalise.many.batch import (
 )
 from nearedge.models.normalise.many.cover import are_covered
 from nearedge.models.normalise.many.e0 import find_rises
-from nearedge.models.normalise.many.evidence import Fits, noises, show_edges, step_errors
+from nearedge.models.normalise.many.evidence import Fits, show_edges, step_errors
 from nearedge.models.normalise.many.polynomials import Windows
 from nearedge.models.normalise.many.slopes import slopes_of
 from nearedge.models.normalise.windows import FOOT, SHORT_POST
@@ -117,6 +117,7 @@ class _Normaliser:
         window: tuple[float, float],
         step: tuple[float, float],
     ) -> None:
+        self._some = some
         self._energy, self._counts = some.energy, some.mu
         self._expected, self._e0, self._window, self._step = expected, e0, window, step
         self._rejected: dict[int, Rejected] = {}
@@ -134,7 +135,7 @@ class _Normaliser:
         e0 = self._found_onsets(signal, slope)
         kept = self._covered(kept, e0)
         fits, height = self._fits(signal, e0, background)
-        noise = noises(energy, signal)
+        noise = self._some.noise(signal)
         error = step_errors(energy, noise, fits)
         self._judge(kept, signal, noise, slope, fits, error)
         with np.errstate(divide="ignore", invalid="ignore"):  # of rejected ones

@@ -106,7 +106,7 @@ class _Normaliser:
         step: float | None,
         wanted: Windows,
     ) -> None:
-        self._energy, self._mu, self._noise = some.energy, some.mu, some.noise
+        self._energy, self._mu, self._noise = some.energy, some.mu, some.noise(some.mu)
         self._expected, self._e0, self._step, self._wanted = expected, e0, step, wanted
         self._near = expected.energy - expected.tolerance, expected.energy + expected.tolerance
         self._slopes = slopes_of(self._energy, smoothing_width(np.array(self._near)))
