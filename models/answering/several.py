@@ -10,24 +10,13 @@ from nearedge.models.answering.cards import Cards, read_cards
 from nearedge.models.answering.general import FORM, GeneralInverter
 from nearedge.models.answering.heads import Heads
 from nearedge.models.answering.inverter import Inverter
-from nearedge.models.inversion import Inversion, Quality
+from nearedge.models.inversion import Inversion, Inverts, Quality
 from nearedge.models.parts.conditions import Conditions
 from nearedge.models.spectrum import NormalisedSpectrum
 
 
-class Answers(Protocol):
-    """One loaded model."""
-
-    def invert(
-        self,
-        spectra: Sequence[NormalisedSpectrum],
-        *,
-        seeds: Sequence[int],
-        samples: int,
-        quality: Quality,
-    ) -> list[Inversion]:
-        """Return one inversion per spectrum."""
-        ...
+class Answers(Inverts, Protocol):
+    """One loaded model, whose heads can be asked alone."""
 
     def heads(
         self, read: Conditions, *, absorber: str, edge: str, elements: tuple[str, ...]
