@@ -32,8 +32,8 @@ class Agreement:
     Attributes
     ----------
     difference
-        Of the repeat that differs most from the others, rms as a fraction of the edge step, what
-        noise explains left out.
+        The difference of the repeat that differs most from the others: rms as a fraction of the
+        edge step, what noise explains left out.
     repeat
         Which that is, counted from 0.
     alike

@@ -23,7 +23,7 @@ class EnergyStream:
     Parameters
     ----------
     readings
-        Of the stream.
+        The readings of the stream.
     key
         The data key of the energies.
     """

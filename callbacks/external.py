@@ -48,7 +48,7 @@ class DataSet:
     path
         Inside the file.
     mimetype
-        As the documents give it.
+        The MIME type, as the documents give it.
     frames
         How many rows of the data set make one reading; 0 where only the shape of a reading tells.
     cut
@@ -114,8 +114,8 @@ def read_frames(
     start, stop
         The first, and the one past the last, in readings.
     shape
-        Of one reading, from the descriptor's data key. A data set with one axis more than this
-        stacks readings; one with as many concatenates them along its first axis. Where the
+        The shape of one reading, from the descriptor's data key. A data set with one axis more than
+        this stacks readings; one with as many concatenates them along its first axis. Where the
         documents say how many frames a reading has, that many rows are one.
     roots
         Folders below which files may be opened, symbolic links resolved.

@@ -15,7 +15,7 @@ class Run:
     Attributes
     ----------
     uid, scan_id
-        Of the run's start document.
+        The uid and the scan id of the run's start document.
     time
         The start document's, seconds since the epoch.
     start
@@ -42,7 +42,7 @@ class Measurement:
     Attributes
     ----------
     run, stream
-        Whose spectrum this is.
+        The run and the stream whose spectrum this is.
     spectrum
         Its name within the stream: ``"0"`` for the only one of a run, else the ``seq_num`` of the
         event that finished it. Of several places whose readings come mixed, ``"0.1"``, ``"0.2"`` …
@@ -63,7 +63,7 @@ class Measurement:
         Single numbers for trends: those that the profile names first (pressure, temperature …),
         then those of the baseline and of the start document.
     units
-        Of those that the documents give one.
+        The units of those to which the documents give one.
     dark
         For the roles that a dark run measured before, its mean: what ``reduce`` subtracts. A
         scalar (), or (n,) for a whole spectrum, or (elements,).
@@ -101,7 +101,7 @@ class Gap:
     Attributes
     ----------
     run_uid
-        Of the run, as far as known (a descriptor's uid where no start was seen).
+        The uid of the run, as far as known (a descriptor's uid where no start was seen).
     detail
         What was missing.
     """

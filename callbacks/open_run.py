@@ -30,7 +30,7 @@ class Ending:
     Attributes
     ----------
     time
-        Of its stop document; None where none came.
+        The time of its stop document; None if none came.
     success
         Whether the plan came to its end.
     num_events
@@ -48,7 +48,7 @@ class OpenRun:
     Parameters
     ----------
     uid
-        Of the run.
+        The uid of the run.
     instrument
         What the profile says.
     darks

@@ -88,7 +88,7 @@ class Readings:
     Parameters
     ----------
     name
-        Of the stream.
+        The name of the stream.
     wanted
         The data keys that are kept; others are let go at once.
     roots

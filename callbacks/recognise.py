@@ -65,7 +65,7 @@ class Dark:
     Attributes
     ----------
     run_uid
-        Of the dark run.
+        The uid of the dark run.
     ended
         When it ended, seconds since the epoch.
     means

@@ -37,8 +37,8 @@ def reduce(measurement: Measurement, instrument: Instrument) -> Spectrum | Rejec
         Energies in eV. Points whose intensities are not positive are NaN and flagged
         ``bad-points``; a scan with ``ir`` carries ln(it/ir) as its reference.
     Rejected
-        For a run that is no sample, for roles that were not measured, for unreadable files, and
-        where more than half of the points are bad.
+        If the run is no sample, roles were not measured, files are unreadable, or more than half of
+        the points are bad.
     """
     try:
         return _reduce(measurement, instrument)

@@ -42,7 +42,7 @@ def examine(measurement: Measurement, points: Sequence[Point], instrument: Instr
     Parameters
     ----------
     measurement
-        As it would be reduced.
+        The measurement, as it would be reduced.
     points
         Its readings.
     """

@@ -36,7 +36,7 @@ class Scalars:
     Parameters
     ----------
     run_uid
-        For the log.
+        The uid of the run, for the log.
     declared
         Names that the profile asks for: they come first, and are never left out.
     """
@@ -87,7 +87,7 @@ class Scalars:
         baseline
             The stream of that name.
         files
-            Of the run.
+            The files of the run.
         until
             When the spectrum was finished, seconds since the epoch: whether a later reading of the
             baseline has come already depends on the source.
@@ -132,7 +132,8 @@ def metadata_numbers(start: Mapping[str, Any]) -> tuple[dict[str, float], int]:
     Returns
     -------
     dict
-        By name; one within a dictionary has a dotted name, such as ``sample.temperature``.
+        The numbers by name; one within a dictionary has a dotted name, such as
+        ``sample.temperature``.
     int
         How many dictionaries are nested too deep to be looked through.
     """

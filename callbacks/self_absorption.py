@@ -37,7 +37,7 @@ def with_self_absorption(
     instrument
         Says whether it is fluorescence, of what sample and at which angles.
     formula
-        Of the sample; empty where it is not known.
+        The formula of the sample; empty where it is not known.
     """
     about = instrument.self_absorption
     fluorescence = instrument.signal == "fluorescence"

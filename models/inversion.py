@@ -102,7 +102,7 @@ class Inversion:
     Attributes
     ----------
     absorber, edge
-        Whose surroundings these are.
+        The absorber and the edge whose surroundings these are.
     samples, estimates
         The clusters and the figures drawn from them.
     grid, condition

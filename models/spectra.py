@@ -27,7 +27,7 @@ class Spectra:
     mu
         (p, n) absorption (XANES) or counts (EELS), any scale.
     technique, absorber, edge, complete, flags, formula
-        Of all of them, as in `nearedge.models.spectrum.Spectrum`.
+        What all of them share, as in `nearedge.models.spectrum.Spectrum`.
     reference
         (p, n) absorption of a reference foil measured alongside, or None.
     low_loss_energy, low_loss
@@ -94,13 +94,13 @@ class NormalisedSpectra:
     energy_shift
         (p,) eV added to the measured energies.
     flags
-        Of each spectrum.
+        The flags of each spectrum.
     rejected
         Why the others could not be normalised, by number.
     alone
         Spectra that were normalised by themselves, by number: those that differ from the rest.
     technique, absorber, edge, complete
-        Of all of them.
+        What all of them share.
     """
 
     energy: Array

@@ -182,7 +182,7 @@ def run_beamline(
     specimen
         None: silica at the profile's edge.
     directory
-        Of the camera's files.
+        The folder of the camera's files.
     store
         Where raw documents go, besides the proxy.
     watch

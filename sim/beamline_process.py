@@ -22,9 +22,9 @@ class Storage:
     Attributes
     ----------
     uri, key
-        Of the Tiled server.
+        The address and the key of the Tiled server.
     container
-        Of the raw runs.
+        The container of the raw runs.
     backup
         Folder for documents that the server did not take.
     files

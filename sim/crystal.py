@@ -25,7 +25,7 @@ def specimen_of_file(path: Path, *, absorber: str, edge: str, number: int = 0) -
     Raises
     ------
     ValueError
-        For a structure without that atom, or with partly occupied sites.
+        If the structure lacks that atom, or has partly occupied sites.
     nearedge.streaming.workers.feff.FeffError
         When FEFF is not installed, gives no spectrum, or does not converge.
     """
@@ -60,7 +60,7 @@ def cluster_of_file(path: Path, *, absorber: str, number: int) -> Cluster:
     Raises
     ------
     ValueError
-        For a file that is no structure, without that atom, or with partly occupied sites.
+        If the file is no structure, lacks that atom, or has partly occupied sites.
     """
     structure = read_structures(path)[0].structure
     if not structure.is_ordered:

@@ -75,13 +75,13 @@ class SiteChoice:
     absorbers
         Their symbols.
     edge
-        For example ``K``.
+        The edge, for example ``K``.
     rattles
         Root-mean-square displacements, Å: one copy of every site for each; 0 leaves it as it is.
     strain
         Standard deviation of the random strain of rattled copies.
     seed
-        Of displacements and strains.
+        The seed of displacements and strains.
     split
         The split of every row; None: by prototype and family, from their names.
     fast

@@ -46,7 +46,7 @@ class DemoReport:
     Attributes
     ----------
     profile
-        With the addresses and folders that it used.
+        The profile, with the addresses and folders that it used.
     rows
         Every result, in the order in which they came.
     expected
@@ -99,7 +99,7 @@ def run_demo(
     profile
         What is simulated; its addresses and folders are replaced.
     directory
-        Of the catalog, the ledger and the camera's files.
+        The folder of the catalog, the ledger and the camera's files.
 
     Raises
     ------

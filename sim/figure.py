@@ -23,11 +23,11 @@ def draw(comparisons: Sequence[Comparison], specimen: Specimen, path: Path) -> N
     Parameters
     ----------
     comparisons
-        In the order of measurement; those without an answer are left out.
+        The comparisons in the order of measurement; those without an answer are left out.
     specimen
         What was measured: its truth is drawn at all pressures.
     path
-        Of the PNG file.
+        The path of the PNG file.
     """
     answered = [(c, c.estimates) for c in comparisons if c.estimates is not None]
     figure = Figure(figsize=(12, 3.8), layout="constrained")

@@ -36,13 +36,13 @@ def good_run(
     Parameters
     ----------
     scan_id
-        Also sets the height of the white line, so that no two spectra are alike.
+        The scan id; it also sets the height of the white line, so that no two spectra are alike.
     points
         Energies.
     whole
         One event with arrays, rather than one for each energy.
     time
-        Of the start, seconds since the epoch.
+        The time of the start, seconds since the epoch.
     metadata
         Further entries of the start document.
     """

@@ -28,8 +28,8 @@ class Hutch:
     energy_offset_ev
         Error of the energy scale: what an instrument reports less what is true.
     seed
-        Of all noise. Each device draws from a generator of its own, so that the order in which
-        devices are read does not change a value.
+        The seed of all noise. Each device draws from a generator of its own, so that the order in
+        which devices are read does not change a value.
     clock, sleep
         Seconds, and the coroutine that lets them pass: exchanged in tests.
     pressure, shutter_open, energy

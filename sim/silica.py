@@ -248,7 +248,7 @@ def silica(absorber: str = "Si", edge: str = "K") -> Specimen:
     Raises
     ------
     ValueError
-        For an edge that has no shipped spectra.
+        If the edge has no shipped spectra.
     """
     by_cn: dict[int, list[Site]] = {}
     for site in shipped_sites(absorber, edge):

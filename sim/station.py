@@ -63,12 +63,12 @@ def build_station(
     specimen
         None: silica at the profile's edge.
     directory
-        For the files of the camera (mode ``eels-files``).
+        The folder for the files of the camera (mode ``eels-files``).
 
     Raises
     ------
     ValueError
-        For an edge without shipped spectra, or a camera that writes files without a directory.
+        If the edge has no shipped spectra, or a camera that writes files has no directory.
     """
     settings = profile.simulator
     hutch = build_hutch(profile.instrument, settings, specimen=specimen, clock=clock, sleep=sleep)

@@ -87,7 +87,7 @@ def agreement(
     Parameters
     ----------
     surrogate
-        Of the spectrum's edge.
+        The surrogate of the spectrum's edge.
     read
         What the model reads of the spectrum.
     positions, kinds
@@ -95,7 +95,7 @@ def agreement(
     species
         How many species there are.
     step
-        Of the grid, eV.
+        The step of the grid, eV.
     """
     answer, spread = surrogate(torch.tensor(positions), torch.tensor(kinds), species=species)
     implied, apart = at_resolution(answer.double().numpy(), read, step=step)

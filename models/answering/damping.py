@@ -24,7 +24,7 @@ def looks_damped(spectrum: NormalisedSpectrum, measured: Array, implied: Array) 
     Parameters
     ----------
     spectrum
-        That was inverted.
+        The spectrum that was inverted.
     measured, implied
         (g,) normalised, NaN where nothing was measured, and as the clusters imply it.
     """

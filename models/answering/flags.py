@@ -17,7 +17,7 @@ def flags_of(
     Parameters
     ----------
     spectrum
-        That was inverted.
+        The spectrum that was inverted.
     species
         The elements that the model knows as neighbours.
     outlier

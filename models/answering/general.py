@@ -110,7 +110,7 @@ class GeneralInverter:
     Parameters
     ----------
     card
-        Of the weights.
+        The card of the weights.
     committee, known, familiar
         The networks, the clusters to draw from, and what spectra are familiar.
 

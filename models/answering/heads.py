@@ -57,7 +57,7 @@ class Heads:
     threshold
         Distance above which a spectrum is unlike that.
     calibration
-        Of the heads.
+        The calibration of the heads.
     model
         Digest of the weights.
     species
@@ -114,7 +114,7 @@ class HeadAnswers:
     ood_score, ood_flag
         (p,) how far each lies from what the model learned, and whether that is too far.
     flags
-        Of each spectrum.
+        The flags of each spectrum.
     rejected
         Why there is no answer, by number.
     condition, mask, origin
@@ -171,7 +171,7 @@ def answer_all(
     elements
         Symbols of what is in the sample; empty where not known.
     flags
-        Of all answers, such as ``denoised``.
+        Flags of all answers, such as ``denoised``.
 
     Raises
     ------
@@ -243,7 +243,7 @@ def cn_probabilities(cn: Array, spread: Array, calibration: Calibration) -> Arra
     spread
         (p,) standard deviation of the bond, Å.
     calibration
-        Of the heads.
+        The calibration of the heads.
     """
     prob = np.zeros((len(cn), STATED_CN_CLASSES))
     inside = min(cn.shape[1], STATED_CN_CLASSES)

@@ -31,7 +31,7 @@ class Several:
     Parameters
     ----------
     cards, models
-        In the order in which they are asked.
+        The cards and the models, in the order in which they are asked.
     """
 
     def __init__(self, cards: Cards, models: Sequence[Answers]) -> None:

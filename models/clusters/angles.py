@@ -67,7 +67,7 @@ def angle_distribution(
     Returns
     -------
     AngleDistribution
-        With a density of zero where no sample has an angle.
+        The distribution, with a density of zero where no sample has an angle.
     """
     degrees = np.linspace(0.0, 180.0, round(180 / STEP) + 1)
     angles = shell_angles(absorber, species, positions)

@@ -177,7 +177,7 @@ def context(expected: Expectation, *, centre: Tensor, scale: Tensor, edges: int)
     Parameters
     ----------
     expected
-        For each cluster.
+        The expectation of each cluster.
     centre, scale
         (edges, d) mean and standard deviation of the descriptors over the training data.
     edges

@@ -49,7 +49,7 @@ class Site:
     split, group, family, structure, source
         Which split (by family), kind of structure, family, structure and origin it belongs to.
     absorber, edge
-        For example ``Si`` and ``K``.
+        The absorber and its edge, for example ``Si`` and ``K``.
     prototype, formula
         Kind of crystal (anonymous formula, space group and Wyckoff positions) and its reduced
         formula; empty where not known.

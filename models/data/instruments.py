@@ -235,13 +235,14 @@ def cases(
     Parameters
     ----------
     sites
-        Whose spectra to put under it; for `InputCondition.MEAN` the groups that `companions` makes.
+        The sites whose spectra to put under it; for `InputCondition.MEAN` the groups that
+        `companions` makes.
     condition
         How the spectra come about.
     seed
-        Of the noise; a row's noise does not depend on the other rows.
+        The seed of the noise; a row's noise does not depend on the other rows.
     instrument
-        From which `InputCondition.MEASURED` draws.
+        What `InputCondition.MEASURED` draws from.
     normalise
         What every measurement goes through.
     """

@@ -28,7 +28,7 @@ class Rattling:
     usual_share
         Share of clusters kept whose absorber has its usual coordination; rarer ones are all kept.
     usual
-        That coordination, by absorber.
+        The usual coordination, by absorber.
     groups
         Weight of each group of structures.
     nearest

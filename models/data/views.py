@@ -153,11 +153,11 @@ def make_bank(
     Parameters
     ----------
     sites
-        Whose clean spectrum is `usable`.
+        Sites whose clean spectrum is `usable`.
     views
         How many, the clean one included.
     seed
-        Of the views.
+        The seed of the views.
     mix
         Shares of their kinds.
     span

@@ -81,7 +81,7 @@ class Templates:
     values, masks
         (spectra, g) on the model's grid, and where they were measured.
     sites
-        For each spectrum the sites it came from.
+        The sites that each spectrum came from.
     """
 
     values: Array
@@ -243,9 +243,9 @@ def fit_trees(cases: Sequence[Case], *, trees: int = 200, seed: int = 0) -> Tree
     cases
         Spectra and their sites; rejected ones are passed over.
     trees
-        In each forest.
+        The number of trees in each forest.
     seed
-        Of the forests.
+        The seed of the forests.
 
     Raises
     ------

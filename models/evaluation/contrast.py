@@ -22,7 +22,7 @@ class Contrast:
     rows
         How many spectra both methods have the figure of.
     gain
-        By how much the first method is better, in the figure's own units.
+        How much better the first method is, in the figure's own units.
     error
         Standard error of it, as though the rows were independent.
     """

@@ -54,14 +54,14 @@ class Plan:
     samples, quality, seed
         How the model is asked; the seed is that of noise and sampler.
     most
-        At most so many rows of a split, except under `InputCondition.CLEAN` and
+        The most rows of a split, except under `InputCondition.CLEAN` and
         `InputCondition.MEASURED`, which take all; None: all.
     baselines
         Whether to fit and score the baselines, on the split ``train``.
     noise
         Whether to measure the error against the counts.
     trees
-        In each forest of the baseline.
+        The number of trees in each forest of the baseline.
     """
 
     splits: tuple[str, ...] = ("test", "glass")

@@ -21,13 +21,13 @@ class ReportRow:
     Attributes
     ----------
     condition, method, split, id
-        Of which spectrum and by which method; ``id`` is that of its first site.
+        Which spectrum was answered, and by which method; ``id`` is that of its first site.
     score
         Its figures.
     cn_prob
         Probability that the model states for its most probable CN; NaN for baselines.
     ood_score, ood_flag
-        Of the model; NaN and False for baselines.
+        The score and the flag of the model; NaN and False for baselines.
     cpu_s
         CPU seconds of the model's answer; NaN for baselines.
     """
@@ -73,7 +73,7 @@ class Report:
     rows
         Every scored answer.
     rejected
-        By condition and split how many spectra were rejected, and why.
+        How many spectra were rejected, and why, by condition and split.
     foreign
         Out-of-distribution scores of foreign spectra.
     noise

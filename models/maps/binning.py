@@ -28,7 +28,7 @@ def bin_pixels(spectra: Spectra, shape: Sequence[int], by: int) -> Spectra:
     spectra
         (p, n) of all pixels, in the order of the map's shape.
     shape
-        Of the map.
+        The shape of the map.
     by
         Pixels along each axis.
 

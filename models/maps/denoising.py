@@ -23,7 +23,7 @@ class Denoised:
     Attributes
     ----------
     spectra
-        As measured where a spectrum has glitches or was not measured as a whole.
+        The spectra; as measured where a spectrum has glitches or was not measured as a whole.
     rank
         Components that were kept.
     """
@@ -45,7 +45,7 @@ def denoise(spectra: Spectra) -> Denoised:
     Parameters
     ----------
     spectra
-        On strictly increasing energies.
+        Spectra on strictly increasing energies.
 
     Raises
     ------

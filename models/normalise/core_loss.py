@@ -51,7 +51,7 @@ def subtract_background(
     expected
         The edge that should be there.
     window
-        Of the fit, eV from the edge's table energy.
+        The window of the fit, eV from the edge's table energy.
     e0
         Onset, eV; None: found.
     """

@@ -23,7 +23,7 @@ def normalised(
     Parameters
     ----------
     spectrum, cleaned
-        As measured, and on its axis of increasing energies.
+        The spectrum as measured, and on its axis of increasing energies.
     fit
         Its edge.
     shift
@@ -31,7 +31,7 @@ def normalised(
     parameters
         The numbers that made it.
     flags
-        Those of the fit; those of the measurement and of the axis come first.
+        The flags of the fit; those of the measurement and of the axis come first.
     """
     return NormalisedSpectrum(
         energy=cleaned.energy,

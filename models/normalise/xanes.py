@@ -36,7 +36,7 @@ def normalise_xanes(
     Parameters
     ----------
     spectrum
-        As measured; its energies may be in any order, repeated or NaN.
+        The spectrum as measured; its energies may be in any order, repeated or NaN.
     e0
         Edge energy in eV on the shifted axis; None: found by `locate`.
     step, pre1, pre2, norm1, norm2, nnorm, nvict

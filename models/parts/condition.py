@@ -107,7 +107,7 @@ def condition(
     Parameters
     ----------
     spectrum
-        As `normalise_xanes` or `normalise_eels` give it.
+        The spectrum as `normalise_xanes` or `normalise_eels` give it.
     span
         First, last and step of the grid, eV from half height.
     shift

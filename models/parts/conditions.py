@@ -56,7 +56,7 @@ def conditions(spectra: NormalisedSpectra, *, span: Sequence[float] = GRID) -> C
     Parameters
     ----------
     spectra
-        Those that were rejected are passed over.
+        The spectra; those that were rejected are passed over.
     span
         First, last and step of the grid, eV from half height.
     """

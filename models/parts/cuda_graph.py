@@ -40,7 +40,7 @@ class RecordedGraph:
     Parameters
     ----------
     model
-        In evaluation mode, on a CUDA device; its weights stay where they are.
+        The network in evaluation mode, on a CUDA device; its weights stay where they are.
     """
 
     def __init__(self, model: Diffusion) -> None:

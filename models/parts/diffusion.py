@@ -50,7 +50,7 @@ class Diffusion(nn.Module):
     Parameters
     ----------
     size
-        Of the network; its ``context`` and ``hints`` follow from species and edges.
+        The size of the network; its ``context`` and ``hints`` follow from species and edges.
     edges
         How many (absorber, edge) pairs there are.
     noise
@@ -175,7 +175,7 @@ def loss(
     generator
         Source of noise, on the CPU.
     log_mean, log_spread
-        Of ln(sigma), sigma in Å.
+        The mean and the spread of ln(sigma), sigma in Å.
     """
     device = atoms.device
     levels = torch.randn(len(atoms), generator=generator) * log_spread + log_mean

@@ -32,7 +32,7 @@ class EncoderSize:
     grid, edges, descriptors
         Points of the condition, (absorber, edge) pairs, numbers that describe a cluster.
     width
-        Of the hidden layers.
+        The width of the hidden layers.
     dropout
         Share of hidden numbers dropped in training.
     filters
@@ -115,7 +115,7 @@ class Ensemble(nn.Module):
     Parameters
     ----------
     size
-        Of each member.
+        The size of each member.
     members
         How many.
     """
@@ -178,7 +178,7 @@ def loss(
     Parameters
     ----------
     answer
-        Of an `Encoder`.
+        The answer of an `Encoder`.
     target
         Mean and variance (batch, d) of the standardised descriptors over the sites whose average
         each spectrum is, NaN where undefined, and the sites' shares (batch, 11) in the coordination
@@ -186,7 +186,7 @@ def loss(
     importance
         (d,) what each descriptor counts.
     smoothing
-        Of the coordination labels.
+        The smoothing of the coordination labels.
     """
     mean, log, logits = answer
     wanted, variance, cn = target

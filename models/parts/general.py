@@ -96,7 +96,7 @@ class GeneralSize:
     grid
         Points of the condition.
     width
-        Of the hidden layers.
+        The width of the hidden layers.
     element, hint
         Length of an element's vector, and of what is read of the composition.
     dropout

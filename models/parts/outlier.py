@@ -29,9 +29,9 @@ def score(distance: float, misfit: float, *, usual: float) -> float:
     Parameters
     ----------
     distance
-        Of `Familiar.distance`.
+        The distance that `Familiar.distance` gives.
     misfit
-        Of the spectrum that the found clusters imply, edge steps.
+        The misfit of the spectrum that the found clusters imply, edge steps.
     usual
         Median misfit of held-out families.
     """

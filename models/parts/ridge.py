@@ -34,7 +34,7 @@ class Ridge:
         (n, …) training spectra as far as any of them reaches, NaN where nothing was measured; half
         precision.
     length
-        Of the kernel.
+        The length of the kernel.
     factor
         (n, d) what the training spectra weigh in each descriptor; half precision.
     mean, spread

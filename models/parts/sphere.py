@@ -66,7 +66,7 @@ def in_cap(centre: Tensor, radius: float, uniform: Tensor, aside: Tensor) -> Ten
     centre
         (..., 3) unit vectors.
     radius
-        Of the cap, radians.
+        The radius of the cap, radians.
     uniform, aside
         (..., n) uniform and (..., n, 3) normally distributed random numbers.
 

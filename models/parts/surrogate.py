@@ -30,7 +30,7 @@ class Surrogate:
         (n, f) scaled invariants of the training clusters and (n, g) their spectra, both exact in
         half precision.
     sharpness
-        Of the kernel, in the units of ``support``.
+        The sharpness of the kernel, in the units of ``support``.
     root
         (n, n) lower Cholesky factor of the training clusters' covariance.
     mean, factor

@@ -88,7 +88,7 @@ def outlier_scale(answers: Sequence[Inversion]) -> dict[str, float]:
     Parameters
     ----------
     answers
-        To whole spectra, by a model whose card takes a misfit of 1 as usual.
+        Answers to whole spectra, by a model whose card takes a misfit of 1 as usual.
     """
     usual = float(np.median([a.misfit for a in answers]))
     scores = [outlier.score(a.ood_score, 1.0, usual=usual) for a in answers]
@@ -154,7 +154,7 @@ def sharpness(inverter: Inverter, asked: Sequence[Question], answers: Sequence[I
     Parameters
     ----------
     inverter
-        Whose card gives the samples equal weights.
+        An inverter whose card gives the samples equal weights.
     asked, answers
         Questions with known truth and the answers to them.
     """

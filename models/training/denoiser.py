@@ -229,7 +229,7 @@ class DenoiserExam:
     atoms
         (n, atoms, 3 + species).
     expected
-        From one view of each cluster's spectrum.
+        What is expected from one view of each cluster's spectrum.
     """
 
     atoms: Tensor

@@ -100,7 +100,7 @@ def mix(known: Targets, members: NDArray[np.int64]) -> Mixed:
     Parameters
     ----------
     known
-        Of every site.
+        What is known of every site.
     members
         (views, sites, most) as in `nearedge.models.data.views.Bank`.
     """
@@ -284,7 +284,7 @@ def train_ensemble(
     edges
         How many (absorber, edge) pairs there are.
     seed
-        Of weights, batches and partitions.
+        The seed of weights, batches and partitions.
     device
         Where the members train; the ensemble comes back to the CPU.
     checkpoint

@@ -49,7 +49,7 @@ class GeneralRecipe:
     Attributes
     ----------
     seed, steps, batch, rate, decay
-        Of the optimisation.
+        The settings of the optimisation.
     known
         Share of spectra whose composition is known.
     cut, least
@@ -196,7 +196,7 @@ def train_member(
     recipe
         How.
     number
-        Of the member: another seed.
+        The number of the member: another seed.
     residuals
         As in `nearedge.models.data.gap.Views`.
     checkpoint

@@ -260,11 +260,11 @@ def release(
     train, val
         What they learned from, and the families that calibrate them.
     recipe, residuals
-        As in training.
+        The recipe and the residuals, as in training.
     out
         Folder for the weights.
     name
-        Of the weights.
+        The name of the weights.
     measured
         What networks say of measured standards that they did not learn from; then it counts for
         calibration as much as ``val``. None: there is nothing measured.

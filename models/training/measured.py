@@ -49,9 +49,9 @@ class TuneRecipe:
     Attributes
     ----------
     steps, rate
-        Of the optimisation.
+        The steps and the rate of the optimisation.
     share
-        Of every batch that is measured.
+        The share of every batch that is measured.
     stretch, shift, scale, noise, bend
         Changes of a measured scan: half the range by which its energy axis is stretched; standard
         deviations of an error of its origin (eV), of its scale, of its noise and of each of six
@@ -140,13 +140,13 @@ def tuned(
     Parameters
     ----------
     net, data, recipe, residuals
-        As it was trained (`nearedge.models.training.general.train_member`).
+        The network and what it was trained with (`nearedge.models.training.general.train_member`).
     measured
         The scans to learn from.
     tune
         How to go on.
     number
-        Of the member: another seed.
+        The number of the member: another seed.
     """
     net = copy.deepcopy(net).train()
     torch.manual_seed(recipe.seed + number)

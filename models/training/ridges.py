@@ -102,7 +102,7 @@ def fit_bands(
     bank
         Views of the training spectra.
     sites
-        Those to learn from.
+        The sites to learn from.
     described
         (views, all sites, d) descriptors.
     views

@@ -70,9 +70,9 @@ class SurrogateError:
     Attributes
     ----------
     error
-        Of the surrogate, edge steps.
+        The error of the surrogate, edge steps.
     scatter
-        Of the mean spectrum of training instead: what not knowing the cluster costs.
+        The error of the mean spectrum of training instead: what not knowing the cluster costs.
     calibration
         Root-mean-square ratio of the error to its stated standard deviation; 1 is honest.
     """
@@ -95,7 +95,7 @@ def cross_validate(
     Parameters
     ----------
     sites
-        Of one (absorber, edge) pair.
+        The sites of one (absorber, edge) pair.
     values
         (sites, g) their spectra on the model's grid.
     folds

@@ -114,7 +114,7 @@ def train(
         Folder for ``<name>.safetensors``, ``<name>.json``, ``log.csv`` and ``checkpoint.pt``. The
         weights and their card are written at the end, calibrated; until then there are none.
     name
-        Of the weights.
+        The name of the weights.
     device
         Where networks train and ridges are solved: ``auto``, ``cpu``, ``cuda``.
     resume

@@ -21,7 +21,7 @@ class Figure:
     Attributes
     ----------
     units
-        As Bluesky spells them; empty for a pure number.
+        The units, as Bluesky spells them; empty for a pure number.
     precision
         Decimal places that tables show.
     hinted
@@ -79,7 +79,7 @@ class Answer:
     ood_flag
         Whether the spectrum is unlike all that the model has learned.
     numbers
-        By the names of `FIGURES`; what is undefined is left out.
+        The numbers by the names of `FIGURES`; what is undefined is left out.
     time
         When it was published, seconds since the epoch.
     """

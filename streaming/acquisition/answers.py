@@ -128,7 +128,7 @@ class Answers:
         Parameters
         ----------
         timeout_s
-            For how long to wait.
+            How long to wait.
         reader
             Name of the device that asks: runs that read it are not waited for.
         on_timeout

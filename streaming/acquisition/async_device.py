@@ -32,7 +32,7 @@ class AsyncNearEdge(StandardReadable):
         ``fail``: the trigger fails, and with it the plan. ``record``: it completes; `status` is
         ``timeout``, `detail` says why, and the figures are NaN.
     name
-        Of the device.
+        The name of the device.
     """
 
     cn_mean: SignalR[float]

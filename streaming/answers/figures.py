@@ -47,7 +47,7 @@ class Figure:
     Attributes
     ----------
     name
-        In metadata, columns, addresses and on the command line.
+        Its name in metadata, columns, addresses and on the command line.
     symbol
         What heads a column or stands beside a number.
     title

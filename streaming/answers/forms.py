@@ -21,11 +21,11 @@ class Export:
     name
         What it is called in addresses and on the command line.
     suffix
-        Of its files, with the dot.
+        The ending of its files, with the dot.
     media_type
-        For HTTP, and for Tiled's registry.
+        The media type for HTTP, and for Tiled's registry.
     title
-        For people.
+        The title that people read.
     write
         Makes the file's content.
     """

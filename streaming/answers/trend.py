@@ -48,7 +48,7 @@ def trend(results: Iterable[StoredAnswer]) -> "pd.DataFrame":
     Parameters
     ----------
     results
-        For example ``Results.open(…).search(edge="K")``.
+        The results, for example ``Results.open(…).search(edge="K")``.
 
     Returns
     -------

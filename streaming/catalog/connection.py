@@ -64,7 +64,7 @@ def container(client: Client, path: str, *, specs: list[Spec] | None = None) -> 
     Parameters
     ----------
     specs
-        Of the last one.
+        The specs of the last container.
     """
     *parents, last = path.strip("/").split("/")
     for name in parents:

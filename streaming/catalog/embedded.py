@@ -50,7 +50,7 @@ def server_config(directory: Path, *, readable: Sequence[str | Path] = ()) -> di
     Parameters
     ----------
     directory
-        Of catalog, tables and arrays.
+        The folder of catalog, tables and arrays.
     readable
         Further folders whose files may be registered, of file-writing detectors.
     """
@@ -89,8 +89,8 @@ def embedded_server(
     Parameters
     ----------
     directory
-        Of its files, made if it is not there; what is in it from before is served again. None: a
-        temporary one, removed at the end.
+        The folder of its files, made if it is not there; what is in it from before is served again.
+        None: a temporary one, removed at the end.
     readable
         Further folders that it may read.
     timeout_s

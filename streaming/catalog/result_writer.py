@@ -34,7 +34,7 @@ class ResultWriter:
     Parameters
     ----------
     container
-        Of the results.
+        The container of the results.
     files
         Where the arrays go, if the server reads the same disk. None: they are sent to the server,
         which takes ten times as long.

@@ -230,7 +230,7 @@ class Results:
         Parameters
         ----------
         raw_uid, scan_id
-            Of the raw run.
+            The uid and the scan id of the raw run.
         absorber, edge, model
             As in the metadata.
         cn_min, cn_max, bond_min, bond_max

@@ -91,7 +91,7 @@ class Comparing:
     Attributes
     ----------
     counts
-        Of ``equal``, ``different`` and ``missing`` ones.
+        How many are ``equal``, ``different`` and ``missing``.
     """
 
     def __init__(self, results: Client) -> None:

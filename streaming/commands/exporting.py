@@ -25,7 +25,7 @@ def export_result(profile: Profile, key: str, out: Path, *, form: str | None = N
     profile
         Names the catalog.
     key
-        Of the result, or ``latest``.
+        The key of the result, or ``latest``.
     out
         The file.
     form

@@ -57,7 +57,7 @@ def check(
     Parameters
     ----------
     answer
-        To be checked.
+        The answer to check.
     span
         The grid of the model that gave it: first, last and step, eV from half height.
     timeout_s

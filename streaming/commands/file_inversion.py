@@ -27,7 +27,7 @@ class FileInversion:
     saving
         Where answers go.
     seed
-        Of the call.
+        The seed of the call.
     jobs
         Processes that invert at a time; 1: this one.
     again
@@ -38,7 +38,7 @@ class FileInversion:
     Attributes
     ----------
     card
-        Of the model.
+        The card of the model.
     inverted
         Ids and inversions, kept for a check where ``again`` is set.
     lost

@@ -46,7 +46,7 @@ class Server:
     uri, api_key
         Address and key; no key for a server that wants none.
     directory
-        Of an embedded server's files; None for one that others run.
+        The folder of an embedded server's files; None for one that others run.
     renewed
         Returns the key as it is now: its file may have changed.
     """
@@ -83,7 +83,8 @@ def ledger_path(profile: Profile, *, directory: Path | None = None) -> Path | No
     profile
         Names the file, or the catalog.
     directory
-        Of an embedded server that the profile does not give one; without it the path is None then.
+        The folder of an embedded server that the profile does not give one; without it the path is
+        None then.
     """
     catalog = profile.catalog
     if profile.service.ledger is not None:
@@ -275,7 +276,7 @@ def page_of(
     service, feed
         What is shown; the feed listens to the service's rows and partial answers.
     server
-        Whose stored results are shown as well.
+        The server whose stored results are shown as well.
 
     Raises
     ------

@@ -131,7 +131,7 @@ class Saving:
         Parameters
         ----------
         keys
-            Of all spectra of the call.
+            The keys of all spectra of the call.
         done
             Whether all are there: the file beside the output is removed then.
 

@@ -44,7 +44,7 @@ class StopAsked(BaseException):
     Attributes
     ----------
     number
-        Of the signal.
+        The number of the signal.
     """
 
     def __init__(self, number: signal.Signals) -> None:

@@ -91,7 +91,7 @@ class Ledger:
         rejected
             Whether it is queued for writing only.
         priority
-            Of the inversion.
+            The priority of the inversion.
         hold_s
             Do nothing with it for so long, s, unless `settle` ends that, while its run is asked
             for; None: it need not wait.
@@ -115,7 +115,7 @@ class Ledger:
         Parameters
         ----------
         run_uid
-            Of the run.
+            The uid of the run.
         settings
             Digest of the settings with which all of it was read; None when some was missing.
         """
@@ -129,7 +129,7 @@ class Ledger:
         Parameters
         ----------
         run_uid
-            Of the run.
+            The uid of the run.
         why
             What could not be read.
         delay_s

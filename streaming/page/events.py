@@ -31,7 +31,7 @@ async def event_stream(
     Parameters
     ----------
     feed
-        Whose messages are passed on; it never waits for this reader.
+        The feed whose messages are passed on; it never waits for this reader.
     health
         Makes a snapshot; called in another thread.
     every_s

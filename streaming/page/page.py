@@ -43,11 +43,11 @@ class Page:
     feed
         Results and running scans.
     health
-        Of the service.
+        The health of the service.
     history
         Stored results, or None where there is no catalog.
     title, context
-        Of the profile: the page offers the scalars of its ``roles.context`` first.
+        Both are of the profile: the page offers the scalars of its ``roles.context`` first.
     config
         Digest of the settings, which exports name.
     """

@@ -41,15 +41,15 @@ def serving_page(
     Parameters
     ----------
     service
-        Whose health is shown.
+        The service whose health is shown.
     feed
         One of the service's listeners: what is shown.
     port
-        Of the loopback; 0 for any that is free, None for no page (then None is yielded).
+        The port of the loopback; 0 for any that is free, None for no page (then None is yielded).
     history
         Results of before, read in the background.
     title, context, config
-        Of the profile: the last is the digest of its settings.
+        All are of the profile: the last is the digest of its settings.
 
     Raises
     ------

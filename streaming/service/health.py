@@ -63,7 +63,7 @@ class Health:
     Parameters
     ----------
     service
-        Whose health it is.
+        The service whose health it is.
     warnings
         Its newest warnings.
     clock

@@ -43,7 +43,7 @@ class Terms:
     live
         Whether measurements have just ended, so that their age counts as latency.
     priority
-        Of the spectra.
+        The priority of the spectra.
     hold_s
         How long spectra of a run that lacks something wait for it to come from the catalog, s;
         0: they go on as they are.
@@ -105,7 +105,7 @@ class Intake:
     problem
         Why the ledger takes no spectra now, or None.
     unread
-        Of each run that ended with a file that could not be read: what was wrong.
+        What was wrong, for each run that ended with a file that could not be read.
     """
 
     def __init__(

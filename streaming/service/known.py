@@ -21,9 +21,9 @@ class Known:
     Attributes
     ----------
     settings
-        As given.
+        The settings, as given.
     spectra
-        Of the runs that `among` has found so far.
+        The spectra of the runs that `among` has found so far.
     """
 
     def __init__(

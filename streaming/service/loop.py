@@ -17,7 +17,7 @@ class Loop:
     Parameters
     ----------
     name
-        Of the thread.
+        The name of the thread.
     step
         Does some work; returns the seconds after which it wants to be called again even if nobody
         rings, 0 for at once and None for never.

@@ -41,7 +41,7 @@ def load_profile(names: Sequence[str], *, environ: Mapping[str, str]) -> Profile
     Parameters
     ----------
     names
-        Of shipped profiles (``sim``) or paths of YAML files. Mappings are merged key by key,
+        Names of shipped profiles (``sim``) or paths of YAML files. Mappings are merged key by key,
         everything else is replaced.
     environ
         The environment: ``NEAREDGE__WORKER__DEVICE=cpu`` sets ``worker.device`` over all files. Its
@@ -50,7 +50,7 @@ def load_profile(names: Sequence[str], *, environ: Mapping[str, str]) -> Profile
     Raises
     ------
     ConfigError
-        For a file that is not there or is no YAML mapping, an unknown key or a wrong value.
+        If a file is not there or is no YAML mapping, or a key is unknown or has a wrong value.
     """
     layers = [_layer(name) for name in names]
     layers += _environment(environ)

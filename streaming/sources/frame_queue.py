@@ -39,7 +39,7 @@ class Interruption:
     time
         When it was noticed, seconds since the epoch.
     detail
-        Whose connection.
+        What was lost: whose connection.
     """
 
     time: float
@@ -52,7 +52,7 @@ class FrameQueue:
     Parameters
     ----------
     max_bytes
-        Of the frames that may wait.
+        How many bytes of frames may wait.
     name_of
         The document name in a frame.
     clock

@@ -22,7 +22,7 @@ class JsonlSource:
     on_bad
         Called with the error for every line that is no document.
     limits
-        Of one line.
+        The limits of one line.
 
     Attributes
     ----------

@@ -55,7 +55,7 @@ def decode(
         How the publisher writes documents; ``auto`` looks at the first bytes. A pickle goes through
         a restricted unpickler, and so is never a way to run code.
     limits
-        On bytes, items, keys and nesting; those of `Limits` by default.
+        The limits on bytes, items, keys and nesting; those of `Limits` by default.
 
     Raises
     ------

@@ -148,7 +148,7 @@ def feff_input(
     Parameters
     ----------
     absorber, edge
-        For example ``Si`` and ``K``.
+        The absorber and its edge, for example ``Si`` and ``K``.
     species, positions
         (n,) symbols and (n, 3) Å of the neighbours, nearest first, the absorber at the origin.
     cards

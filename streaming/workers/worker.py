@@ -168,7 +168,7 @@ class Worker:
         seeds
             One per spectrum.
         keys
-            Of the results; not needed here, where everything asked for is calculated.
+            The keys of the results; not needed here, where everything asked for is calculated.
         samples, quality, timeout_s
             Instead of the settings'.
 

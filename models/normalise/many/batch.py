@@ -57,7 +57,7 @@ class Found:
     flags
         Names, and (p,) which spectra they hold for, in the order in which they are given.
     rejected
-        By row.
+        What was rejected, by row.
     """
 
     norm: Array
@@ -80,7 +80,7 @@ class Outcome:
     energy
         (n,) eV, as measured, strictly increasing.
     spectra
-        Whose result it is.
+        The spectra whose result it is.
     """
 
     def __init__(self, energy: Array, spectra: Spectra) -> None:
@@ -161,7 +161,7 @@ def normalise_together(
     Parameters
     ----------
     spectra
-        As measured.
+        The spectra as measured.
     expected
         The edge that should be there.
     shift

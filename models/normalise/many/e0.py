@@ -145,7 +145,7 @@ def later_rises(
     after
         (p,) eV, from where rises are looked for.
     reach
-        For how many eV.
+        How far to look, eV.
 
     Returns
     -------

@@ -45,7 +45,7 @@ def pre_edges(
     e0
         (p,) eV, within the scan.
     ranges
-        Of each spectrum.
+        The ranges of each spectrum.
     step
         Edge step of all; None: fitted.
     """

@@ -57,7 +57,7 @@ def normalise_many_xanes(
     Parameters
     ----------
     spectra
-        As measured.
+        The spectra as measured.
     e0, step, pre1, pre2, norm1, norm2, nnorm, nvict, energy_shift, reference_edge
         As of `normalise_xanes`.
     """

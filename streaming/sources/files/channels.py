@@ -21,9 +21,9 @@ class Channels:
     Attributes
     ----------
     energy
-        Of the energies or, where there are none, None and ``angle`` is given.
+        The column of the energies; None if there is none and ``angle`` is given.
     angle
-        Of the monochromator's angle.
+        The column of the monochromator's angle.
     roles
         The other columns, as the roles of `Instrument`.
     signal
@@ -31,7 +31,7 @@ class Channels:
     measured
         What it is, as in `Instrument`: absorption that is ready may be that of fluorescence.
     reference
-        Of a foil's absorption that the file has ready, or None.
+        The column of a foil's absorption that the file has ready, or None.
     """
 
     energy: str | None

@@ -31,7 +31,7 @@ class Heading:
     names
         One for each column; none where the file names none.
     units
-        For each name, where one is stated.
+        The unit of each name, where one is stated.
     fields
         ``key: value`` lines, keys in lower case.
     """

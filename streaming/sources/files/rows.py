@@ -57,7 +57,7 @@ def decode(data: bytes) -> str:
     Raises
     ------
     UnreadableFileError
-        For bytes that are no text.
+        If the bytes are not text.
     """
     for mark, name in (
         (b"\xff\xfe", "utf-16"),
@@ -97,7 +97,7 @@ def read_rows(lines: Sequence[str], *, above: int = 0) -> Rows:
     Parameters
     ----------
     lines
-        Of the text.
+        The lines of the text.
     above
         How many lines of the file stand above these.
 

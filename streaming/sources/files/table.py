@@ -24,11 +24,11 @@ class Table:
     Attributes
     ----------
     columns
-        For each name of the file (n,) values, NaN where a cell holds no number.
+        The (n,) values of each name of the file, NaN where a cell holds no number.
     name
-        Of the spectrum within its file; empty where the file holds one.
+        The name of the spectrum within its file; empty where the file holds one.
     units
-        For each name, where the file states one.
+        The unit of each name, where the file states one.
     header
         What else the file says, keys in lower case.
     technique
