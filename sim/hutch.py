@@ -57,12 +57,12 @@ class Hutch:
         return np.random.default_rng([self.seed, device])
 
     def particles(self, seconds: float) -> float:
-        """Mean number of photons or electrons that arrive in a time: drifting, 0 when shut."""
+        """Return the mean number of photons or electrons that arrive in a time; 0 when shut."""
         drift = 1 + DRIFT * math.sin(2 * math.pi * self.clock() / DRIFT_PERIOD_S)
         return self.flux * drift * seconds if self.shutter_open else 0.0
 
     def absorption(self) -> float:
-        """Edge of the specimen at the present energy and pressure, in units of the edge step."""
+        """Return the specimen's absorption at the present energy and pressure, in edge steps."""
         grid, mu = self._present_curve()
         return float(np.interp(self.energy, grid, mu))
 

@@ -56,7 +56,7 @@ class SilicaTruth:
     sites: tuple[tuple[str, str, str, float], ...]
 
     def metadata(self) -> dict[str, Any]:
-        """As plain JSON values, for the start document's ``simulation`` entry."""
+        """Return plain JSON values for the start document's ``simulation`` entry."""
         return {
             "pressure_gpa": self.pressure,
             "cn_prob": {str(cn): share for cn, share in self.cn_prob.items()},
@@ -91,7 +91,7 @@ class Specimen:
         return placed_at(self.absorber, self.edge)
 
     def shares(self, pressure: float) -> list[tuple[Site, float]]:
-        """Every site with its share at a pressure (GPa); the shares sum to 1."""
+        """Return every site with its share at a pressure (GPa); the shares sum to 1."""
         amounts = [phase.amount(pressure) for phase in self.phases]
         return [
             (site, amount / sum(amounts) / len(phase.sites))
@@ -191,7 +191,7 @@ def broaden(mu: Array, *, fwhm: float, step: float) -> Array:
 
 
 def mean_bond(shares: Iterable[tuple[Site, float]]) -> float:
-    """Mean over sites of the mean first-shell distance, Å; sites without a shell left out."""
+    """Return the mean first-shell distance over the sites that have a shell, Å."""
     bonded = [
         (np.nanmean(shell_bonds(site.absorber, site.species, site.positions)), share)
         for site, share in shares
@@ -206,7 +206,7 @@ def placed_at(absorber: str, edge: str) -> float:
 
 
 def steepest(energy: Array, mu: Array) -> float:
-    """Energy of the steepest rise, eV."""
+    """Return the energy of the steepest rise, eV."""
     fine = np.arange(energy[0], energy[-1], STEP)
     return float(fine[np.gradient(np.interp(fine, energy, mu)).argmax()])
 

@@ -34,7 +34,7 @@ class Agreement:
     spread: Array
 
     def weights(self, sharpness: float) -> Array:
-        """Weights (samples,), mean 1, that favour samples by their likelihood ^ ``sharpness``."""
+        """Return weights (samples,), mean 1, by the samples' likelihood ^ ``sharpness``."""
         log = -0.5 * sharpness * (self.apart / self.spread) ** 2
         weight = np.exp(log - log.max())
         return np.asarray(weight / weight.mean())
@@ -103,5 +103,5 @@ def agreement(
 
 
 def misfit(implied: Array, weights: Array, read: Condition) -> float:
-    """Root-mean-square difference, edge steps, between spectrum and the samples' mean one."""
+    """Return the root-mean-square difference of spectrum and samples' mean, edge steps."""
     return float(_difference((weights @ implied)[None], read)[0])

@@ -34,7 +34,7 @@ class Cards:
         return self.cards[0].grid
 
     def supports(self, absorber: str, edge: str) -> bool:
-        """Whether one of the models was trained on this edge of this element."""
+        """Tell whether one of the models was trained on this edge of this element."""
         return any(card.supports(absorber, edge) for card in self.cards)
 
     def choose(self, absorber: str, edge: str, elements: tuple[str, ...]) -> int:

@@ -60,7 +60,7 @@ class Widening:
     power: float = 1.0
 
     def half(self, spread: Array | float) -> Array:
-        """Half-widths for spreads."""
+        """Return the half-widths for spreads."""
         return np.asarray(self.scale * (spread + self.floor) ** self.power)
 
 
@@ -119,7 +119,7 @@ class Calibration:
     bridge: Widening = Widening(scale=1.645, floor=0.01)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, for JSON."""
+        """Return the numbers as plain ones, for JSON."""
         return asdict(self)
 
     @classmethod
@@ -140,7 +140,7 @@ def estimate(
     head: Head | None = None,
     vocabulary: Sequence[str] | None = None,
 ) -> Estimates:
-    """Figures of the sampled clusters, with calibrated sets and intervals.
+    """Return the figures of the sampled clusters, with calibrated sets and intervals.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def _to_classes(head: Array) -> Array:
 def cn_distribution(
     cn: np.ndarray, weights: Array, *, calibration: Calibration, head: Head | None = None
 ) -> Array:
-    """Probability of CN = 0 … 12 from the samples' CN, blended with a head's probabilities.
+    """Return the probability of CN = 0 … 12 from the samples, blended with that of a head.
 
     Parameters
     ----------
@@ -227,20 +227,20 @@ def cn_distribution(
 
 
 def mean_interval(prob: Array, widening: Widening) -> Interval:
-    """Mean CN and the interval that holds the mean over the sites that were measured."""
+    """Return the mean CN and the interval that holds the mean over the sites that were measured."""
     mean, spread = cn_moments(prob)
     return OF_CN.cut(mean, float(widening.half(spread)))
 
 
 def cn_moments(prob: Array) -> tuple[float, float]:
-    """Mean and standard deviation of a distribution over CN."""
+    """Return the mean and standard deviation of a distribution over CN."""
     classes = np.arange(len(prob))
     mean = float(prob @ classes)
     return mean, float(np.sqrt(prob @ (classes - mean) ** 2))
 
 
 def cumulated(prob: Array) -> Array:
-    """For each class the probability of the range that first holds it, grown from the likeliest.
+    """Return the probability of the range that first holds each class, from the likeliest on.
 
     The range grows by the likelier of its two neighbours, so that a set of coordination numbers
     has no holes. It never stops before a class that is as likely as one that it holds, so that no
@@ -263,7 +263,7 @@ def cumulated(prob: Array) -> Array:
 
 
 def prediction_set(prob: Array, *, threshold: float) -> tuple[int, ...]:
-    """Classes whose cumulated probability stays within the threshold; never empty.
+    """Return the classes whose cumulated probability stays within the threshold; never empty.
 
     Examples
     --------
@@ -279,7 +279,7 @@ def prediction_set(prob: Array, *, threshold: float) -> tuple[int, ...]:
 
 
 def mean_and_spread(values: Array, weights: Array) -> tuple[float, float] | None:
-    """Weighted mean and standard deviation of what is defined; None where nothing is."""
+    """Return the weighted mean and standard deviation of what is defined; None where nothing is."""
     known = ~np.isnan(values) & (weights > 0)
     if not known.any():
         return None
@@ -296,7 +296,7 @@ def interval(
     told: float | None = None,
     within: Bounds = ANY,
 ) -> Interval | None:
-    """Weighted mean and its interval; None where no sample defines the figure.
+    """Return the weighted mean and its interval; None where no sample defines the figure.
 
     Parameters
     ----------

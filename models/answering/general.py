@@ -160,7 +160,7 @@ class GeneralInverter:
         return self.card.digest
 
     def supports(self, absorber: str, edge: str) -> bool:
-        """Whether the model was trained on this edge of this element."""
+        """Tell whether the model was trained on this edge of this element."""
         return self.card.supports(absorber, edge)
 
     def invert(
@@ -293,7 +293,7 @@ def tempered(prob: Array, calibration: Calibration) -> Array:
 
 
 def ranked(prob: Array) -> Array:
-    """For each class the probability of all classes at least as likely.
+    """Return for each class the probability of all classes at least as likely.
 
     The absorbers of many crystals are fourfold or sixfold and seldom between, so that sets of
     likely classes may have holes; a range without holes would hold nearly everything.

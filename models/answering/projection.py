@@ -47,7 +47,7 @@ def agreeing(
     absorber: str,
     vocabulary: Sequence[str],
 ) -> Array:
-    """Weights (samples,), sum 1, by the likelihood of the mean and scatter of the bond angles.
+    """Return weights (samples,), sum 1, by the likelihood of the bond angles' mean and scatter.
 
     Parameters
     ----------

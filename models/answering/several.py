@@ -51,7 +51,7 @@ class Several:
         return self.cards.digest
 
     def supports(self, absorber: str, edge: str) -> bool:
-        """Whether one of the models was trained on this edge of this element."""
+        """Tell whether one of the models was trained on this edge of this element."""
         return self.cards.supports(absorber, edge)
 
     def heads(

@@ -31,12 +31,12 @@ SHELL_COUNTS, NEAR, NEAR_COUNTS = 8.0, 4, 4.0
 
 
 def count(species: int) -> int:
-    """How many numbers describe a cluster of that many species."""
+    """Return how many numbers describe a cluster of that many species."""
     return species * RADII + SHELL
 
 
 def species_in(d: int) -> int:
-    """How many species d numbers describe: the inverse of `count`."""
+    """Return how many species d numbers describe: the inverse of `count`."""
     return (d - SHELL) // RADII
 
 
@@ -69,7 +69,7 @@ def _radii(kinds: NDArray[np.str_], lengths: Array, vocabulary: Sequence[str]) -
 
 
 def shell_numbers(absorber: str, kinds: NDArray[np.str_], positions: Array) -> Array:
-    """Mean bond, mean and standard deviation of the bond angles' cosines; NaN where undefined."""
+    """Return the mean bond, the mean and spread of the angles' cosines; NaN where undefined."""
     bonded = geometry.first_shell(absorber, kinds, positions)
     lengths = geometry.distances(positions[bonded])
     units = positions[bonded] / lengths[:, None]
@@ -86,7 +86,7 @@ def shell_numbers(absorber: str, kinds: NDArray[np.str_], positions: Array) -> A
 def describe(
     absorber: str, kinds: NDArray[np.str_], positions: Array, *, vocabulary: Sequence[str]
 ) -> Array:
-    """Sorted radii of each species, then mean bond, mean and spread of the angles' cosines.
+    """Return the sorted radii of each species, the mean bond, and the angles' mean and spread.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def describe(
 
 
 def cn_class(absorber: str, kinds: NDArray[np.str_], positions: Array) -> int:
-    """Class of the coordination number: the number itself, at most 10."""
+    """Return the class of the coordination number: the number itself, at most 10."""
     return min(int(geometry.coordination(absorber, kinds, positions)), EXPECTED_CN_CLASSES - 1)
 
 
@@ -167,12 +167,12 @@ def tidy(expected: Expectation, *, species: int) -> Expectation:
 
 
 def context_size(species: int, edges: int) -> int:
-    """Length of the vector that `context` makes."""
+    """Return the length of the vector that `context` makes."""
     return 2 * count(species) + EXPECTED_CN_CLASSES + edges
 
 
 def context(expected: Expectation, *, centre: Tensor, scale: Tensor, edges: int) -> Tensor:
-    """Everything expected of a cluster in one vector for the network, (batch, context).
+    """Return all that is expected of a cluster in one vector for the network, (batch, context).
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ _NOBLE = (0, 2, 10, 18, 36, 54, 86, 118)
 
 
 def periodic_place(symbol: str) -> tuple[int, int, int]:
-    """Atomic number, period and group; the f elements count to group 3.
+    """Return the atomic number, period and group; the f elements count to group 3.
 
     Examples
     --------
@@ -30,7 +30,7 @@ def periodic_place(symbol: str) -> tuple[int, int, int]:
 
 
 def element_features(symbols: Sequence[str]) -> Array:
-    """Atomic number, period, group and covalent radius (Å), each about 1: (symbols, 4)."""
+    """Return atomic number, period, group and covalent radius, each about 1: (symbols, 4)."""
     radii = covalent_radii()
     places = np.array([periodic_place(symbol) for symbol in symbols], float)
     sizes = np.array([radii[symbol] for symbol in symbols])
@@ -38,5 +38,5 @@ def element_features(symbols: Sequence[str]) -> Array:
 
 
 def cutoff_table(symbols: Sequence[str]) -> Array:
-    """Longest bond between each two elements, (symbols, symbols) Å."""
+    """Return the longest bond between each two elements, (symbols, symbols) Å."""
     return np.array([[bond_cutoff(a, b) for b in symbols] for a in symbols])

@@ -43,20 +43,20 @@ SMEAR = 0.08
 
 
 def rdf_grid(*, stop: float = 4.0, step: float = 0.02) -> Array:
-    """Radii 0 … ``stop`` on which radial distributions are given, Å."""
+    """Return the radii 0 … ``stop`` on which radial distributions are given, Å."""
     return np.linspace(0.0, stop, round(stop / step) + 1)
 
 
 @cache
 def covalent_radii() -> dict[str, float]:
-    """Covalent radii in Å (Cordero et al., Dalton Trans. 2008, 2832; means over spins)."""
+    """Return covalent radii in Å (Cordero et al., Dalton Trans. 2008, 2832; spins averaged)."""
     text = (files("nearedge.models.clusters") / "covalent_radii.json").read_text()
     return {symbol: float(radius) for symbol, radius in json.loads(text).items()}
 
 
 @cache
 def bond_cutoff(a: str, b: str) -> float:
-    """Longest bond between two elements, Å: from `BOND_CUTOFFS`, else radii sum + 0.45.
+    """Return the longest bond between two elements, Å: from `BOND_CUTOFFS`, else radii sum + 0.45.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def bond_cutoff(a: str, b: str) -> float:
 
 
 def cutoffs(absorber: str, species: Species) -> Array:
-    """Bond cutoff of every atom towards the absorber, Å; 0 for padding."""
+    """Return the bond cutoff of every atom towards the absorber, Å; 0 for padding."""
     out = np.zeros(np.shape(species))
     for symbol in np.unique(species):
         if symbol:
@@ -87,7 +87,7 @@ def cutoffs(absorber: str, species: Species) -> Array:
 
 
 def distances(positions: NDArray[np.floating]) -> Array:
-    """Distance of every atom from the absorber, (..., atoms) Å."""
+    """Return the distance of every atom from the absorber, (..., atoms) Å."""
     lengths: Array = np.linalg.norm(np.asarray(positions, np.float64), axis=-1)
     return lengths
 
@@ -95,7 +95,7 @@ def distances(positions: NDArray[np.floating]) -> Array:
 def first_shell(
     absorber: str, species: Species, positions: NDArray[np.floating]
 ) -> NDArray[np.bool_]:
-    """Which atoms are bonded to the absorber, (..., atoms).
+    """Return which atoms are bonded to the absorber, (..., atoms).
 
     Neighbours of hard anions, and of silicon in silica, are bonded by distance: nearer than their
     pair's cutoff. Around any other absorber only the strongest kind of ligand that is near counts:
@@ -139,26 +139,26 @@ def _radii_sums(absorber: str, species: Species) -> Array:
 
 
 def _nearest_mean(r: Array, near: NDArray[np.bool_], *, count: int = 4) -> Array:
-    """Mean distance of the nearest atoms of a shell, (..., 1) Å; NaN for an empty one."""
+    """Return the mean distance of a shell's nearest atoms, (..., 1) Å; NaN if it is empty."""
     return nanmean(np.sort(np.where(near, r, np.nan), axis=-1)[..., :count])[..., None]
 
 
 def coordination(
     absorber: str, species: Species, positions: NDArray[np.floating]
 ) -> NDArray[np.int64]:
-    """Coordination number, (...)."""
+    """Return the coordination number, (...)."""
     return np.asarray(first_shell(absorber, species, positions).sum(-1), np.int64)
 
 
 def shell_bonds(absorber: str, species: Species, positions: NDArray[np.floating]) -> Array:
-    """First-shell distances, shortest first, (..., highest CN) Å; NaN past the last bond."""
+    """Return first-shell distances, ascending, (..., highest CN) Å; NaN past the last bond."""
     bonded = first_shell(absorber, species, positions)
     lengths = np.sort(np.where(bonded, distances(positions), np.nan), axis=-1)
     return lengths[..., : bonded.sum(-1).max(initial=0)]
 
 
 def _angles_between(members: NDArray[np.bool_], positions: NDArray[np.floating]) -> Array:
-    """Angles at the origin between all pairs of members, smallest first, NaN past the last."""
+    """Return the angles at the origin between all pairs, smallest first, NaN past the last."""
     most = int(members.sum(-1).max(initial=0))
     order = np.argsort(~members, axis=-1, kind="stable")[..., :most]
     chosen = np.take_along_axis(members, order, -1)
@@ -172,12 +172,12 @@ def _angles_between(members: NDArray[np.bool_], positions: NDArray[np.floating])
 
 
 def shell_angles(absorber: str, species: Species, positions: NDArray[np.floating]) -> Array:
-    """Bond angles at the absorber, smallest first, (..., pairs) degrees; NaN past the last."""
+    """Return the ascending bond angles at the absorber, (..., pairs) degrees; NaN past the last."""
     return _angles_between(first_shell(absorber, species, positions), positions)
 
 
 def nanmean(values: Array) -> Array:
-    """Mean over the last axis without NaN; NaN where nothing is left, and no warning."""
+    """Return the mean over the last axis without NaN; NaN where nothing is left, and no warning."""
     known = ~np.isnan(values)
     count = known.sum(-1)
     total = np.where(known, values, 0.0).sum(-1)
@@ -185,17 +185,17 @@ def nanmean(values: Array) -> Array:
 
 
 def mean_bond(absorber: str, species: Species, positions: NDArray[np.floating]) -> Array:
-    """Mean first-shell distance, (...) Å; NaN for an absorber without bonds."""
+    """Return the mean first-shell distance, (...) Å; NaN for an absorber without bonds."""
     return nanmean(shell_bonds(absorber, species, positions))
 
 
 def mean_angle(absorber: str, species: Species, positions: NDArray[np.floating]) -> Array:
-    """Mean bond angle at the absorber, (...) degrees; NaN below two bonds."""
+    """Return the mean bond angle at the absorber, (...) degrees; NaN below two bonds."""
     return nanmean(shell_angles(absorber, species, positions))
 
 
 def bridge(absorber: str, species: Species, positions: NDArray[np.floating]) -> Array:
-    """How the absorber is joined to the next polyhedra, (...); NaN where it is not.
+    """Return how the absorber is joined to the next polyhedra, (...); NaN where it is not.
 
     For a bridging absorber (oxygen and its like) the mean angle between its bonded neighbours of
     other elements (Si-O-Si), degrees; for any other the mean distance to the atoms of its own
@@ -219,7 +219,7 @@ def radial_distribution(
     weights: Array | None = None,
     smear: float = SMEAR,
 ) -> dict[str, Array]:
-    """Atoms per Å at each radius, by species, each atom smeared by a Gaussian.
+    """Return the atoms per Å at each radius, by species, each atom smeared by a Gaussian.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ def _shells(r: Tensor, count: int, span: tuple[float, float], width: float) -> T
 
 
 def _root(value: Tensor) -> Tensor:
-    """Signed square root: a product of two densities in the units of one."""
+    """Return the signed square root: a product of two densities in the units of one."""
     return value.sign() * value.abs().sqrt()
 
 

@@ -133,13 +133,13 @@ def _settle(target: Array, moved: Array, apart: Array, turn: Array, weight: Arra
 
 
 def _rotation(a: Array, b: Array, weight: Array) -> Array:
-    """Best rotation or reflection about the origin that takes ``a`` to ``b`` (Kabsch 1976)."""
+    """Return the best rotation or reflection about the origin from ``a`` to ``b`` (Kabsch 1976)."""
     u, _, vt = np.linalg.svd((a * weight[:, None]).T @ b)
     return np.asarray(u @ vt)
 
 
 def _frame(a: Array, b: Array) -> Array:
-    """Axes along ``a``, towards ``b``, and across both; any across where they are in line."""
+    """Return axes along ``a``, towards ``b`` and across both; any across if they are in line."""
     first = a / max(float(np.linalg.norm(a)), 1e-9)
     across = np.cross(first, b)
     if np.linalg.norm(across) < 1e-6:

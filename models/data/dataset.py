@@ -182,7 +182,7 @@ def write_dataset(sites: Iterable[Site], path: Path) -> None:
 
 
 def describe(sites: Sequence[Site]) -> dict[str, dict[str, Any]]:
-    """For each split: how many sites and families, absorbers, groups and coordination numbers."""
+    """Count sites and families, absorbers, groups and coordination numbers of each split."""
     out: dict[str, dict[str, Any]] = {}
     for split in sorted({site.split for site in sites}):
         chosen = [site for site in sites if site.split == split]

@@ -203,7 +203,7 @@ def interpolate(x: Tensor, energy: Tensor) -> Tensor:
 
 
 def half_ways(x: Tensor) -> Tensor:
-    """Where spectra (batch, fine) are half way up, (batch, 1) eV: `condition.half_way` for many."""
+    """Return where spectra (batch, fine) are half way up, (batch, 1) eV, as `half_way` does."""
     energy = torch.tensor(FINE, dtype=torch.float32)
     inside = (energy > -15) & (energy < 30)
     place, y = energy[inside], functional.avg_pool1d(x[:, None], 3, 1, 1)[:, 0][:, inside]

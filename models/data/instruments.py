@@ -80,7 +80,7 @@ INSTRUMENT = SimulatedInstrument()
 
 
 def half_height(spectrum: Spectrum) -> float:
-    """Energy where a calculated spectrum is half way up, eV: its scan is laid around it."""
+    """Return the energy where a calculated spectrum is half way up, eV."""
     energy, mu = spectrum.energy, spectrum.mu
     level = (mu[0] + mu[-(len(mu) // 4) :].mean()) / 2
     k = max(1, int((mu > level).argmax()))
@@ -90,7 +90,7 @@ def half_height(spectrum: Spectrum) -> float:
 
 
 def scan_points(*, start: float, end: float, spacing: float) -> Array:
-    """Energies of a scan from the edge, eV: coarse, fine around the edge, medium past it."""
+    """Return a scan's energies, eV from the edge: coarse, fine around it, medium past it."""
     return np.concatenate(
         [
             np.arange(start, -6.0, 1.0),
@@ -114,7 +114,7 @@ def absorption(spectrum: Spectrum, energy: Array) -> Array:
 
 
 def average(spectra: Sequence[Spectrum]) -> Spectrum:
-    """Mean of the spectra of several sites, on the points of the first where all are known."""
+    """Return the mean spectrum of several sites, on the first's points where all are known."""
     end = min(s.energy[-1] for s in spectra)
     energy = spectra[0].energy[spectra[0].energy <= end]
     mu = np.mean([absorption(s, energy) for s in spectra], axis=0)
@@ -215,7 +215,7 @@ def _apply(
 
 
 def companions(sites: Iterable[Site]) -> list[tuple[Site, ...]]:
-    """Sites of one structure, absorber and edge, in groups of 2 to `MOST_AVERAGED`."""
+    """Return the sites of one structure, absorber and edge, in groups of 2 to `MOST_AVERAGED`."""
     together: dict[tuple[str, str, str], list[Site]] = defaultdict(list)
     for site in sites:
         together[site.structure, site.absorber, site.edge].append(site)

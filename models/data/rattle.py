@@ -55,7 +55,7 @@ class RattledCluster:
 
 
 def site_weights(sites: Sequence[Site], rattling: Rattling) -> Array:
-    """Odds of drawing each site: by group, then by family, then by absorber, then evenly."""
+    """Return the odds of each site: by group, then family, then absorber, then evenly."""
     groups = dict(rattling.groups)
     families: dict[str, set[str]] = {}
     members: dict[tuple[str, str], int] = {}

@@ -70,7 +70,7 @@ class Groups:
 
 
 def _together(labels: Sequence[Hashable]) -> list[list[int]]:
-    """For each entry the numbers of all that have its label."""
+    """Return for each entry the numbers of all that have its label."""
     groups: dict[Hashable, list[int]] = defaultdict(list)
     for number, label in enumerate(labels):
         groups[label].append(number)
@@ -85,7 +85,7 @@ def _grouped(sites: Sequence[Site], cells: NDArray[np.int64]) -> Groups:
 
 
 def _members(own: int, groups: Groups, rng: np.random.Generator, mix: Mixture) -> list[int]:
-    """Which sites one random view is the average over."""
+    """Return which sites one random view is the average over."""
     kind = rng.random()
     group: Sequence[int] = ()
     if kind < mix.mean:
@@ -100,7 +100,7 @@ def _members(own: int, groups: Groups, rng: np.random.Generator, mix: Mixture) -
 
 
 def _seen(calculated: Spectrum, rng: np.random.Generator, mix: Mixture) -> Spectrum:
-    """One random view of a spectrum."""
+    """Return one random view of a spectrum."""
     measured = rng.random() < mix.measured / (1 - mix.partial)
     if rng.random() < mix.partial:
         whole = measure(calculated, rng=rng) if measured else scan(calculated, RISING_SCAN)
@@ -129,7 +129,7 @@ def _view(
     mix: Mixture,
     span: Sequence[float],
 ) -> tuple[Condition, list[int]] | None:
-    """One random view of a site, and whose average it is; None where all tries were refused."""
+    """Return a random view of a site and whose average it is; None if all tries were refused."""
     for _ in range(TRIES):
         members = _members(own, groups, rng, mix)
         seen = _seen(average([sites[number].spectrum for number in members]), rng, mix)

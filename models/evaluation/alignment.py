@@ -21,7 +21,7 @@ def _orders(count: int) -> np.ndarray:
 
 
 def _matched(a: Array, b: Array) -> Array:
-    """RMSD of matched atoms (..., n, 3) after the best rotation or reflection about the origin.
+    """Return the RMSD of matched atoms (..., n, 3) after the best rotation or reflection.
 
     The largest trace over O(3) is the sum of singular values (Kabsch 1976, without the sign).
     """
@@ -51,7 +51,7 @@ def _rmsd_searched(kinds: np.ndarray, a: Array, other: np.ndarray, b: Array) -> 
 
 
 def rmsd(kinds: np.ndarray, a: Array, other: np.ndarray, b: Array) -> float:
-    """RMSD of two shells after the best assignment within species and rotation or reflection.
+    """Return the RMSD of two shells after the best assignment and rotation or reflection.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def rmsd(kinds: np.ndarray, a: Array, other: np.ndarray, b: Array) -> float:
 
 
 def shell_rmsds(samples: Samples, site: Site) -> Array:
-    """First-shell RMSD of every sample against a site, (samples,) Å; NaN where the CN differs."""
+    """Return the first-shell RMSD of each sample to a site, (samples,) Å; NaN if the CN differs."""
     inside = first_shell(site.absorber, site.species, site.positions)
     kinds, truth = site.species[inside], site.positions[inside]
     bonded = first_shell(site.absorber, samples.species, samples.positions)

@@ -89,13 +89,13 @@ class Templates:
     sites: tuple[tuple[Site, ...], ...]
 
     def nearest(self, question: Condition) -> int:
-        """Index of the spectrum with the smallest mean square difference where both are known."""
+        """Return the index of the spectrum that differs least where both are known."""
         both = self.masks * question.mask
         squares = both * (self.values - question.values) ** 2
         return int((squares.sum(1) / np.maximum(both.sum(1), 1)).argmin())
 
     def answer(self, spectrum: NormalisedSpectrum) -> ScoredAnswer:
-        """ScoredAnswer with the cluster of the nearest spectrum."""
+        """Return a `ScoredAnswer` with the cluster of the nearest spectrum."""
         return _answer_with(self.sites[self.nearest(condition(spectrum))])
 
 

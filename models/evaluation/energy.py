@@ -18,7 +18,7 @@ _LEVELS = (np.arange(24) + 0.5) / 24
 
 
 def quantiles(lists: Sequence[Array]) -> Array:
-    """Quantiles of each list, (lists, levels): their mean difference is a Wasserstein distance.
+    """Return quantiles (lists, levels), whose mean difference is a Wasserstein distance.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def quantiles(lists: Sequence[Array]) -> Array:
 
 
 def energy_score(drawn: Array, weights: Array, truths: Array) -> float:
-    """Energy score of drawn vectors against true ones; NaN where either defines nothing.
+    """Return the energy score of drawn vectors against true ones; NaN if either is empty.
 
     Parameters
     ----------

@@ -86,14 +86,14 @@ _NAN = float("nan")
 
 
 def sorted_error(answer: Array, truth: Array) -> float:
-    """Mean absolute difference of two ascending lists, as far as the shorter goes."""
+    """Return the mean absolute difference of two ascending lists, as far as the shorter goes."""
     found = answer[~np.isnan(answer)]
     count = min(len(found), len(truth))
     return float(np.abs(found[:count] - truth[:count]).mean()) if count else _NAN
 
 
 def pooled_error(answers: Array, weights: Array, truths: Sequence[Array]) -> float:
-    """Wasserstein distance of two pooled distributions: the sorted comparison of many with many.
+    """Return the Wasserstein distance of two pooled distributions: many against many.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def _weighted(values: Array, weights: Array) -> float:
 def list_error(
     answers: Array, weights: Array, truths: Sequence[Array], *, chosen: np.ndarray | None = None
 ) -> float:
-    """Error of sorted lists: list by list for one site, of the pooled lists for several.
+    """Return the error of sorted lists: list by list for one site, pooled for several.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def list_error(
 
 
 def rdf_overlap(a: Mapping[str, Array], b: Mapping[str, Array]) -> float:
-    """Shared area of two sets of radial distributions over their mean area, 0 to 1.
+    """Return the shared area of two sets of radial distributions over their mean area, 0 to 1.
 
     Examples
     --------
@@ -259,14 +259,14 @@ def _column(scores: Sequence[Score], name: str) -> Array:
 
 
 def macro(scores: Sequence[Score], name: str, *, smallest: int = SMALLEST_CLASS) -> float | None:
-    """Mean of a figure over the classes of true CN, each class counting the same."""
+    """Return the mean of a figure over the classes of true CN, each class counting the same."""
     classes = [rows for rows in _classes(scores).values() if len(rows) >= smallest]
     means = [m for rows in classes if (m := _mean(_column(rows, name))) is not None]
     return float(np.mean(means)) if means else None
 
 
 def confusion(scores: Sequence[Score]) -> dict[str, dict[str, int]]:
-    """How often each true CN was given each most probable CN."""
+    """Return how often each true CN was given each most probable CN."""
     out: dict[str, dict[str, int]] = {}
     for one in scores:
         if not np.isnan(one.cn_correct):
@@ -288,7 +288,7 @@ def _by_class(scores: Sequence[Score]) -> dict[str, dict[str, float | int | None
 
 
 def summarise(scores: Sequence[Score]) -> dict[str, Any]:
-    """Figures over many spectra: means, macro averages, classes and the confusion matrix.
+    """Return figures over many spectra: means, macro averages, classes, confusion matrix.
 
     Rows without any bond in truth are left out of all but their number.
     """
@@ -305,7 +305,7 @@ def summarise(scores: Sequence[Score]) -> dict[str, Any]:
 
 
 def ood_auc(inside: Array, foreign: Array) -> float | None:
-    """ROC area of a score that should be larger for foreign spectra; None where one is empty.
+    """Return the ROC area of a score that is larger for foreign spectra; None if one is empty.
 
     The probability that a foreign spectrum scores higher than an in-distribution one, ties half.
 

@@ -141,7 +141,7 @@ class Report:
         return out
 
     def cpu_s(self) -> float | None:
-        """Mean CPU seconds of the model's answers."""
+        """Return the mean CPU seconds of the model's answers."""
         spent = [row.cpu_s for row in self.choose()]
         return float(np.mean(spent)) if spent else None
 
@@ -263,7 +263,7 @@ def _condition_table(condition: str, methods: dict[str, dict[str, dict[str, Any]
 
 
 def _plain(value: Any) -> Any:
-    """Contrasts as plain values, however deep they lie."""
+    """Return the contrasts as plain values, however deep they lie."""
     if isinstance(value, dict):
         return {key: _plain(below) for key, below in value.items()}
     return None if value is None else asdict(value)

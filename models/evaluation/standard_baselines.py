@@ -26,7 +26,7 @@ def nearest_calculated(
     spectra: Mapping[str, NormalisedSpectrum],
     sites: Sequence[Site],
 ) -> dict[str, Found | str]:
-    """For each file what surrounds the absorber of the calculated spectrum that is most alike.
+    """Return for each file the surroundings of the most similar calculated spectrum.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def _nearest(
 
 
 def _apart(a: Condition, b: Condition) -> float:
-    """Root-mean-square difference where both are known."""
+    """Return the root-mean-square difference where both are known."""
     both = (a.mask * b.mask).astype(bool)
     if both.sum() < LEAST_SHARED:
         return float("inf")
@@ -80,7 +80,7 @@ def _apart(a: Condition, b: Condition) -> float:
 def trees_left_out(
     standards: Sequence[Standard], spectra: Mapping[str, NormalisedSpectrum]
 ) -> dict[str, Found | str]:
-    """For each file what trees say that learned from the scans of all other compounds."""
+    """Return for each file what trees say that learned from the scans of all other compounds."""
     from sklearn.ensemble import ExtraTreesRegressor
 
     known = [one for one in standards if one.file in spectra]
@@ -101,7 +101,7 @@ def trees_left_out(
 
 
 def _features(one: Standard, spectrum: NormalisedSpectrum) -> Array:
-    """Values on the grid, 1 past the last, and the size of the absorber."""
+    """Return the values on the grid, 1 past the last, and the size of the absorber."""
     read = condition(spectrum)
     number = list(covalent_radii()).index(one.absorber)
     values = np.where(read.mask > 0, read.values, 1.0)

@@ -174,7 +174,7 @@ def _share(values: Sequence[bool]) -> float | None:
 def _held(
     some: Sequence[Compound], holds: Callable[[Compound, Found], bool | None]
 ) -> float | None:
-    """Share of the scans that hold the truth, compounds counting alike."""
+    """Return the share of the scans that hold the truth, compounds counting alike."""
     found = [[h for scan in one.found if (h := holds(one, scan)) is not None] for one in some]
     shares = [fmean(held) for held in found if held]
     return fmean(shares) if shares else None

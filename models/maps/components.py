@@ -40,11 +40,11 @@ class Components:
         return len(self.vectors)
 
     def scores(self, spectra: Array) -> Array:
-        """How much of each component is in each spectrum, (p, rank)."""
+        """Return how much of each component is in each spectrum, (p, rank)."""
         return np.asarray((spectra - self.mean) @ self.vectors.T)
 
     def rebuilt(self, scores: Array) -> Array:
-        """Spectra (p, n) of scores (p, rank)."""
+        """Return spectra (p, n) of scores (p, rank)."""
         return np.asarray(self.mean + scores @ self.vectors)
 
 
@@ -100,7 +100,7 @@ def noise_factor(ratio: float) -> float:
 
 
 def _median_of_noise(ratio: float) -> float:
-    """Median of the Marchenko-Pastur law, to a few parts in a million."""
+    """Return the median of the Marchenko-Pastur law, to a few parts in a million."""
     lo, hi = (1 - np.sqrt(ratio)) ** 2, (1 + np.sqrt(ratio)) ** 2
     # evenly in an angle, so that the ends, where the density is steep, are sampled finely
     angle = (np.arange(20_000) + 0.5) * np.pi / 20_000

@@ -76,7 +76,7 @@ def denoise(spectra: Spectra) -> Denoised:
 
 
 def _poisson_scale(counts: Array) -> Array:
-    """Size (p, n) of the noise of counts, up to a factor, from their mean image and spectrum."""
+    """Return the size (p, n) of the noise of counts, up to a factor."""
     spectrum = np.maximum(counts.mean(axis=0), 0.0)
     image = np.maximum(counts.mean(axis=1), 0.0)
     spectrum = np.maximum(spectrum, 1e-3 * spectrum.max())

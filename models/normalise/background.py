@@ -20,12 +20,12 @@ class PowerLaw:
     r: float
 
     def __call__(self, energy: Array) -> Array:
-        """Background (n,) at ``energy`` (n,) eV, in the units of the fitted counts."""
+        """Return the background (n,) at ``energy`` (n,) eV, in the units of the fitted counts."""
         return np.asarray(self.A * energy**-self.r, dtype=float)
 
 
 def fit_background(energy: Array, counts: Array, *, window: tuple[float, float]) -> PowerLaw:
-    """Power law through the counts in a window, or their mean where no power law can be fitted.
+    """Fit a power law through the counts in a window, or their mean if none can be fitted.
 
     A line through log counts against log energy, each weighted with its counts, since the
     variance of a logarithm of Poisson counts is one over them (Egerton, Electron Energy-Loss

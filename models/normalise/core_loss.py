@@ -78,6 +78,6 @@ def _onset(energy: Array, counts: Array, expected: Expected, window: tuple[float
 
 
 def find_onset(energy: Array, counts: Array, expected: Expected) -> float:
-    """Onset in eV of an edge without background."""
+    """Return the onset in eV of an edge without background."""
     near = (expected.energy - expected.tolerance, expected.energy + expected.tolerance)
     return find_threshold(energy, counts, near=near)

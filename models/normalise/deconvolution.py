@@ -16,7 +16,7 @@ def fourier_ratio(
     dispersion: float,
     fwhm: float | None = None,
 ) -> Array:
-    """Single-scattering core-loss counts, by Fourier-ratio deconvolution.
+    """Return the single-scattering core-loss counts, by Fourier-ratio deconvolution.
 
     ``j1 = z * jk / jl`` for the transforms of the core loss ``jk``, the low loss ``jl`` and a
     Gaussian ``z`` of the area of the zero-loss peak, which limits the noise (Egerton, Electron
@@ -61,6 +61,6 @@ def fourier_ratio(
 
 
 def _run_out(counts: Array) -> Array:
-    """Cosine from the last counts to zero: an end that drops would ring through the transform."""
+    """Return a cosine from the last counts to zero, so that the transform does not ring."""
     phase = np.linspace(0, np.pi, _TAPER)
     return np.asarray(counts[-5:].mean() * 0.5 * (1 + np.cos(phase)), dtype=float)

@@ -23,7 +23,7 @@ _FEW = 100  # below this Larch's own estimate of the energy step is undefined
 
 
 def find_e0(energy: Array, mu: Array) -> float:
-    """Edge energy in eV, the same number as ``larch.xafs.find_e0``.
+    """Return the edge energy in eV, the same number as ``larch.xafs.find_e0``.
 
     The point of largest derivative, first of the data as they are, then near it of the derivative
     smoothed with a Lorentzian; a point counts only if its neighbours also rise steeply, so that
@@ -59,7 +59,7 @@ def _slope(energy: Array, mu: Array) -> Array:
 
 
 def _typical_step(energy: Array) -> float:
-    """Mean of the ten smallest energy steps but the very smallest, eV."""
+    """Return the mean of the ten smallest energy steps but the very smallest, eV."""
     n = len(energy) - 1
     if n < _FEW:
         return 1.0
@@ -69,7 +69,7 @@ def _typical_step(energy: Array) -> float:
 
 
 def _steepest(energy: Array, slope: Array) -> int:
-    """Index of the largest slope that is no glitch: its neighbours are steep too; 0 for none."""
+    """Return the index of the largest slope whose neighbours are steep too; 0 for none."""
     n = len(slope)
     edge = max(3, int(n * 0.02))
     inner = slope[edge:-edge]
@@ -113,7 +113,7 @@ def smoothing_width(energy: Array) -> float:
 def find_threshold(
     energy: Array, mu: Array, *, near: tuple[float, float] | None = None, width: float | None = None
 ) -> float:
-    """Edge energy in eV, the first inflection of the smoothed spectrum that is steep.
+    """Return the edge energy in eV, the first inflection of the smoothed spectrum that is steep.
 
     The last number of `find_rise`, which takes the same parameters.
     """
@@ -123,7 +123,7 @@ def find_threshold(
 def find_rise(
     energy: Array, mu: Array, *, near: tuple[float, float] | None = None, width: float | None = None
 ) -> tuple[float, float]:
-    """Where the absorption rises to a pre-edge peak, or else to its edge, and where that is, eV.
+    """Return where the absorption rises to a pre-edge peak or its edge, and where that is, eV.
 
     `find_e0` takes the measured point of steepest rise, so noise moves it from one inflection of
     an edge to another, as a small change of structure does. This one smooths with a Gaussian,
@@ -163,7 +163,7 @@ def find_rise(
 
 
 def inflections(energy: Array, mu: Array, *, within: tuple[float, float]) -> list[float]:
-    """Energies in eV of the rises that are at least a quarter as steep as the steepest.
+    """Return the energies in eV of rises at least a quarter as steep as the steepest.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def past_pre_edge(signal: Array, tops: NDArray[np.intp]) -> int:
 
 
 def _is_below_half(signal: Array, top: int, following: int) -> bool:
-    """Whether less than half of the edge is reached somewhere between two steep places."""
+    """Tell whether less than half of the edge is reached somewhere between two steep places."""
     behind = signal[following + _CALM :]
     if following - top > PRE_EDGE[1] or not len(behind):
         return False
@@ -228,7 +228,7 @@ def slope_kernel(width: float) -> Array:
 
 
 def _vertex(y: Array) -> float:
-    """Offset in points of the top of the parabola through three points, its middle the largest."""
+    """Return the top of the parabola through three points, in points from the middle one."""
     if len(y) < 3 or not np.isfinite(y).all():
         return 0.0
     bend = y[0] - 2 * y[1] + y[2]

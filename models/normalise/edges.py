@@ -16,7 +16,7 @@ SHIFT = 20.0
 
 
 def xanes_tolerance(energy: float) -> float:
-    """How far the XANES edge at ``energy`` eV may lie from there, eV.
+    """Return how far the XANES edge at ``energy`` eV may lie from there, eV.
 
     Examples
     --------
@@ -27,20 +27,20 @@ def xanes_tolerance(energy: float) -> float:
 
 
 def eels_tolerance(energy: float) -> float:
-    """How far the EELS edge at ``energy`` eV may lie from there, eV."""
+    """Return how far the EELS edge at ``energy`` eV may lie from there, eV."""
     return EELS_TOLERANCE
 
 
 @cache
 def edge_table() -> dict[str, dict[str, float]]:
-    """Table energies in eV, by element and edge."""
+    """Return the table energies in eV, by element and edge."""
     text = files("nearedge.models.normalise").joinpath("edges.json").read_text()
     table: dict[str, dict[str, float]] = json.loads(text)["edges"]
     return table
 
 
 def edge_energy(absorber: str, edge: str) -> float:
-    """Table energy of an edge in eV.
+    """Return the table energy of an edge in eV.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def edge_energy(absorber: str, edge: str) -> float:
 
 
 def nearest_edge(e0: float) -> tuple[str, str]:
-    """Element and edge, K or L, whose table energy is nearest to ``e0`` in eV.
+    """Return the element and edge, K or L, whose table energy is nearest to ``e0`` in eV.
 
     Examples
     --------

@@ -23,7 +23,7 @@ MIN_STEP_WIDTH = 5.0  # eV of the step window that must have been measured
 
 
 def energy_axis(offset: float, dispersion: float, n: int) -> Array:
-    """Energies (n,) in eV of a spectrometer's channels, the first at ``offset`` eV.
+    """Return energies (n,) in eV of a spectrometer's channels, the first at ``offset`` eV.
 
     Raises
     ------
@@ -164,7 +164,7 @@ def _fit(
 
 
 def step_window(off: Array, step: tuple[float, float]) -> tuple[float, float]:
-    """Window of the step in eV from e0, of energies ``off`` from it."""
+    """Return the window of the step in eV from e0, of energies ``off`` from it."""
     after = float(off[-1])
     measured = ((off >= step[0]) & (off <= step[1])).any()
     if measured and after > step[0] + MIN_STEP_WIDTH:

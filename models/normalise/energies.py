@@ -170,5 +170,5 @@ def _wrong_unit(energy: Array, expected: float, tolerance: float) -> Rejected | 
 
 
 def covers(lo: float, hi: float, expected: float, tolerance: float) -> bool:
-    """Whether the range from ``lo`` to ``hi`` comes within ``tolerance`` of ``expected``."""
+    """Tell whether the range from ``lo`` to ``hi`` comes within ``tolerance`` of ``expected``."""
     return lo <= expected + tolerance and hi >= expected - tolerance

@@ -147,13 +147,13 @@ def _check_sampling(energy: Array, e0: float) -> Rejected | None:
 
 
 def step_over(energy: Array, e0: float) -> tuple[float, float]:
-    """Energies in eV of the points between which ``e0`` lies; the next one for a point itself."""
+    """Return the energies in eV between which ``e0`` lies; the next one for a point itself."""
     past = min(max(int(np.searchsorted(energy, e0, side="right")), 1), len(energy) - 1)
     return float(energy[past - 1]), float(energy[past])
 
 
 def is_coarse(energy: Array, e0: float) -> bool:
-    """Whether the scan stepped so far over the edge that its shape is not known."""
+    """Tell whether the scan stepped so far over the edge that its shape is not known."""
     before, past = step_over(energy, e0)
     return past - before > COARSE or int((np.abs(energy - e0) <= NEAR).sum()) < FEW_NEAR
 
@@ -173,7 +173,7 @@ def check_position(e0: float, expected: Expected) -> Rejected | None:
 
 
 def shows_edge(energy: Array, mu: Array, fit: EdgeFit) -> bool:
-    """Whether mu jumps: beyond the noise, and by a good part of the step of ``fit``.
+    """Tell whether mu jumps: beyond the noise, and by a good part of the step of ``fit``.
 
     It need not jump at e0: vanadium, titanium, six-valent chromium and oxygen show a steep peak
     before the main rise, on which e0 lies.
@@ -195,7 +195,7 @@ def edge_step_error(energy: Array, mu: Array, fit: EdgeFit) -> float:
 
 
 def _jump(energy: Array, mu: Array, at: float) -> tuple[float, float]:
-    """Rise of mu from just below to just past ``at`` over that of a line through all of it.
+    """Return the rise of mu around ``at`` over that of a line through all of it.
 
     A background that is smooth rises by about as much as that line. Returned with the standard
     deviation that noise gives it.
@@ -241,18 +241,18 @@ def _window(energy: Array, e0: float, lo: float, hi: float) -> NDArray[np.intp]:
 
 
 def _coefficients(x: Array, degree: int) -> Array:
-    """(degree + 1, n) weights of values at ``x`` (n,) in the coefficients of their polynomial."""
+    """Return (degree + 1, n) weights of values at ``x`` (n,) in their polynomial."""
     return np.asarray(np.linalg.pinv(np.vander(x, degree + 1, increasing=True)), dtype=float)
 
 
 def _at_origin(x: Array, degree: int) -> Array:
-    """(n,) weights of values at ``x`` (n,) in what their polynomial is at 0."""
+    """Return (n,) weights of values at ``x`` (n,) in what their polynomial is at 0."""
     weights: Array = _coefficients(x, min(degree, len(x) - 1))[0]
     return weights
 
 
 def negative_step(e0: float, edge_step: float) -> Rejected:
-    """Refusal of a spectrum that falls at its edge."""
+    """Return the refusal of a spectrum that falls at its edge."""
     return Rejected(
         reason=Reason.NEGATIVE_STEP,
         detail=f"the signal falls by {-edge_step:.4g} at {e0:.1f} eV; expected it to rise: are the "
@@ -261,7 +261,7 @@ def negative_step(e0: float, edge_step: float) -> Rejected:
 
 
 def no_edge(energy: Array, expected: Expected) -> Rejected:
-    """Refusal of a spectrum without an edge, too short where the scan has not passed it."""
+    """Refuse a spectrum without an edge, as too short if the scan has not passed it."""
     lo, hi = energy[0], energy[-1]
     found = f"no edge stands out of the noise between {lo:.1f} and {hi:.1f} eV"
     if hi < expected.energy + expected.tolerance:

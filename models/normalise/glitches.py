@@ -18,7 +18,7 @@ MOST = 0.02
 
 
 def find_glitches(mu: Array, *, noise: float) -> NDArray[np.bool_]:
-    """Which points are glitches, (n,).
+    """Return which points are glitches, (n,).
 
     A glitch is up to `LONGEST` neighbouring points that lie far off the straight line between the
     points beside them, where the curve beside them is smooth and goes on at the height that it had.
@@ -44,7 +44,7 @@ def find_glitches(mu: Array, *, noise: float) -> NDArray[np.bool_]:
 
 
 def _spikes(mu: Array, size: int, least: float) -> NDArray[np.intp]:
-    """First indices of the groups of ``size`` points that stick out of what is beside them."""
+    """Return the first indices of groups of ``size`` points that stick out."""
     count = len(mu) - size - 1
     if count < 1:
         return np.zeros(0, dtype=np.intp)
@@ -62,7 +62,7 @@ def _spikes(mu: Array, size: int, least: float) -> NDArray[np.intp]:
 
 
 def _settling(mu: Array, least: float) -> NDArray[np.bool_]:
-    """Which of the first points lie far off the next ones, which agree."""
+    """Return which of the first points lie far off the next ones, which agree."""
     found = np.zeros(len(mu), dtype=bool)
     for size in range(1, LONGEST):
         behind = mu[size : size + 4]

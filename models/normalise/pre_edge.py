@@ -120,12 +120,12 @@ def pre_edge(
 
 
 def index_of(energy: Array, value: float) -> int:
-    """Index of the last energy at or below ``value``; 0 where there is none."""
+    """Return the index of the last energy at or below ``value``; 0 where there is none."""
     return max(0, int(np.searchsorted(energy, value, side="right")) - 1)
 
 
 def index_nearest(energy: Array, value: float) -> int:
-    """Index of the energy nearest to ``value``."""
+    """Return the index of the energy nearest to ``value``."""
     return int(np.abs(energy - value).argmin())
 
 
@@ -193,7 +193,7 @@ def _degree(span: float, nnorm: int | None) -> int:
 
 
 def _polynomial(x: Array, y: Array, degree: int) -> Array:
-    """(degree + 1,) coefficients of the least-squares polynomial, lowest power first."""
+    """Return (degree + 1,) coefficients of the least-squares polynomial, lowest power first."""
     fit = np.polynomial.Polynomial.fit(x, y, deg=degree)
     return np.asarray(fit.convert().coef, dtype=float)
 
@@ -207,7 +207,7 @@ def _add_polynomial(base: Array, energy: Array, coefficients: Array) -> Array:
 
 
 def pre_window(energy: Array, e0: float, ranges: Ranges) -> tuple[int, int]:
-    """First point of the pre-edge fit, and the one past its last."""
+    """Return the first point of the pre-edge fit, and the one past its last."""
     p1, p2 = index_of(energy, ranges.pre1 + e0), index_nearest(energy, ranges.pre2 + e0)
     if ranges.npre == 0:
         return p1, max(p2, p1 + 1)
@@ -215,7 +215,7 @@ def pre_window(energy: Array, e0: float, ranges: Ranges) -> tuple[int, int]:
 
 
 def post_window(energy: Array, e0: float, ranges: Ranges) -> tuple[int, int, int]:
-    """First point of the post-edge fit, the one past its last, and the degree that they allow."""
+    """Return the post-edge fit's first point, the one past its last, and its degree."""
     p1, p2 = index_of(energy, ranges.norm1 + e0), index_nearest(energy, ranges.norm2 + e0)
     p1, nnorm = min(p1, len(energy) - 3), ranges.nnorm
     if p2 - p1 < 2:

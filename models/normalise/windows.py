@@ -62,7 +62,7 @@ def choose_windows(
 
 
 def is_full(energy: Array, e0: float) -> bool:
-    """Whether a scan reaches far enough on both sides of ``e0`` eV for Larch's defaults."""
+    """Tell whether a scan reaches far enough on both sides of ``e0`` eV for Larch's defaults."""
     return bool(e0 - energy[0] >= FULL_PRE and energy[-1] - e0 >= FULL_POST)
 
 

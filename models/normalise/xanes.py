@@ -114,7 +114,7 @@ def _fit_upright(
 def _shift(
     spectrum: Spectrum, energy_shift: float | Literal["reference"], reference_edge: str | None
 ) -> float | Rejected:
-    """Energy shift in eV, fixed or from the foil: its table energy less its e0."""
+    """Return the energy shift in eV, fixed or from the foil: its table energy less its e0."""
     if not isinstance(energy_shift, str):
         return float(energy_shift)
     if spectrum.reference is None:

@@ -10,7 +10,7 @@ _SPIKE = 5.0  # a channel this many times above both neighbours is a spike
 
 
 def zero_loss_centre(energy: Array, counts: Array) -> float | None:
-    """Energy of the zero-loss peak in eV, to a fraction of a channel; None where there is none.
+    """Return the energy of the zero-loss peak in eV, to a fraction of a channel, or None.
 
     The top of a parabola through the logarithms of the counts above half of the maximum, which
     is exact for a Gaussian peak.
@@ -38,7 +38,7 @@ def zero_loss_centre(energy: Array, counts: Array) -> float | None:
 
 
 def zero_loss_fwhm(energy: Array, counts: Array) -> float:
-    """Full width at half maximum of the zero-loss peak, eV, between interpolated crossings."""
+    """Return the full width at half maximum of the zero-loss peak, eV, interpolated."""
     top = _highest(counts)
     lo, hi = _half_maximum(counts, top)
     half = counts[top] / 2
@@ -48,21 +48,21 @@ def zero_loss_fwhm(energy: Array, counts: Array) -> float:
 
 
 def elastic_threshold(energy: Array, counts: Array) -> float:
-    """Energy in eV of the first minimum past the zero-loss peak, where elastic scattering ends."""
+    """Return the energy in eV of the first minimum past the zero-loss peak, where the loss begins."""
     _, past = _half_maximum(counts, _highest(counts))
     rising = np.flatnonzero(np.diff(counts[past:]) > 0)
     return float(energy[past + rising[0]] if len(rising) else energy[-1])
 
 
 def _highest(counts: Array) -> int:
-    """Index of the largest count that is no spike of one channel."""
+    """Return the index of the largest count that is no spike of one channel."""
     padded = np.pad(counts, 1, mode="edge")
     neighbours = np.maximum(padded[:-2], padded[2:])
     return int(np.minimum(counts, _SPIKE * neighbours).argmax())
 
 
 def _half_maximum(counts: Array, top: int) -> tuple[int, int]:
-    """First and last index around ``top`` whose counts stay above half of the maximum."""
+    """Return the first and last index around ``top`` with counts above half of the maximum."""
     low = np.flatnonzero(counts < counts[top] / 2)
     left, right = low[low < top], low[low > top]
     first = int(left[-1]) + 1 if len(left) else 0
@@ -71,7 +71,7 @@ def _half_maximum(counts: Array, top: int) -> tuple[int, int]:
 
 
 def _crossing(energy: Array, counts: Array, i: int, height: float) -> float:
-    """Energy between points ``i`` and ``i + 1`` at which the counts pass ``height``."""
+    """Return the energy between points ``i`` and ``i + 1`` at which the counts pass ``height``."""
     if i < 0 or i + 1 >= len(counts):
         return float(energy[max(0, min(i, len(energy) - 1))])
     part = (height - counts[i]) / (counts[i + 1] - counts[i])

@@ -12,7 +12,7 @@ SLOPE_SCALE = 3
 def channels(
     values: Tensor, mask: Tensor, *, level: Tensor, unit: Tensor, area: float
 ) -> list[Tensor]:
-    """Channels of spectra, each (batch, grid).
+    """Return the channels of spectra, each (batch, grid).
 
     Parameters
     ----------

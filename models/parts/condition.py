@@ -53,13 +53,13 @@ class Condition:
 
 
 def grid_of(span: Sequence[float]) -> Array:
-    """Energies from ``span``: first, last and step, eV from half height."""
+    """Return the energies from ``span``: first, last and step, eV from half height."""
     first, last, step = span
     return np.asarray(first + step * np.arange(round((last - first) / step) + 1), np.float64)
 
 
 def _bin_mean(x: Array, y: Array, *, grid: Array) -> Array:
-    """Mean over the bin around each grid point of the straight lines from point to point.
+    """Return the mean of the straight lines over the bin around each grid point.
 
     Averaging keeps the photons of scans that are finer than the grid; the lines make it independent
     of where in a bin its points lie.
@@ -72,7 +72,7 @@ def _bin_mean(x: Array, y: Array, *, grid: Array) -> Array:
 
 
 def half_way(energy: Array, flat: Array) -> float:
-    """Where a normalised spectrum last is below one half before it is surely past its edge.
+    """Return where a spectrum is last below one half before it is surely past its edge.
 
     Parameters
     ----------

@@ -104,7 +104,7 @@ class _Reader:
         self._area = np.pad(np.cumsum(steps, axis=1), ((0, 0), (1, 0)))
 
     def half_ways(self) -> Array:
-        """Where each is half way up, eV from e0."""
+        """Return where each is half way up, eV from e0."""
         first = np.maximum(self._energy[0] - self._zero, SEARCH[0])
         last = np.minimum(self._energy[-1] - self._zero, SEARCH[1])
         counts = np.maximum(np.ceil((last - first) / FINE), 0).astype(np.intp)
@@ -116,7 +116,7 @@ class _Reader:
         return out
 
     def _values(self, rows: NDArray[np.intp], at: Array) -> Array:
-        """Straight lines from point to point at energies (rows, m) from e0, level beyond them."""
+        """Return the straight lines between points at energies (rows, m) from e0, level beyond."""
         left, share = self._places(rows, at)
         y = self._flat[rows]
         low = np.take_along_axis(y, left, axis=1)
@@ -132,7 +132,7 @@ class _Reader:
     def read(
         self, origin: Array, grid: Array, *, slack: float
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
-        """Values and masks on the grid, and which spectra have nothing there."""
+        """Return the values and masks on the grid, and which spectra have nothing there."""
         centre = self._zero + origin
         first, last = (self._energy[k] - centre for k in (0, -1))
         step = grid[1] - grid[0]
@@ -144,7 +144,7 @@ class _Reader:
         return values.astype(np.float32), mask.astype(np.float32), outside
 
     def _areas(self, at: Array) -> Array:
-        """Area under the lines from the first point to energies (p, m) from e0."""
+        """Return the area under the lines from the first point to energies (p, m) from e0."""
         rows = np.arange(len(self._flat))
         left, share = self._places(rows, at)
         step = self._energy[left + 1] - self._energy[left]
@@ -158,7 +158,7 @@ class _Reader:
 
 
 def _half_ways(fine: Array, y: Array) -> Array:
-    """`nearedge.models.parts.condition.half_way` for energies and values (p, m)."""
+    """Return `nearedge.models.parts.condition.half_way` for energies and values (p, m)."""
     smooth = gaussian_filter1d(y, SMOOTH / 2.355 / FINE, axis=1)
     high = smooth >= PASSED
     count = smooth.shape[1]

@@ -102,7 +102,7 @@ class Diffusion(nn.Module):
     def _hints(
         self, positions: Tensor, sigma: Tensor, expected: Expectation
     ) -> tuple[Tensor, Tensor]:
-        """Per atom: gap to its expected radius over the noise; that, radius, spread, species."""
+        """Return each atom's gap to its expected radius over the noise, and what is expected."""
         radius, spread, kind = descriptors.by_rank(
             expected, species=self.size.species, atoms=self.size.atoms
         )
@@ -143,7 +143,7 @@ def build(
 
 
 def encode_kinds(index: Tensor, species: int) -> Tensor:
-    """Species numbers (batch, atoms) as channels of ±`KIND_SCALE`, (batch, atoms, species)."""
+    """Return species (batch, atoms) as channels of ±`KIND_SCALE`, (batch, atoms, species)."""
     return (2 * functional.one_hot(index, species) - 1).float() * KIND_SCALE
 
 
@@ -162,7 +162,7 @@ def loss(
     log_mean: float = -0.6,
     log_spread: float = 1.4,
 ) -> Tensor:
-    """Denoising loss, weighted by 1 / c_out² (eq. 8), for log-normal noise levels.
+    """Return the denoising loss, weighted by 1 / c_out² (eq. 8), for log-normal noise levels.
 
     Parameters
     ----------

@@ -48,7 +48,7 @@ class EncoderSize:
 
 
 def _look(filters: int) -> nn.Module:
-    """Channels (batch, `CHANNELS`, grid) to features (batch, n)."""
+    """Turn channels (batch, `CHANNELS`, grid) into features (batch, n)."""
     if not filters:
         return nn.Flatten()
     wide, narrow = filters * 4 // 3, filters * 2 // 3
@@ -85,7 +85,7 @@ class Encoder(nn.Module):
         self.register_buffer("scale", torch.ones(size.edges, size.grid))
 
     def embed(self, values: Tensor, mask: Tensor, edge: Tensor) -> Tensor:
-        """Embedding (batch, width) that all answers are read from.
+        """Return the embedding (batch, width) that all answers are read from.
 
         Parameters
         ----------
@@ -103,7 +103,7 @@ class Encoder(nn.Module):
         return out
 
     def forward(self, values: Tensor, mask: Tensor, edge: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Descriptors and ln(spread) (batch, d), both standardised, and CN logits (batch, 11)."""
+        """Return standardised descriptors and ln(spread) (batch, d), and CN logits (batch, 11)."""
         answer = self.answer(self.drop(self.embed(values, mask, edge)))
         d = self.size.descriptors
         return answer[:, :d], answer[:, d : 2 * d].clamp(*LOG_SPREAD), answer[:, 2 * d :]
@@ -128,7 +128,7 @@ class Ensemble(nn.Module):
         self.register_buffer("scale", torch.ones(size.edges, size.descriptors))
 
     def encoders(self) -> Iterator[Encoder]:
-        """Members, one after the other."""
+        """Return the members, one after the other."""
         for member in self.members:
             assert isinstance(member, Encoder)  # noqa: S101
             yield member
@@ -170,7 +170,7 @@ def loss(
     *,
     smoothing: float = SMOOTHING,
 ) -> Tensor:
-    """Negative log-likelihood of descriptors and coordination number.
+    """Return the negative log-likelihood of descriptors and coordination number.
 
     The Gaussian term is weighted by the detached standard deviation (Seitzer et al., ICLR 2022,
     beta = 0.5), which keeps uncertain cases from being given up.

@@ -40,7 +40,7 @@ _FEATURES = 5
 
 @cache
 def elements() -> tuple[str, ...]:
-    """Symbols by atomic number, hydrogen first."""
+    """Return the symbols by atomic number, hydrogen first."""
     return tuple(covalent_radii())
 
 
@@ -63,12 +63,12 @@ def hint_of(symbols: Sequence[str]) -> Array:
 
 
 def kind_of(symbol: str) -> int:
-    """Kind of a ligand, 0 … `KINDS` - 1."""
+    """Return the kind of a ligand, 0 … `KINDS` - 1."""
     return next((k for k, some in enumerate((HARD, SOFT, METALLOIDS)) if symbol in some), 3)
 
 
 def _place(number: int) -> tuple[int, int]:
-    """Period and group of an atomic number; the f elements count to group 3."""
+    """Return the period and group of an atomic number; the f elements count to group 3."""
     period = next(k for k, last in enumerate(_NOBLE) if number <= last)
     place = number - _NOBLE[period - 1]
     left = _NOBLE[period] - number

@@ -47,7 +47,7 @@ class Library:
     precision: Tensor
 
     def likelihood(self, expected: Expectation) -> Tensor:
-        """Logarithm of how likely each cluster is, (n,), for a batch of one; the highest is 0."""
+        """Return how likely each cluster is, (n,) logarithms whose highest is 0."""
         off = standardised(expected.mean, expected.spread, self.described.float())
         # a cluster without angles is as likely as one that is off by the usual
         off = torch.where(off.isnan(), torch.ones_like(off), off).clamp(-WORST, WORST)
@@ -79,5 +79,5 @@ class Library:
 
 
 def standardised(mean: Tensor, spread: Tensor, truth: Tensor) -> Tensor:
-    """How far expectations are off, in standard deviations."""
+    """Return how far expectations are off, in standard deviations."""
     return (mean - truth) / spread.clamp(min=SPREAD_FLOOR)

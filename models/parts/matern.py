@@ -5,6 +5,6 @@ from torch import Tensor
 
 
 def matern(a: Tensor, b: Tensor, rate: Tensor) -> Tensor:
-    """Matérn covariance of order 3/2 between rows, (n, m); ``rate`` is √3 over its length."""
+    """Return the Matérn 3/2 covariance between rows, (n, m); ``rate`` is √3 over its length."""
     far = rate * torch.cdist(a, b)
     return (1 + far) * torch.exp(-far)

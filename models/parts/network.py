@@ -52,7 +52,7 @@ class Radial(nn.Module):
         self.width = REACH / (n - 1)
 
     def forward(self, r: Tensor) -> Tensor:
-        """Distances (...) to (..., n)."""
+        """Turn distances (...) into features (..., n)."""
         centres: Tensor = self.get_buffer("centres")
         return torch.exp(-0.5 * ((r[..., None] - centres) / self.width) ** 2)
 
@@ -66,18 +66,18 @@ class NoiseEmbedding(nn.Module):
         self.register_buffer("frequencies", frequencies, persistent=False)
 
     def forward(self, noise: Tensor) -> Tensor:
-        """Logarithms (batch,) to (batch, n)."""
+        """Turn logarithms (batch,) into features (batch, n)."""
         phase = noise[:, None] * self.get_buffer("frequencies")
         return torch.cat([phase.sin(), phase.cos()], 1)
 
 
 def _irreps(channels: int, degree: int) -> o3.Irreps:
-    """Channels of each degree with the parity of the spherical harmonics: 0e + 1o + 2e and on."""
+    """Return channels of each degree with the parity of spherical harmonics, 0e + 1o + 2e."""
     return o3.Irreps([(channels, (degree_, (-1) ** degree_)) for degree_ in range(degree + 1)])
 
 
 def _product(channels: int, degree: int) -> o3.TensorProduct:
-    """Channel by channel products that keep the parity of the spherical harmonics."""
+    """Return products, channel by channel, that keep the parity of the spherical harmonics."""
     irreps = _irreps(channels, degree)
     paths: list[tuple[int, int, int, str, bool]] = []
     out: list[tuple[int, tuple[int, int]]] = []
@@ -100,7 +100,7 @@ class Modulation(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, h: Tensor, context: Tensor) -> Tensor:
-        """Scalars (batch, n, channels) and context (batch, context) to scalars."""
+        """Turn scalars (batch, n, channels) and context (batch, context) into scalars."""
         scale, shift = self.linear(context)[:, None].chunk(2, -1)
         out: Tensor = h * (1 + scale) + shift
         return out
@@ -141,7 +141,7 @@ class Layer(nn.Module):
         return h, vectors * self.gate(h)[..., None], steps
 
     def _flatten(self, sums: Tensor) -> Tensor:
-        """From (..., (degree + 1)², c) to e3nn's order: all channels of a degree together."""
+        """Bring (..., (degree + 1)², c) to e3nn's order: all channels of a degree together."""
         blocks = [
             sums[..., d * d : (d + 1) ** 2, :].transpose(-1, -2).flatten(-2)
             for d in range(self.degree + 1)
@@ -214,7 +214,7 @@ class Denoiser(nn.Module):
         return h
 
     def _harmonics(self, vectors: Tensor, r: Tensor) -> Tensor:
-        """Y_lm (batch, n, n, (degree + 1)²), damped where a direction has no meaning."""
+        """Return the Y_lm (batch, n, n, (degree + 1)²), damped where a direction has no meaning."""
         degrees = list(range(self.size.degree + 1))
         y = o3.spherical_harmonics(degrees, vectors, normalize=True, normalization="component")
         damped = [

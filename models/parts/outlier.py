@@ -24,7 +24,7 @@ MISFIT_POWER = 0.25
 
 
 def score(distance: float, misfit: float, *, usual: float) -> float:
-    """Out-of-distribution score of a whole spectrum.
+    """Return the out-of-distribution score of a whole spectrum.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Familiar:
     def distance(
         self, values: NDArray[np.floating], mask: NDArray[np.floating], *, edge: int
     ) -> float:
-        """Root of the Mahalanobis distance squared per measured point, over the fine structure.
+        """Return the root-mean Mahalanobis distance per measured point, over the fine structure.
 
         Parameters
         ----------
@@ -87,6 +87,6 @@ class Familiar:
     def _fine_structure(
         self, values: NDArray[np.floating], seen: NDArray[np.bool_], *, edge: int
     ) -> float:
-        """Root-mean-square departure from 1 past the edge, edge steps."""
+        """Return the root-mean-square departure from 1 past the edge, edge steps."""
         past = np.asarray(values, np.float64)[seen & (self.mean[edge] > PASSED)]
         return float(np.sqrt(np.mean((past - 1) ** 2))) if past.size else 0.0

@@ -50,7 +50,7 @@ class Ridge:
     spread: Tensor
 
     def __call__(self, values: Tensor, mask: Tensor) -> Tensor:
-        """Descriptors (batch, d) of spectra and masks (batch, g)."""
+        """Return descriptors (batch, d) of spectra and masks (batch, g)."""
         asked = features(values, mask, self.level, self.unit)
         near = kernel(asked, self.support, self.length)
         return near @ self.factor.float() * self.spread + self.mean
@@ -80,7 +80,7 @@ class Ridges:
     share: Tensor
 
     def __call__(self, values: Tensor, mask: Tensor) -> Tensor:
-        """Descriptors (batch, d) of spectra and masks (batch, g), each by the ridge of its band."""
+        """Return descriptors (batch, d) of spectra and masks (batch, g), by each band's ridge."""
         found = band(mask)
         out = torch.zeros(len(values), self.share.shape[1])
         for number, ridge in enumerate(self.bands):
@@ -96,10 +96,10 @@ def features(values: Tensor, mask: Tensor, level: Tensor, unit: Tensor) -> Tenso
 
 
 def kernel(a: Tensor, b: Tensor, length: Tensor) -> Tensor:
-    """Matérn covariance of order 3/2 between rows of features: (n, m)."""
+    """Return the Matérn covariance of order 3/2 between rows of features: (n, m)."""
     return matern(a, b, 3**0.5 / length)
 
 
 def band(mask: Tensor) -> Tensor:
-    """Index of the band (...) that a mask (..., g) falls into."""
+    """Return the index of the band (...) that a mask (..., g) falls into."""
     return torch.bucketize(mask.mean(-1), torch.tensor(BANDS))

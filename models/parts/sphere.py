@@ -11,7 +11,7 @@ LOG_SPHERE = math.log(4 * math.pi)
 
 
 def even_directions(n: int) -> Tensor:
-    """Directions (n, 3) that lie evenly, on a spiral (Fibonacci lattice)."""
+    """Return directions (n, 3) that lie evenly, on a spiral (Fibonacci lattice)."""
     i = torch.arange(n) + 0.5
     polar, azimuth = torch.arccos(1 - 2 * i / n), math.pi * (1 + 5**0.5) * i
     sine = polar.sin()
@@ -19,12 +19,12 @@ def even_directions(n: int) -> Tensor:
 
 
 def grid_spacing(n: int) -> float:
-    """Angle between neighbours of `even_directions`, radians."""
+    """Return the angle between neighbours of `even_directions`, radians."""
     return math.sqrt(4 * math.pi / n)
 
 
 def random_rotations(n: int, *, generator: torch.Generator) -> Tensor:
-    """Random rotations (n, 3, 3), from unit quaternions."""
+    """Return the random rotations (n, 3, 3), from unit quaternions."""
     w, x, y, z = functional.normalize(torch.randn(n, 4, generator=generator), dim=1).T
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
@@ -85,7 +85,7 @@ def _tilted(centre: Tensor, cosine: Tensor, aside: Tensor) -> Tensor:
 
 
 def log_scatter(directions: Tensor, centre: Tensor, width: Tensor) -> Tensor:
-    """Logarithm of the density of `scatter`, (..., n), at directions (..., n, 3)."""
+    """Return the logarithm of the density of `scatter`, (..., n), at directions (..., n, 3)."""
     sharpness = 1 / width.square()[..., None]
     cosine = (directions * centre[..., None, :]).sum(-1)
     norm = torch.log(sharpness / (2 * math.pi)) - torch.log1p(-torch.exp(-2 * sharpness))

@@ -63,12 +63,12 @@ class Surrogate:
         return cls(**{name: part.float() for name, part in {**stored, **derived}.items()})
 
     def state(self) -> dict[str, Tensor]:
-        """Tensors to store: those from which the others follow."""
+        """Return the tensors to store: those from which the others follow."""
         halves = {"support": self.support.half(), "values": self.values.half()}
         return halves | {name: getattr(self, name) for name in ("centre", "scale", "sharpness")}
 
     def __call__(self, positions: Tensor, kinds: Tensor, *, species: int) -> tuple[Tensor, Tensor]:
-        """Spectra (n, g) on the model's grid, and their standard deviation (n,), edge steps.
+        """Return spectra (n, g) on the model's grid, and their spread (n,), edge steps.
 
         Parameters
         ----------
@@ -90,7 +90,7 @@ def features(positions: Tensor, kinds: Tensor, *, species: int) -> Tensor:
 
 
 def kernel(a: Tensor, b: Tensor, sharpness: Tensor) -> Tensor:
-    """Matérn covariance of order 3/2 between rows: (n, m)."""
+    """Return the Matérn covariance of order 3/2 between rows: (n, m)."""
     return matern(a, b, torch.sqrt(6 * sharpness))
 
 

@@ -122,7 +122,7 @@ def _chosen(
 
 
 def _log_chances(known: Surroundings, sought: Sought) -> Array:
-    """Logarithm of each cluster's chance; all clusters of one coordination number share its own."""
+    """Return each cluster's log chance; clusters of one coordination number share its chance."""
     spread = max(sought.cosine[1], _COSINE_FLOOR)
     log = -0.5 * ((known.cosine - sought.cosine[0]) / spread).clip(-4, 4) ** 2
     log = log + np.log(sought.kind[known.kind].clip(1e-4))
@@ -137,13 +137,13 @@ def _log_chances(known: Surroundings, sought: Sought) -> Array:
 
 
 def _ligands_held(known: Surroundings, held: Sequence[str]) -> NDArray[np.bool_]:
-    """Whether the nearest atom of each cluster is of an element that the sample holds."""
+    """Tell whether the nearest atom of each cluster is of an element that the sample holds."""
     places = [elements().index(symbol) for symbol in held if symbol in elements()]
     return np.isin(known.numbers[:, 0], places)
 
 
 def _renaming(sought: Sought) -> dict[str, str]:
-    """For each symbol what stands for it among the elements that the sample holds."""
+    """Return for each symbol what stands for it among the elements that the sample holds."""
     kept = {symbol: symbol for symbol in elements()}
     held = [symbol for symbol in sought.held if symbol != "H" and symbol in elements()]
     if not held:

@@ -44,7 +44,7 @@ Question = tuple[NormalisedSpectrum, Case]
 
 
 def cn_temperature(expected: Sequence[Expectation], cn: NDArray[np.int64]) -> float:
-    """Temperature that gives the true coordination numbers the highest likelihood.
+    """Return the temperature that gives the true coordination numbers the highest likelihood.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def cn_temperature(expected: Sequence[Expectation], cn: NDArray[np.int64]) -> fl
 
 
 def nearest_distances(atoms: Tensor, species: Sequence[str]) -> dict[str, float]:
-    """Least distance that atoms of each pair of species keep, Å, a little lowered.
+    """Return the least distance that atoms of each pair of species keep, Å, a little lowered.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def outlier_scale(answers: Sequence[Inversion]) -> dict[str, float]:
 def questions(
     sites: Sequence[Site], conditions: Sequence[InputCondition], *, seed: int
 ) -> Iterator[Question]:
-    """Spectra under each condition that normalisation lets pass."""
+    """Return the spectra under each condition that normalisation lets pass."""
     for kind in conditions:
         for case in cases(sites, condition=kind, seed=seed):
             if not isinstance(case.spectrum, Rejected):
@@ -106,7 +106,7 @@ def questions(
 
 
 def mixtures(sites: Sequence[Site], count: int, *, seed: int) -> Iterator[Question]:
-    """Measured averages over two to eight unlike sites of one absorber and edge."""
+    """Return the measured averages over two to eight unlike sites of one absorber and edge."""
     rng = np.random.default_rng([seed, 3])
     bonded = [site for site in sites if site.cn]
     edges = sorted({(s.absorber, s.edge) for s in bonded})
@@ -123,7 +123,7 @@ def mixtures(sites: Sequence[Site], count: int, *, seed: int) -> Iterator[Questi
 
 
 def ask(inverter: Inverter, asked: Sequence[Question], *, samples: int) -> list[Inversion]:
-    """Answers to the questions, each with the seed of its place."""
+    """Return the answers to the questions, each with the seed of its place."""
     spectra = [spectrum for spectrum, _ in asked]
     return inverter.invert(spectra, seeds=range(len(spectra)), samples=samples)
 
@@ -165,7 +165,7 @@ def sharpness(inverter: Inverter, asked: Sequence[Question], answers: Sequence[I
 
 
 def _strayed(asked: Sequence[Question], answers: Sequence[Inversion]) -> float:
-    """Mean relative error of the samples' mean bond and coordination number."""
+    """Return the mean relative error of the samples' mean bond and coordination number."""
     errors = []
     for answer, (_, case) in zip(answers, asked, strict=True):
         site, samples = case.sites[0], answer.samples
@@ -208,7 +208,7 @@ def calibrate_mean(asked: Sequence[Question], answers: Sequence[Inversion]) -> d
 
 
 def figures(asked: Sequence[Question], answers: Sequence[Inversion]) -> dict[str, Any]:
-    """Accuracy by input condition."""
+    """Return the accuracy by input condition."""
     out: dict[str, Any] = {}
     for kind in dict.fromkeys(case.condition for _, case in asked):
         scores = [

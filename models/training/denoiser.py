@@ -96,7 +96,7 @@ def draw_pool(
 
 
 def find_donors(pool: Clusters, labelled: Clusters, *, scale: Tensor, donors: int) -> Tensor:
-    """For each cluster of the pool the most similar labelled ones of its edge, (n, donors).
+    """Return the most similar labelled clusters of its edge for each of the pool, (n, donors).
 
     Parameters
     ----------
@@ -295,7 +295,7 @@ class DenoiserTraining:
 
     @torch.no_grad()
     def examine(self) -> float:
-        """Loss of the averaged weights on the exam, with the same noise each time."""
+        """Return the loss of the averaged weights on the exam, with the same noise each time."""
         generator, model, exam = torch.Generator().manual_seed(self.seed), self.average(), self.exam
         losses = [
             len(rows) * float(self._loss(model, exam.atoms[rows], exam.expected[rows], generator))
@@ -317,7 +317,7 @@ class DenoiserTraining:
         )
 
     def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs."""
+        """Return everything that `restore` needs."""
         return {
             "step": self.step,
             "model": self.model.state_dict(),
@@ -340,7 +340,7 @@ class DenoiserTraining:
 
 
 def _rate(steps: int, restart: int) -> Callable[[int], float]:
-    """Linear warm-up over 200 steps, then half a cosine to 2 %.
+    """Return the linear warm-up over 200 steps, then half a cosine to 2 %.
 
     Until ``restart`` the cosine is that of a training which ends there (Loshchilov & Hutter, SGDR,
     ICLR 2017).

@@ -87,7 +87,7 @@ class Mixed:
     cn: Array
 
     def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean, variance and shares in single precision."""
+        """Return the mean, variance and shares in single precision."""
         mean, variance, cn = (
             torch.from_numpy(part).float() for part in (self.mean, self.variance, self.cn)
         )
@@ -119,7 +119,7 @@ def mix(known: Targets, members: NDArray[np.int64]) -> Mixed:
 
 
 def by_edge(values: Array, edge: NDArray[np.int64], edges: int) -> tuple[Array, Array]:
-    """Mean and standard deviation of the rows of each edge, (edges, columns), NaN left out."""
+    """Return mean and spread of the rows of each edge, (edges, columns), without NaN."""
     rows = [values[edge == k] for k in range(edges)]
     return (
         np.array([np.nanmean(part, 0) for part in rows]),
@@ -128,7 +128,7 @@ def by_edge(values: Array, edge: NDArray[np.int64], edges: int) -> tuple[Array, 
 
 
 def partition(sites: Sequence[Site], *, folds: int, rounds: int, seed: int) -> NDArray[np.int64]:
-    """Fold of every site's family in each round: (rounds, sites), even over the families."""
+    """Return the fold of each site's family in each round: (rounds, sites), even over families."""
     families = sorted({s.family for s in sites})
     out = np.empty((rounds, len(sites)), np.int64)
     for row, number in zip(out, range(rounds), strict=True):
@@ -139,7 +139,7 @@ def partition(sites: Sequence[Site], *, folds: int, rounds: int, seed: int) -> N
 
 
 def blind_weights(folds: NDArray[np.int64], *, parts: int) -> Array:
-    """For each site the weights (sites, members) that admit only members that never saw it."""
+    """Return weights (sites, members) that admit only members that never saw a site."""
     rounds, sites = folds.shape
     blind = np.zeros((sites, rounds * parts))
     for number, row in enumerate(folds):
@@ -211,7 +211,7 @@ def _wanted(ensemble: Ensemble, bank: Bank, known: Targets) -> Mixed:
 
 @torch.inference_mode()
 def _examine(ensemble: Ensemble, exam: EncoderExam, *, trained: int) -> dict[str, float]:
-    """Loss of the newest member on held-out spectra, and how all so far answer the clean ones.
+    """Return the newest member's loss on held-out spectra, and how all answer the clean ones.
 
     That is the share of sites whose most likely CN is right, %, and the mean error of the mean
     bond, Å.
@@ -240,7 +240,7 @@ def _held_out_loss(ensemble: Ensemble, exam: EncoderExam, *, member: int) -> flo
 def mean_and_spread(
     values: NDArray[np.floating], mask: NDArray[np.floating]
 ) -> tuple[Array, Array]:
-    """Mean and standard deviation of what was measured of spectra (n, g), each (g,)."""
+    """Return mean and standard deviation of what was measured of spectra (n, g), each (g,)."""
     seen, level = mask.astype(float), values.astype(float)
     total = np.maximum(seen.sum(0), 1)
     mean = (level * seen).sum(0) / total

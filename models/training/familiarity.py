@@ -46,7 +46,7 @@ def familiarise(
 
 
 def _moments(values: Array, mask: Array) -> tuple[Array, Array]:
-    """Mean and covariance of rows with gaps, each pair of points over the rows that have both."""
+    """Return mean and covariance of rows with gaps: each pair over the rows that have both."""
     count = np.maximum(mask.T @ mask, 1)
     mean = (values * mask).sum(0) / np.maximum(mask.sum(0), 1)
     apart = (values - mean) * mask

@@ -170,7 +170,7 @@ def loss(found: Reading, wanted: Lessons) -> Tensor:
 
 
 def likelihood(pairs: Tensor, wanted: Tensor) -> Tensor:
-    """Gaussian, weighted by the detached spread (Seitzer et al., ICLR 2022); NaN is left out."""
+    """Return the Gaussian loss, weighted by the detached spread (Seitzer et al., ICLR 2022)."""
     mean, log = pairs[..., 0], pairs[..., 1]
     known = ~wanted.isnan()
     off = (wanted.nan_to_num() - mean) * torch.exp(-log)

@@ -19,7 +19,7 @@ UNCORRELATED = 0.2
 
 
 def surroundings(sites: Sequence[Site], *, vocabulary: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Positions (n, 48, 3) and species numbers (n, 48) of the nearest atoms; NaN, 0 beyond."""
+    """Return positions (n, 48, 3) and species (n, 48) of the nearest atoms; NaN, 0 beyond."""
     positions = np.full((len(sites), REACH, 3), np.nan, np.float32)
     kinds = np.zeros((len(sites), REACH), np.uint8)
     for row, site in enumerate(sites):
@@ -68,7 +68,7 @@ def build(
 
 
 def _precision(off: Tensor) -> Tensor:
-    """Inverse covariance (d, d) of errors (n, d) in standard deviations."""
+    """Return the inverse covariance (d, d) of errors (n, d) in standard deviations."""
     off = off.nan_to_num().clamp(-WORST_LEARNED, WORST_LEARNED).double()
     covariance = off.T @ off / len(off)
     own = covariance.diagonal().clamp(min=1e-3).diag()

@@ -41,7 +41,7 @@ class TrainingLog:
 
 
 def silent(stage: str, done: int, total: int, figures: dict[str, float]) -> None:
-    """Progress for callers that show none."""
+    """Take progress and show none."""
 
 
 def logged(progress: Progress, log: TrainingLog) -> Progress:

@@ -132,7 +132,7 @@ def _surrogate_entry(sites: Sites, forward: Forward, *, sharpness: float) -> dic
 def _entries(
     sites: Sites, read: SpectrumSide, model: Diffusion, forward: Forward, recipe: Recipe
 ) -> dict[str, Any]:
-    """Entries of the card before the model is calibrated: samples weigh alike, none is flagged."""
+    """Return a card's entries before calibration: samples weigh alike, none is flagged."""
     bare = atoms_side.as_clusters(
         sites.train, atoms=recipe.atoms, vocabulary=recipe.species, edges=sites.edges
     )

@@ -200,6 +200,6 @@ def best_share(ridge: Array, ensemble: Array, truth: Array, bands: NDArray[np.in
 
 
 def _mean(values: Array) -> Array:
-    """Mean over the rows of what is defined; 0 where nothing is."""
+    """Return the mean over the rows of what is defined; 0 where nothing is."""
     known = ~np.isnan(values)
     return np.asarray(np.nan_to_num(values).sum(0) / np.maximum(known.sum(0), 1))

@@ -34,7 +34,7 @@ class Sites:
     edges: tuple[tuple[str, str], ...]
 
     def digest(self) -> str:
-        """SHA-256, hex, of all that the rows hold, in their order."""
+        """Return the SHA-256, hex, of all that the rows hold, in their order."""
         found = hashlib.sha256()
         for site in [*self.train, *self.held_out, *self.bare]:
             for field in fields(site):

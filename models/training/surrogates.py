@@ -24,7 +24,7 @@ MOST = 1000
 def as_tensors(
     sites: Sequence[Site], *, atoms: int, vocabulary: Sequence[str]
 ) -> tuple[Tensor, Tensor]:
-    """Nearest atoms of sites: positions (n, atoms, 3) and species numbers (n, atoms)."""
+    """Return the nearest atoms of sites: positions (n, atoms, 3) and numbers (n, atoms)."""
     kinds = numbers(np.stack([site.species[:atoms] for site in sites]), vocabulary)
     positions = np.stack([site.positions[:atoms] for site in sites])
     return torch.tensor(positions, dtype=torch.float64), torch.from_numpy(kinds)
@@ -54,7 +54,7 @@ def fit(
 
 
 def _scale(positions: Tensor, kinds: Tensor, *, species: int) -> tuple[Tensor, Tensor]:
-    """Centre, and one scale for all pair numbers and one for all triple numbers."""
+    """Return the centre, and one scale for all pair numbers and one for all triple numbers."""
     pairs, triples = invariants(positions, kinds, species=species)
     parts = []
     for values, weight in ((pairs, 1.0), (triples, TRIPLES)):

@@ -151,6 +151,6 @@ def train(
 
 
 def _headline(card: Card) -> dict[str, float]:
-    """Figures of the finished model on clean spectra of held-out families."""
+    """Return the figures of the finished model on clean spectra of held-out families."""
     figures = card.figures["val"][InputCondition.CLEAN.value]
     return {f"val_{name}": figures[name] for name in HEADLINE if figures[name] is not None}

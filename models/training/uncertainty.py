@@ -34,7 +34,7 @@ _POWERS = (1.0, 1.5, 2.0)
 
 
 def conformal_quantile(scores: Array, *, level: float, weights: Array | None = None) -> float:
-    """Quantile of held-out scores that a new score stays below with the stated probability.
+    """Return the quantile of held-out scores that a new score stays below with a probability.
 
     The ceil((n + 1) level)-th smallest (Vovk et al. 2005), or its counterpart for weighted scores
     (Tibshirani et al., NeurIPS 2019); the largest where there are too few.
@@ -55,7 +55,7 @@ def conformal_quantile(scores: Array, *, level: float, weights: Array | None = N
 
 
 def even_weights(sites: Sequence[Site]) -> Array:
-    """Weights (sites,) that make groups of structures count alike, however many sites each has."""
+    """Return weights (sites,) that make groups of structures count alike."""
     counts = Counter(site.group for site in sites)
     return np.array([1 / counts[site.group] for site in sites])
 

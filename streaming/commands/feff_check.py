@@ -43,7 +43,7 @@ class Checked:
 
 
 def likeliest(answer: Inversion) -> int:
-    """Index of the sample with the largest weight; among equals the one of a middling bond."""
+    """Return the index of the sample of largest weight; of equals, one of a middling bond."""
     best = np.flatnonzero(answer.samples.weights >= answer.samples.weights.max() * (1 - 1e-9))
     bond = np.nan_to_num(answer.estimates.sample_bond[best])
     return int(best[np.abs(bond - np.median(bond)).argmin()])

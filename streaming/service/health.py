@@ -145,7 +145,7 @@ class Health:
         return totals
 
     def _rate(self) -> float | None:
-        """Documents per second since the last snapshot."""
+        """Return the documents per second since the last snapshot."""
         now, count = self._clock(), sum(self._totals().get("documents", {}).values())
         before, self._before = self._before, (now, count)
         if before is None or now <= before[0]:

@@ -109,7 +109,7 @@ def scan(data: bytes, *, limits: Limits) -> None:
 
 
 def _argument(data: bytes, at: int, op: int, operations: int) -> int:
-    """Bytes of the argument of an operation whose argument needs a look."""
+    """Return the bytes of the argument of an operation whose argument needs a look."""
     if op in _PREFIXED:
         return _prefixed(data, at, op)
     if op in _LINES:

@@ -110,7 +110,7 @@ class Calculation:
 
 
 def angular_momenta(symbol: str) -> tuple[int, int]:
-    """Largest angular momenta of an element: for the potentials, and for the scattering."""
+    """Return the largest angular momenta of an element, for potentials and for scattering."""
     from pymatgen.core.periodic_table import Element
 
     element = Element(symbol)

@@ -37,7 +37,7 @@ class Some:
     told_noise: Array
 
     def noise(self, mu: Array) -> Array:
-        """Noise of one point of signals (p, n) made of ``mu``, as told or as estimated, (p,)."""
+        """Return the noise of one point of signals (p, n), as told or estimated, (p,)."""
         told = np.isfinite(self.told_noise)
         return (
             self.told_noise
@@ -220,7 +220,7 @@ def _cleaned(spectra: Spectra, finite: NDArray[np.intp], shift: float) -> Iterat
 
 
 def _usable(part: _Part, expected: Expected) -> NDArray[np.bool_]:
-    """Which spectra can be normalised together; of the others something is left out or refused."""
+    """Return which spectra can be normalised together: nothing of them is left out or refused."""
     axis = check_axis(part.energy, expected=expected.energy, tolerance=expected.tolerance)
     if axis is not None or len(part.energy) < MIN_POINTS:
         return np.zeros(len(part.rows), dtype=bool)

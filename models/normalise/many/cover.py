@@ -16,12 +16,12 @@ from nearedge.models.spectrum import Array
 
 
 def points_near(energy: Array, e0: Array) -> NDArray[np.intp]:
-    """How many energies lie near each e0, (p,)."""
+    """Return how many energies lie near each e0, (p,)."""
     return np.asarray((np.abs(energy - e0[:, None]) <= NEAR).sum(axis=1))
 
 
 def are_covered(energy: Array, e0: Array) -> NDArray[np.bool_]:
-    """Whether `check_cover` of `nearedge.models.normalise.evidence` has nothing against each e0."""
+    """Tell whether `evidence.check_cover` has nothing against each e0."""
     below = np.searchsorted(energy, e0, side="left")
     above = len(energy) - np.searchsorted(energy, e0, side="right")
     return np.asarray(
@@ -33,12 +33,12 @@ def are_covered(energy: Array, e0: Array) -> NDArray[np.bool_]:
 
 
 def steps_over(energy: Array, e0: Array) -> tuple[Array, Array]:
-    """Energies in eV between which each e0 lies: `nearedge.models.normalise.evidence.step_over`."""
+    """Return between which energies in eV each e0 lies, as `evidence.step_over` does."""
     past = np.clip(np.searchsorted(energy, e0, side="right"), 1, len(energy) - 1)
     return energy[past - 1], energy[past]
 
 
 def are_coarse(energy: Array, e0: Array) -> NDArray[np.bool_]:
-    """Whether the scan stepped far over each edge."""
+    """Tell whether the scan stepped far over each edge."""
     before, past = steps_over(energy, e0)
     return np.asarray((past - before > COARSE) | (points_near(energy, e0) < FEW_NEAR))

@@ -18,7 +18,7 @@ from nearedge.models.spectrum import Array
 def find_rises(
     energy: Array, mu: Array, slopes: Slopes, slope: Array, *, near: tuple[float, float]
 ) -> tuple[Array, Array]:
-    """Where each spectrum rises to a pre-edge peak, or else to its edge, and where that is, eV.
+    """Return where each spectrum rises to a pre-edge peak or its edge, and where that is, eV.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def _rises_near(
 
 
 def _median_size(inside: Array, count: int) -> Array:
-    """Median of the slopes' sizes over the whole grid, most of which may count as 0."""
+    """Return the median of the slopes' sizes over the whole grid, most of which may count as 0."""
     zeros = count - inside.shape[1]
     if 2 * zeros > count:
         return np.zeros(len(inside))
@@ -95,7 +95,7 @@ def _median_size(inside: Array, count: int) -> Array:
 
 
 def _peaks(inside: Array, *, first: bool, last: bool) -> NDArray[np.bool_]:
-    """Which points are maxima; the ends only where the grid goes on beyond them."""
+    """Tell which points are maxima; the ends only where the grid goes on beyond them."""
     peak = np.ones(inside.shape, dtype=bool)
     peak[:, 1:] = inside[:, 1:] >= inside[:, :-1]
     peak[:, :-1] &= inside[:, :-1] > inside[:, 1:]
@@ -120,7 +120,7 @@ def _steep(
 def _vertices(
     slope: Array, rows: NDArray[np.intp], at: NDArray[np.intp], span: tuple[int, int]
 ) -> Array:
-    """Offsets in points of the tops of the parabolas around ``at``; 0 at the ends of the grid."""
+    """Return the tops of the parabolas around ``at``, in points from it; 0 at the grid's ends."""
     begin, end = span
     off = np.zeros(len(rows))
     whole = (at > 0) & (at < slope.shape[1] - 1)
@@ -136,7 +136,7 @@ def _vertices(
 def later_rises(
     slopes: Slopes, slope: Array, *, after: Array, reach: float
 ) -> tuple[Array, NDArray[np.bool_]]:
-    """Energies of the rises behind ``after``, as `nearedge.models.normalise.e0.inflections`.
+    """Return the energies of rises behind ``after``, as `e0.inflections` does.
 
     Parameters
     ----------

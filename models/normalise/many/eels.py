@@ -250,7 +250,7 @@ class _Normaliser:
         fits: Fits,
         error: Array,
     ) -> NDArray[np.bool_]:
-        """Whether some rows show an edge, upright (``sign`` 1) or upside down (-1)."""
+        """Tell whether some rows show an edge, upright (``sign`` 1) or upside down (-1)."""
         slopes = self._slopes
         wide = smoothing_width(self._energy)
         own = sign * slope[rows]

@@ -57,7 +57,7 @@ class Fits:
 
 
 def noises(energy: Array, mu: Array) -> Array:
-    """Noise of one point of each spectrum (p, n), as `nearedge.models.normalise.evidence.noise`."""
+    """Return the noise of one point of each spectrum (p, n), as `evidence.noise` does."""
     left, right = np.diff(energy)[:-1], np.diff(energy)[1:]
     weight = right / (left + right)
     between = weight * mu[:, :-2]
@@ -69,7 +69,7 @@ def noises(energy: Array, mu: Array) -> Array:
 
 
 def has_glitches(mu: Array, noise: Array) -> NDArray[np.bool_]:
-    """Whether `find_glitches` finds any in each spectrum (p, n)."""
+    """Tell whether `find_glitches` finds any in each spectrum (p, n)."""
     lo, hi = np.quantile(mu, (0.1, 0.9), axis=1)
     least = np.maximum(SIGNIFICANCE * noise, LEAST_HEIGHT * (hi - lo))
     maybe = _may_settle(mu, least)
@@ -81,7 +81,7 @@ def has_glitches(mu: Array, noise: Array) -> NDArray[np.bool_]:
 
 
 def _may_spike(mu: Array, size: int, least: Array) -> NDArray[np.bool_]:
-    """Whether any first point of a group sticks out so far that the group may be a glitch."""
+    """Tell whether any first point of a group sticks out so far that the group may be a glitch."""
     count = mu.shape[1] - size - 1
     if count < 1:
         return np.zeros(len(mu), dtype=bool)
@@ -102,7 +102,7 @@ def _may_settle(mu: Array, least: Array) -> NDArray[np.bool_]:
 
 
 def is_plain(mu: Array) -> NDArray[np.bool_]:
-    """Whether each spectrum (p, n) changes, and no detector can have been at its limit."""
+    """Tell whether each spectrum (p, n) changes, and no detector can have been at its limit."""
     top, span = mu.max(axis=1), np.ptp(mu, axis=1)
     at_top = mu >= (top - 1e-9 * span)[:, None]
     run = at_top[:, PINNED_RUN - 1 :].copy()
@@ -129,7 +129,7 @@ def step_errors(energy: Array, noise: Array, fits: Fits) -> Array:
 
 
 def _windows(energy: Array, lo: Array, hi: Array) -> Windows:
-    """Points from ``lo`` to ``hi`` (p,) eV; of none the nearest to ``lo``."""
+    """Return the points from ``lo`` to ``hi`` (p,) eV; of none the nearest to ``lo``."""
     begin = np.searchsorted(energy, lo, side="left")
     end = np.searchsorted(energy, hi, side="right")
     for k in np.flatnonzero(begin >= end):
@@ -141,7 +141,7 @@ def _windows(energy: Array, lo: Array, hi: Array) -> Windows:
 def show_edges(
     energy: Array, mu: Array, noise: Array, slopes: Slopes, slope: Array, fits: Fits, errors: Array
 ) -> NDArray[np.bool_]:
-    """Whether each spectrum jumps, as `nearedge.models.normalise.evidence.shows_edge` tells.
+    """Tell whether each spectrum jumps, as `nearedge.models.normalise.evidence.shows_edge` tells.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def _jump(
 
 
 def _between(energy: Array, at: Array, span: tuple[float, float]) -> Windows:
-    """Points of a span in eV from ``at`` (p,); of a coarse scan the nearest one beyond."""
+    """Return the points of a span in eV from ``at`` (p,), or the nearest one beyond."""
     off = energy - at[:, None]
     begin, end = (off < span[0]).sum(axis=1), (off <= span[1]).sum(axis=1)
     empty = begin >= end
@@ -207,7 +207,7 @@ def _between(energy: Array, at: Array, span: tuple[float, float]) -> Windows:
 
 
 def _medians(values: Array, windows: Windows) -> Array:
-    """Median of each row of ``values`` (p, n) in its window; NaN in an empty one."""
+    """Return the median of each row of ``values`` (p, n) in its window; NaN in an empty one."""
     picked = np.take_along_axis(values, windows.at, axis=1)
     picked = np.sort(np.where(windows.inside, picked, np.inf), axis=1)
     count = windows.count

@@ -72,14 +72,14 @@ class Polynomials:
         self._used = [np.asarray(k <= degree) for k in range(len(basis))]
 
     def fit(self, y: Array) -> list[Array]:
-        """Coefficients of the polynomials through ``y`` (p, w), each (p,)."""
+        """Return the coefficients of the polynomials through ``y`` (p, w), each (p,)."""
         return [
             np.where(used, (each * y).sum(axis=1) / norm, 0.0)
             for used, each, norm in zip(self._used, self._basis, self._norms, strict=True)
         ]
 
     def at(self, x: Array, coefficients: list[Array]) -> Array:
-        """Values (p, m) at abscissae (p, m)."""
+        """Return values (p, m) at abscissae (p, m)."""
         values = self._values(x / self._scale[:, None])
         return sum(
             (c[:, None] * value for c, value in zip(coefficients, values, strict=True)),

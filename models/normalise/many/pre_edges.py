@@ -92,7 +92,7 @@ def _past(energy: Array, above: Array, e0: Array, ranges: Sequence[Ranges]) -> A
 
 
 def _fitted(energy: Array, y: Array, found: Sequence[tuple[int, int]], degree: np.ndarray) -> Array:
-    """Polynomials (p, n) through the windows ``found`` of ``y`` (p, n)."""
+    """Return polynomials (p, n) through the windows ``found`` of ``y`` (p, n)."""
     begin, end = np.array(found, dtype=np.intp).T
     windows = Windows.between(begin, end, size=len(energy))
     centre = energy[begin]

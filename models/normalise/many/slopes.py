@@ -36,7 +36,7 @@ class Slopes:
         ]
 
     def __call__(self, mu: Array) -> Array:
-        """Slopes (p, g), per point of the grid, of spectra (p, n)."""
+        """Return slopes (p, g), per point of the grid, of spectra (p, n)."""
         out = np.empty((len(mu), len(self.grid)))
         level = mu - mu.mean(axis=1, keepdims=True)  # a constant has no slope, but rounding errors
         for number, (first, weights) in enumerate(self._tiles):

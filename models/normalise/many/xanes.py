@@ -153,7 +153,7 @@ class _Normaliser:
         )
 
     def _located(self, rows: NDArray[np.intp], sign: float) -> tuple[Array, Array]:
-        """Where the edges lie, and the onsets of peaks before them, as `locate` finds them."""
+        """Return where edges lie, and the onsets of peaks before them, as `locate` does."""
         energy = self._energy
         if self._e0 is not None:
             told = np.full(len(rows), self._e0)

@@ -51,7 +51,7 @@ class FileSpectrum:
 def read_spectra(
     path: Path, instrument: Instrument, *, columns: Chosen | None = None
 ) -> list[FileSpectrum]:
-    """All spectra of a file, whose form is told from its content.
+    """Return all spectra of a file, whose content tells its form.
 
     What the file does not state, absorber, edge, units and which signal to take, comes from the
     instrument's profile; where both do, the file is right. A file that cannot be read gives one
