@@ -48,7 +48,7 @@ def zero_loss_fwhm(energy: Array, counts: Array) -> float:
 
 
 def elastic_threshold(energy: Array, counts: Array) -> float:
-    """Return the energy in eV of the first minimum past the zero-loss peak, where the loss begins."""
+    """Return the energy in eV of the first minimum past the zero-loss peak."""
     _, past = _half_maximum(counts, _highest(counts))
     rising = np.flatnonzero(np.diff(counts[past:]) > 0)
     return float(energy[past + rising[0]] if len(rising) else energy[-1])
