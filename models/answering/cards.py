@@ -18,7 +18,7 @@ class Cards:
 
     @property
     def digest(self) -> str:
-        """Of the one card, or of the digests of all."""
+        """The digest of the one card, or of the digests of all."""
         digests = [card.digest for card in self.cards]
         joined = "+".join(digests)
         return digests[0] if len(digests) == 1 else hashlib.sha256(joined.encode()).hexdigest()

@@ -47,7 +47,7 @@ class Several:
 
     @property
     def digest(self) -> str:
-        """Of all models together."""
+        """The digest of all models together."""
         return self.cards.digest
 
     def supports(self, absorber: str, edge: str) -> bool:

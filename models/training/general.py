@@ -44,7 +44,7 @@ LEAST_SPREAD = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneralRecipe:
-    """How to train.
+    """How to train the model of all edges.
 
     Attributes
     ----------

@@ -44,7 +44,7 @@ WAVES = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuneRecipe:
-    """How to go on.
+    """How to go on with measured scans.
 
     Attributes
     ----------

@@ -85,7 +85,7 @@ class Health:
 
     @property
     def registry(self) -> CollectorRegistry:
-        """Of the service's metrics."""
+        """The registry of the service's metrics."""
         return self._service.metrics.registry
 
     def snapshot(self) -> Json:
