@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from nearedge.streaming.catalog.history import History
 from nearedge.streaming.page.feed import Feed
-from nearedge.streaming.page.page import Page
+from nearedge.streaming.page.routes import Page
 from nearedge.streaming.service.health import Health, recent_warnings
 from nearedge.streaming.service.service import Service
 

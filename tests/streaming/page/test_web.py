@@ -21,7 +21,7 @@ from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.ledger.row import Row
 from nearedge.streaming.page.events import event, event_stream
 from nearedge.streaming.page.feed import Feed
-from nearedge.streaming.page.page import STATIC, Page
+from nearedge.streaming.page.routes import STATIC, Page
 from nearedge.streaming.page.web import PageError, load, served, serving_page
 from nearedge.streaming.service.health import Health, RecentWarnings, recent_warnings
 from nearedge.streaming.service.metrics import Metrics
