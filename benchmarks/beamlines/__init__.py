@@ -1,0 +1,1 @@
+"""What beamlines publish, sent through stock programs and the shipped configuration."""
