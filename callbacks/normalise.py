@@ -5,7 +5,10 @@ from typing import Any
 from nearedge.callbacks.instrument import EelsSettings, XanesSettings
 from nearedge.models import NormalisedSpectrum, Rejected, Spectrum, Technique
 from nearedge.models.normalise.eels import normalise_eels
+from nearedge.models.normalise.many.eels import normalise_many_eels
+from nearedge.models.normalise.many.xanes import normalise_many_xanes
 from nearedge.models.normalise.xanes import normalise_xanes
+from nearedge.models.spectra import NormalisedSpectra, Spectra
 
 
 def normalise(
@@ -21,6 +24,17 @@ def normalise(
         return normalise_eels(spectrum, **_settings(eels or EelsSettings.model_validate({})))
     xanes = normalisation if isinstance(normalisation, XanesSettings) else None
     return normalise_xanes(spectrum, **_settings(xanes or XanesSettings.model_validate({})))
+
+
+def normalise_many(
+    spectra: Spectra, normalisation: XanesSettings | EelsSettings
+) -> NormalisedSpectra:
+    """Normalise many spectra on one energy axis, as `normalise` does each."""
+    if spectra.technique is Technique.EELS:
+        eels = normalisation if isinstance(normalisation, EelsSettings) else None
+        return normalise_many_eels(spectra, **_settings(eels or EelsSettings.model_validate({})))
+    xanes = normalisation if isinstance(normalisation, XanesSettings) else None
+    return normalise_many_xanes(spectra, **_settings(xanes or XanesSettings.model_validate({})))
 
 
 def _settings(section: XanesSettings | EelsSettings) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def prepare(
         if isinstance(outcome, Rejected):
             return outcome
         if not supports(outcome.absorber, outcome.edge):
-            return _unsupported(outcome)
+            return unsupported(outcome.absorber, outcome.edge)
         run = formula_of(raw.run.start) if isinstance(raw, Measurement) else ""
         formula = instrument.composition or spectrum.formula or run
         return with_elements(with_self_absorption(outcome, instrument, formula), formula)
@@ -48,9 +48,10 @@ def prepare(
         return Rejected(reason=Reason.UNREADABLE, detail=detail)
 
 
-def _unsupported(spectrum: NormalisedSpectrum) -> Rejected:
+def unsupported(absorber: str, edge: str) -> Rejected:
+    """Return the refusal of a spectrum of an edge that the model does not know."""
     detail = (
-        f"the model knows no {spectrum.absorber} {spectrum.edge} edge: set absorber and edge in "
+        f"the model knows no {absorber} {edge} edge: set absorber and edge in "
         "the profile, or name another model in worker.model"
     )
     return Rejected(reason=Reason.UNSUPPORTED, detail=detail)

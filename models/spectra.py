@@ -1,7 +1,7 @@
 """Many spectra on one energy axis, before and after normalisation."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,15 @@ class Spectra:
     def __len__(self) -> int:
         return len(self.mu)
 
+    def some(self, rows: slice) -> "Spectra":
+        """Return some of the spectra."""
+        parts = {
+            name: part[rows]
+            for name in ("reference", "low_loss", "noise")
+            if (part := getattr(self, name)) is not None
+        }
+        return replace(self, mu=self.mu[rows], **parts)
+
     def one(self, k: int) -> Spectrum:
         """Return the k-th spectrum."""
         return Spectrum(
@@ -101,6 +110,8 @@ class NormalisedSpectra:
         Spectra that were normalised by themselves, by number: those that differ from the rest.
     technique, absorber, edge, complete
         What all of them share.
+    elements
+        Symbols of what is in the sample, sorted; empty where not known.
     """
 
     energy: Array
@@ -117,6 +128,7 @@ class NormalisedSpectra:
     complete: bool = True
     rejected: Mapping[int, Rejected] = field(default_factory=dict)
     alone: Mapping[int, NormalisedSpectrum] = field(default_factory=dict)
+    elements: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         freeze_arrays(self)

@@ -59,7 +59,7 @@ def build() -> typer.Typer:
     )
     app.callback()(common)
     for command in (*service_commands.COMMANDS, *file_commands.COMMANDS):
-        app.command()(command)
+        app.command(command.__name__.rstrip("_").replace("_", "-"))(command)
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         _add(app, point)
     return app

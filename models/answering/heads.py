@@ -155,8 +155,6 @@ def answer_all(
     spectra: NormalisedSpectra,
     *,
     span: Sequence[float],
-    elements: tuple[str, ...] = (),
-    flags: tuple[str, ...] = (),
 ) -> HeadAnswers:
     """Answer every normalised spectrum by the heads.
 
@@ -168,10 +166,6 @@ def answer_all(
         Normalised.
     span
         The grid that the model reads.
-    elements
-        Symbols of what is in the sample; empty where not known.
-    flags
-        Flags of all answers, such as ``denoised``.
 
     Raises
     ------
@@ -183,7 +177,9 @@ def answer_all(
     rejected |= {
         k: Rejected(reason=Reason.TOO_SHORT, detail=why) for k, why in read.refused.items()
     }
-    found = model.heads(read, absorber=spectra.absorber, edge=spectra.edge, elements=elements)
+    found = model.heads(
+        read, absorber=spectra.absorber, edge=spectra.edge, elements=spectra.elements
+    )
     count, rows = len(spectra), read.rows
 
     def spread_out(values: Array) -> Array:
@@ -193,8 +189,8 @@ def answer_all(
 
     unusual = np.zeros(count, dtype=bool)
     unusual[rows] = found.distance > found.threshold
-    foreign = " ".join(sorted({*elements} - {*found.species, spectra.absorber, "H"}))
-    more = (*flags, *([f"other-elements: {foreign}"] if foreign else []), HEADS_ONLY)
+    foreign = " ".join(sorted({*spectra.elements} - {*found.species, spectra.absorber, "H"}))
+    more = (*([f"other-elements: {foreign}"] if foreign else []), HEADS_ONLY)
     return HeadAnswers(
         **{name: spread_out(values) for name, values in calibrated(found).items()},
         ood_score=spread_out(found.distance),

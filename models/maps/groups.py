@@ -1,6 +1,7 @@
 """Groups of pixels whose spectra are alike, each to be stood for by one spectrum."""
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,8 @@ from nearedge.models.maps.components import components
 from nearedge.models.spectrum import Array, freeze_arrays
 
 _TRIES, _STEPS = 5, 100
+#: Distance of two groups, in units of twice their larger scatter, from which they are two.
+APART = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,7 +56,7 @@ def group_pixels(
     rng
         Draws where the groups' centres begin.
     count
-        Groups; None: one more than there are components that stand out of the noise.
+        Groups; None: as many as are set apart, see `merged`.
     """
     known = np.isfinite(condition).all(axis=1)
     spectra = condition[known]
@@ -66,8 +69,9 @@ def group_pixels(
         return Groups(labels=labels, scores=scores, vectors=nothing, grid_mean=mean)
     found = components(spectra, most=most)
     own = found.scores(spectra)
-    wanted = min(count or found.rank + 1, most, len(spectra))
-    labels[known] = by_size(k_means(own, wanted, rng=rng))
+    wanted = min(count or most, len(spectra))
+    drawn = k_means(own, wanted, rng=rng)
+    labels[known] = by_size(drawn if count else merged(own, drawn))
     scores = np.full((len(condition), found.rank), np.nan)
     scores[known] = own
     return Groups(labels=labels, scores=scores, vectors=found.vectors, grid_mean=found.mean)
@@ -79,6 +83,41 @@ def by_size(labels: NDArray[np.intp]) -> NDArray[np.intp]:
     place = np.empty(len(counts), dtype=np.intp)
     place[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
     return place[inverse.ravel()]
+
+
+def merged(points: Array, labels: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Put together groups that are not set apart, the nearest first.
+
+    Two groups are set apart where their centres are farther from each other than `APART` times
+    twice their larger scatter in that direction. k-means also cuts one cloud of noise into pieces;
+    of the halves of a Gaussian the centres are 1.3 times that apart.
+
+    Parameters
+    ----------
+    points, labels
+        (p, d), and (p,) the group of each.
+    """
+    labels = labels.copy()
+    while True:
+        pairs = [
+            (_apart(points[labels == a], points[labels == b]), int(a), int(b))
+            for a, b in combinations(np.unique(labels), 2)
+        ]
+        nearest, a, b = min(pairs, default=(np.inf, 0, 0))
+        if nearest >= APART:
+            return labels
+        labels[labels == b] = a
+
+
+def _apart(one: Array, other: Array) -> float:
+    """Distance of the centres over twice the larger scatter along it; 0 for a lone point."""
+    way = other.mean(axis=0) - one.mean(axis=0)
+    far = float(np.linalg.norm(way))
+    if far == 0 or min(len(one), len(other)) < 2:
+        return 0.0
+    # of few points the scatter is underestimated: that of the other group stands in
+    scatter = 2 * max(float((some @ way / far).std()) for some in (one, other))
+    return far / scatter if scatter > 0 else np.inf
 
 
 def k_means(points: Array, count: int, *, rng: np.random.Generator) -> NDArray[np.intp]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs
     from rich.progress import Progress, TaskID
 
     from nearedge.models import Inversion
+    from nearedge.models.answering.several import Several
 
 
 def invert(
@@ -76,6 +77,65 @@ def invert(
         _check_by_feff(out, call.inverted, span=call.card.grid)
     if call.lost:
         raise typer.Exit(1)
+
+
+def map_(
+    image: Annotated[
+        Path,
+        typer.Argument(
+            help="HDF5, NeXus, .dm3, .dm4, .emd or .hspy with an array of spectra over a sample, "
+            "a time or a temperature.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Write this HDF5 file (.h5 or .hspy).")],
+    config: Configs = None,
+    bin_: Annotated[
+        int, typer.Option("--bin", min=1, help="Put so many pixels together along each axis.")
+    ] = 1,
+    denoise: Annotated[
+        bool,
+        typer.Option("--denoise", help="Keep only principal components that stand out of noise."),
+    ] = False,
+    groups: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Draw clusters for so many groups of like pixels; none: as many as there are.",
+            show_default=False,
+        ),
+    ] = None,
+    samples: Samples = None,
+    seed: Annotated[int, typer.Option(help="Draw other clusters with another seed.")] = 0,
+    device: Device = None,
+    elements: Elements = None,
+) -> None:
+    """Answer every pixel of a map at once, and draw clusters for groups of like pixels."""
+    if out.suffix not in (".h5", ".hdf5", ".nxs", ".hspy"):
+        raise typer.BadParameter(
+            f"{out} ends in {out.suffix!r}; expected .h5, .hdf5, .nxs or .hspy", param_hint="--out"
+        )
+    from nearedge.streaming.commands.mapping import MapOptions, Mapping, in_words
+    from nearedge.streaming.sources.files.maps import read_map
+    from nearedge.streaming.workers.worker import load_inverter
+
+    profile = profile_of(config, device=device, samples=samples, elements=elements)
+    found = read_map(image, profile.instrument)
+    worker = profile.worker
+    model = cast("Several", load_inverter(worker.model_copy(update={"device": worker.devices[0]})))
+    options = MapOptions(bin=bin_, denoise=denoise, groups=groups, seed=seed)
+    with progress() as bar:
+        task = bar.add_task("pixels", total=len(found.spectra))
+        mapping = Mapping(
+            profile,
+            model,
+            options,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+        report = mapping.run(found, out, source=str(image))
+    for line in in_words(report):
+        typer.echo(line)
+    typer.echo(str(out))
 
 
 def _check_by_feff(
@@ -275,4 +335,4 @@ def export(
     typer.echo(said)
 
 
-COMMANDS = (invert, train, evaluate, export)
+COMMANDS = (invert, map_, train, evaluate, export)

@@ -146,11 +146,16 @@ class Outcome:
 
 def normalise_alone(spectra: Spectra, alone: Alone) -> NormalisedSpectra:
     """Normalise each spectrum by itself."""
-    energy = np.unique(spectra.energy[np.isfinite(spectra.energy)])
-    outcome = Outcome(energy, spectra)
+    outcome = Outcome(_axis(spectra), spectra)
     for k in range(len(spectra)):
         outcome.put_alone(k, alone(spectra.one(k)))
     return outcome.done()
+
+
+def _axis(spectra: Spectra) -> Array:
+    """Return the strictly increasing energies that all spectra together have."""
+    cleaned = clean(spectra.energy, np.zeros(len(spectra.energy)))
+    return np.empty(0) if isinstance(cleaned, Rejected) else cleaned.energy
 
 
 def normalise_together(

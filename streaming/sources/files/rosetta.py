@@ -28,6 +28,21 @@ def read_signals(path: Path) -> Iterator[Table]:
         If RosettaSciIO (GPL-3, an extra) is not installed, cannot read the file, or finds only
         images in it.
     """
+    spectra = [signal for signal in signals_of(path) if energy_axis(signal) is not None]
+    if not spectra:
+        raise UnreadableFileError("no spectrum with an axis in eV; images cannot be inverted")
+    for signal in spectra:
+        yield from _spectra(signal, name=title_of(signal) if len(spectra) > 1 else "")
+
+
+def signals_of(path: Path) -> list[dict[str, Any]]:
+    """Return what RosettaSciIO finds in a file.
+
+    Raises
+    ------
+    UnreadableFileError
+        If RosettaSciIO is not installed, or cannot read the file.
+    """
     try:
         reader = importlib.import_module(READERS[path.suffix.lower()])
     except ImportError:
@@ -36,19 +51,15 @@ def read_signals(path: Path) -> Iterator[Table]:
             "pip install 'nearedge[eels]'"
         ) from None
     try:
-        signals = reader.file_reader(str(path))
+        signals: list[dict[str, Any]] = reader.file_reader(str(path))
     except Exception as error:  # readers of foreign formats raise anything
         raise UnreadableFileError(
             f"RosettaSciIO cannot read it: {type(error).__name__}: {error}"
         ) from error
-    spectra = [signal for signal in signals if _energy_axis(signal) is not None]
-    if not spectra:
-        raise UnreadableFileError("no spectrum with an axis in eV; images cannot be inverted")
-    for signal in spectra:
-        yield from _spectra(signal, name=_title(signal) if len(spectra) > 1 else "")
+    return signals
 
 
-def _energy_axis(signal: dict[str, Any]) -> int | None:
+def energy_axis(signal: dict[str, Any]) -> int | None:
     """Return which axis is that of energies, the only one of the signal itself."""
     axes = signal["axes"]
     for at, axis in enumerate(axes):
@@ -58,7 +69,7 @@ def _energy_axis(signal: dict[str, Any]) -> int | None:
 
 
 def _spectra(signal: dict[str, Any], *, name: str) -> Iterator[Table]:
-    at = _energy_axis(signal) or 0
+    at = energy_axis(signal) or 0
     axis = signal["axes"][at]
     counts: Array = np.moveaxis(np.asarray(signal["data"], dtype=np.float64), at, -1)
     channel = np.arange(counts.shape[-1], dtype=np.float64)
@@ -72,11 +83,12 @@ def _spectra(signal: dict[str, Any], *, name: str) -> Iterator[Table]:
             columns={"energy": energy, "spectrum": counts[place]},
             name=f"{name} {where}".strip(),
             units={"energy": unit},
-            header={"title": _title(signal)},
+            header={"title": title_of(signal)},
             technique=Technique.EELS,
         )
 
 
-def _title(signal: dict[str, Any]) -> str:
+def title_of(signal: dict[str, Any]) -> str:
+    """Return the title of a signal."""
     general = signal.get("metadata", {}).get("General", {})
     return str(general.get("title") or "spectrum")
