@@ -7,13 +7,11 @@ as wanted, how true clusters scatter around what the encoder expects.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from nearedge.models.clusters import descriptors
 from nearedge.models.clusters.descriptors import Expectation
@@ -21,6 +19,7 @@ from nearedge.models.data.dataset import Site
 from nearedge.models.data.rattle import RattledCluster, Rattling, draw_cluster, site_weights
 from nearedge.models.parts import diffusion
 from nearedge.models.parts.diffusion import Diffusion
+from nearedge.models.training.descent import Descent
 from nearedge.models.training.encoders import Targets
 from nearedge.models.training.recipe import DenoiserRecipe
 
@@ -236,24 +235,19 @@ class DenoiserExam:
     expected: Expectation
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DenoiserTraining:
-    """A training under way: it steps, and its state can be saved and taken up again.
+    """A training under way: what is learned, and how far the descent has come.
 
     Every step's randomness follows from the seed and the step's number alone.
     """
 
-    model: Diffusion
+    descent: Descent[Diffusion]
     lesson: Lesson
     exam: DenoiserExam
     recipe: DenoiserRecipe
     seed: int
     device: torch.device
-
-    averaged: AveragedModel
-    optimiser: torch.optim.AdamW
-    schedule: torch.optim.lr_scheduler.LambdaLR
-    step: int = 0
 
     @classmethod
     def start(
@@ -267,36 +261,32 @@ class DenoiserTraining:
         device: torch.device,
     ) -> "DenoiserTraining":
         """Begin at step 0."""
-        model.to(device)
-        optimiser = torch.optim.AdamW(
-            model.parameters(), recipe.rate, weight_decay=recipe.decay, betas=(0.9, 0.98)
+        descent = Descent.start(
+            model.to(device),
+            rate=recipe.rate,
+            decay=recipe.decay,
+            ema=recipe.ema,
+            schedule=_rate(recipe.steps, recipe.restart),
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _rate(recipe.steps, recipe.restart))
-        average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
-        averaged = AveragedModel(model, multi_avg_fn=average)
-        return cls(model, lesson, exam, recipe, seed, device, averaged, optimiser, schedule)
+        return cls(
+            descent=descent, lesson=lesson, exam=exam, recipe=recipe, seed=seed, device=device
+        )
 
     def advance(self) -> float:
         """Make one step and return its loss."""
-        rng = np.random.default_rng([self.seed, self.step])
+        model = self.descent.model
+        rng = np.random.default_rng([self.seed, self.descent.step])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        centre, scale = self.model.get_buffer("centre").cpu(), self.model.get_buffer("scale").cpu()
+        centre, scale = model.get_buffer("centre").cpu(), model.get_buffer("scale").cpu()
         atoms, expected = self.lesson.batch(rng, self.recipe, centre, scale)
-        self.model.train()
-        loss = self._loss(self.model, atoms, expected, generator)
-        self.optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimiser.step()
-        self.schedule.step()
-        self.averaged.update_parameters(self.model)
-        self.step += 1
-        return float(loss.detach())
+        model.train()
+        return self.descent.descend(self._loss(model, atoms, expected, generator))
 
     @torch.no_grad()
     def examine(self) -> float:
         """Return the loss of the averaged weights on the exam, with the same noise each time."""
-        generator, model, exam = torch.Generator().manual_seed(self.seed), self.average(), self.exam
+        generator, exam = torch.Generator().manual_seed(self.seed), self.exam
+        model = self.descent.average()
         losses = [
             len(rows) * float(self._loss(model, exam.atoms[rows], exam.expected[rows], generator))
             for rows in torch.split(torch.arange(len(exam.atoms)), self.recipe.batch)
@@ -315,28 +305,6 @@ class DenoiserTraining:
             log_mean=self.recipe.log_mean,
             log_spread=self.recipe.log_spread,
         )
-
-    def state(self) -> dict[str, Any]:
-        """Return everything that `restore` needs."""
-        return {
-            "step": self.step,
-            "model": self.model.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "schedule": self.schedule.state_dict(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken."""
-        self.step = int(state["step"])
-        for name in ("model", "averaged", "optimiser", "schedule"):
-            getattr(self, name).load_state_dict(state[name])
-
-    def average(self) -> Diffusion:
-        """Return the model with averaged weights, in evaluation mode."""
-        module = self.averaged.module
-        assert isinstance(module, Diffusion)  # noqa: S101
-        return module.eval()
 
 
 def _rate(steps: int, restart: int) -> Callable[[int], float]:

@@ -77,15 +77,15 @@ def run_denoiser(
     training: DenoiserTraining, *, checkpoint: Checkpoint, report_every: int, progress: Progress
 ) -> Diffusion:
     """Train to the end, with a checkpoint and a report every so many steps."""
-    total, window = training.recipe.steps, []
-    while training.step < total:
+    descent, total, window = training.descent, training.recipe.steps, []
+    while descent.step < total:
         window.append(training.advance())
-        if training.step % report_every == 0 or training.step == total:
+        if descent.step % report_every == 0 or descent.step == total:
             figures = {"loss": float(np.mean(window)), "val_loss": training.examine()}
-            progress("denoiser", training.step, total, figures)
-            checkpoint.set_denoiser(training.state())
+            progress("denoiser", descent.step, total, figures)
+            checkpoint.set_denoiser(descent.state())
             window = []
-    return training.average()
+    return descent.average()
 
 
 def train(
@@ -141,7 +141,7 @@ def train(
     )
     training = start_denoiser(sites, read, recipe, exam=exam, device=place)
     if checkpoint.denoiser:
-        training.restore(checkpoint.denoiser)
+        training.descent.restore(checkpoint.denoiser)
     every = recipe.report_every
     model = run_denoiser(training, checkpoint=checkpoint, report_every=every, progress=tell)
     tell("calibration", 0, 1, {})
