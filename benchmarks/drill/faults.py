@@ -591,15 +591,16 @@ def many_runs(base: Base, n: int = MANY) -> Ending:
         stand.await_settled(timeout_s=60 + 10.0 * n)
         caught_up = stand.ended()
         stand.stop()
-        text, seconds = stand.replay()
+        text, seconds, cpu_s = stand.replay()
         newest = list(stand.results.sort(("measured", -1)).keys()[:3])
         stand.results.delete_contents(newest, recursive=True, external_only=False)
-        again, _ = stand.replay()
+        again, *_ = stand.replay()
         stand.start()
         audit = stand.settle(timeout_s=SETTLE_S)
         return Ending(
             audit=audit,
-            struck=f"{caught_up} found; a replay said “{text}” in {seconds:.0f} s; "
+            struck=f"{caught_up} found; a replay said “{text}” in {seconds:.0f} s, "
+            f"{cpu_s:.1f} s of processor time; "
             f"after three were deleted “{again}”",
         )
 

@@ -1,6 +1,7 @@
 """Processes of a drill: started, stopped and killed by number, and what they hold in memory."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -118,6 +119,12 @@ def cpu_s(pid: int) -> float:
     """Return the processor time that a process has used, s."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def ended_cpu_s() -> float:
+    """Return the processor time of the processes started here that have ended, s."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def rss_mb(pid: int) -> float:

@@ -17,7 +17,7 @@ import yaml
 from bluesky.callbacks.zmq import Publisher
 
 from benchmarks.drill.audit import Audit, audit
-from benchmarks.drill.process import Process, free_port, wait_until, worker_of
+from benchmarks.drill.process import Process, ended_cpu_s, free_port, wait_until, worker_of
 from nearedge.sim.beamline import RawStore
 from nearedge.sim.hostile import serialise
 from nearedge.streaming.catalog.connection import connect, raw_container, results_container
@@ -207,18 +207,22 @@ class Stand:
         found = self.metrics()
         return sum(v for k, v in found.items() if k.startswith(prefix)) if found else None
 
-    def replay(self) -> tuple[str, float]:
-        """Replay all stored runs as a user does; return what that said, and its seconds."""
+    def replay(self) -> tuple[str, float, float]:
+        """Replay all stored runs as a user does.
+
+        Returns what that said, its seconds, and its seconds of processor time.
+        """
         log = self.folder / "replay.log"
         log.unlink(missing_ok=True)
-        began = time.monotonic()
+        began, used = time.monotonic(), ended_cpu_s()
         process = Process(
             ["-m", "nearedge.streaming", "replay", "-c", str(self._profile_path)],
             log=log,
             environment={"TILED_API_KEY": self.base.key},
         )
         wait_until("the replay", lambda: not process.alive, timeout_s=3600.0)
-        return log.read_text().splitlines()[-1], time.monotonic() - began
+        seconds, cpu_s = time.monotonic() - began, ended_cpu_s() - used
+        return log.read_text().splitlines()[-1], seconds, cpu_s
 
     # -- the ledger ---------------------------------------------------------------------------
 

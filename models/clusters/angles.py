@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import find_peaks
 
 from nearedge.models.clusters.geometry import Species, shell_angles
 from nearedge.models.spectrum import Array, freeze_arrays
@@ -86,6 +85,8 @@ def _peaks(degrees: Array, density: Array) -> tuple[float, ...]:
     top = float(density.max())
     if not top:
         return ()
+    from scipy.signal import find_peaks  # late: it takes half a second, before each command
+
     walled = np.concatenate([[0.0], density, [0.0]])  # so that a peak at an end is one
     found, _ = find_peaks(walled, prominence=LEAST_PEAK * top)
     return tuple(float(degrees[k - 1]) for k in found)

@@ -189,10 +189,15 @@ class Service:
         return Loop(name, step, on_error=lambda name: self.metrics.errors.labels(name).inc())
 
     def start(self) -> None:
-        """Start the worker and the threads; take up what a dead service left."""
+        """Start the threads and take up what a dead service left.
+
+        A live service also starts its worker. A replay may find everything known: there the first
+        spectrum does.
+        """
         if orphans := self.ledger.queue.requeue_orphans(attempts=self._attempts):
             logger.warning("%d spectra of a service that died are taken up again", orphans)
-        self.worker.start()
+        if self._live:
+            self.worker.start()
         for loop in self._dispatchers:
             loop.start()
         self._writer.start()
