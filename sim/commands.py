@@ -20,6 +20,7 @@ Keep = Annotated[
     typer.Option(help="Keep catalog, ledger, a profile for replay and a picture in this folder."),
 ]
 
+LOADING = "loading the program …"
 PLAIN_WIDTH = 120  # columns of the summary where there is no terminal
 
 
@@ -53,10 +54,17 @@ def run_and_report(profile: "Profile", directory: Path, *, kept: bool, stay: boo
     """Run a demo, print its summary, and return whether it was good."""
     from rich.console import Console
 
-    from nearedge.sim.demo import keep_files, print_report, run_demo
+    from nearedge.streaming.page.doorstep import doorstep
 
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-    report = run_demo(profile, directory, console, stay=stay)
+    with doorstep(profile.service.page_port) as waiting:
+        if waiting is not None:  # before all that takes long, of which importing it is much
+            console.print(f"the live page: {waiting.address}", highlight=False, soft_wrap=True)
+            waiting.progress = LOADING
+        console.print(LOADING)
+        from nearedge.sim.demo import keep_files, print_report, run_demo
+
+        report = run_demo(profile, directory, console, stay=stay, waiting=waiting)
     print_report(report, console)
     if kept:
         keep_files(report, directory)

@@ -27,6 +27,7 @@ from nearedge.streaming.commands.stopping import stop_signals
 from nearedge.streaming.commands.table import showing
 from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.row import Row
+from nearedge.streaming.page.doorstep import Doorstep
 from nearedge.streaming.page.feed import Feed
 from nearedge.streaming.service.bus import beating, opened_bus
 from nearedge.streaming.service.service import Audience
@@ -67,6 +68,20 @@ class DemoReport:
         return self.outcome is not None and self.outcome.good and complete == self.expected > 0
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Says what is being started, in the terminal and at the page's address."""
+
+    console: Console
+    waiting: Doorstep | None
+
+    def __call__(self, text: str) -> None:
+        """Say it."""
+        self.console.print(text)
+        if self.waiting is not None:
+            self.waiting.progress = text
+
+
 class DemoResults:
     """Rows of measured specimens, as the service's threads bring them."""
 
@@ -90,7 +105,12 @@ class DemoResults:
 
 
 def run_demo(
-    profile: Profile, directory: Path, console: Console, *, stay: bool = False
+    profile: Profile,
+    directory: Path,
+    console: Console,
+    *,
+    stay: bool = False,
+    waiting: Doorstep | None = None,
 ) -> DemoReport:
     """Run everything until each simulated spectrum has its result.
 
@@ -100,6 +120,12 @@ def run_demo(
         What is simulated; its addresses and folders are replaced.
     directory
         The folder of the catalog, the ledger and the camera's files.
+    console
+        Where results and progress are printed.
+    stay
+        Whether the page stays once everything is measured.
+    waiting
+        What answers at the page's address until the page does.
 
     Raises
     ------
@@ -110,11 +136,15 @@ def run_demo(
     results = DemoResults()
     with ExitStack() as stack:
         stopped = stack.enter_context(stop_signals())
-        console.print("starting a 0MQ proxy, a Tiled server and the worker …")
+        tell = Progress(console, waiting)
+        tell("starting a 0MQ proxy …")
         proxy = stack.enter_context(running_proxy())
         profile = placed(profile, directory, proxy)
+        tell("starting a Tiled server …")
         server = stack.enter_context(connected(profile))
-        stack.enter_context(serving_demo(profile, server, console, results))
+        tell("starting the service and its worker …")
+        stack.enter_context(serving_demo(profile, server, console, results, waiting))
+        tell("starting the simulated beamline; its first scan takes some seconds …")
         beamline = stack.enter_context(
             running_beamline(profile, storage(profile, server, directory))
         )
@@ -156,7 +186,11 @@ def placed(profile: Profile, directory: Path, proxy: ProxyAddress) -> Profile:
 
 @contextmanager
 def serving_demo(
-    profile: Profile, server: Server, console: Console, results: DemoResults
+    profile: Profile,
+    server: Server,
+    console: Console,
+    results: DemoResults,
+    waiting: Doorstep | None,
 ) -> Iterator[None]:
     """Run the service, as `nearedge run` does."""
     source, feed = ZmqSource(profile.source), Feed()
@@ -178,11 +212,9 @@ def serving_demo(
             ),
         ) as service,
         beating(bus, service, every_s=profile.bus.heartbeat_s),
-        page_of(profile, service=service, feed=feed, server=server) as address,
+        page_of(profile, service=service, feed=feed, server=server, waiting=waiting),
     ):
         service.metrics.watch_live(source, service.worker)
-        if address is not None:
-            console.print(f"the live page: {address}", highlight=False, soft_wrap=True)
         if not source.ready.wait(READY_S):
             raise RuntimeError(f"no connection to the 0MQ proxy at {profile.source.address}")
         yield

@@ -1,8 +1,9 @@
-"""IPython startup of a simulated beamline session: devices, plans, a RunEngine and its publisher.
+"""Startup of a simulated beamline session: devices, plans, a RunEngine and its publisher.
 
-Copy it into the ``startup`` folder of an IPython profile, or start a session with it::
+Copy it into the ``startup`` folder of an IPython profile, or start a session with it (``ipython``
+does as well)::
 
-    ipython -i -m nearedge.profiles.startup.nearedge_startup
+    python -i -m nearedge.profiles.startup.nearedge_startup
 
 ``NEAREDGE_STARTUP_PROFILE`` names the profile to simulate, a shipped one or a file; ``sim`` if it
 is not set. Start the proxy first (``bluesky-0MQ-proxy``). Then, for example::

@@ -20,6 +20,7 @@ from nearedge.streaming.catalog.results import Results
 from nearedge.streaming.catalog.storing import Storing
 from nearedge.streaming.ledger.key import result_key
 from nearedge.streaming.ledger.ledger import Ledger
+from nearedge.streaming.page.doorstep import Doorstep
 from nearedge.streaming.page.feed import Feed
 from nearedge.streaming.service.method import Method
 from nearedge.streaming.service.recovery import Archive
@@ -265,7 +266,12 @@ def _probe(profile: Profile, server: Server) -> None:
 
 @contextmanager
 def page_of(
-    profile: Profile, *, service: Service, feed: Feed, server: Server
+    profile: Profile,
+    *,
+    service: Service,
+    feed: Feed,
+    server: Server,
+    waiting: Doorstep | None = None,
 ) -> Iterator[str | None]:
     """Serve the live page of a service until the end of the block; yield its address.
 
@@ -277,10 +283,12 @@ def page_of(
         What is shown; the feed listens to the service's rows and partial answers.
     server
         The server whose stored results are shown as well.
+    waiting
+        What has answered until now where the page will be; None: nothing has.
 
     Raises
     ------
-    nearedge.streaming.page.web.PageError
+    nearedge.streaming.page.doorstep.PageError
         If the port is taken.
     """
     from nearedge.streaming.catalog.history import History
@@ -290,6 +298,7 @@ def page_of(
         service,
         feed,
         port=profile.service.page_port,
+        waiting=waiting,
         history=History(partial(results_box, profile, server)),
         title=profile.title,
         context=profile.instrument.roles.context,

@@ -1,7 +1,6 @@
 """Serve the live page from a thread of the service, on the loopback only."""
 
 import logging
-import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,19 +9,17 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from nearedge.streaming.catalog.history import History
+from nearedge.streaming.page.doorstep import Doorstep, PageError, address_of, listening
 from nearedge.streaming.page.feed import Feed
 from nearedge.streaming.page.routes import Page
 from nearedge.streaming.service.health import Health, recent_warnings
 from nearedge.streaming.service.service import Service
 
+__all__ = ["PageError", "load", "served", "serving_page"]
+
 logger = logging.getLogger(__name__)
 
-LOOPBACK = "127.0.0.1"
 STOP_S = 3.0
-
-
-class PageError(RuntimeError):
-    """A page that cannot be served."""
 
 
 @contextmanager
@@ -31,6 +28,7 @@ def serving_page(
     feed: Feed,
     *,
     port: int | None = 0,
+    waiting: Doorstep | None = None,
     history: History | None = None,
     title: str = "",
     context: Sequence[str] = (),
@@ -46,6 +44,8 @@ def serving_page(
         One of the service's listeners: what is shown.
     port
         The port of the loopback; 0 for any that is free, None for no page (then None is yielded).
+    waiting
+        What has answered there until now, instead of a port.
     history
         Results of before, read in the background.
     title, context, config
@@ -56,7 +56,7 @@ def serving_page(
     PageError
         If the port is taken.
     """
-    if port is None:
+    if port is None and waiting is None:
         yield None
         return
     with recent_warnings() as warnings:
@@ -67,7 +67,7 @@ def serving_page(
         if history is not None:
             loader = threading.Thread(target=load, args=(feed, history), daemon=True)
             loader.start()
-        with served(page.app(), port=port) as address:
+        with served(page.app(), port=port or 0, waiting=waiting) as address:
             try:
                 yield address
             finally:
@@ -83,23 +83,22 @@ def load(feed: Feed, history: History) -> None:
 
 
 @contextmanager
-def served(app: ASGIApp, *, port: int = 0) -> Iterator[str]:
+def served(app: ASGIApp, *, port: int = 0, waiting: Doorstep | None = None) -> Iterator[str]:
     """Serve an application on the loopback until the end of the block; yield its address.
+
+    Parameters
+    ----------
+    port
+        Where; 0 for any that is free.
+    waiting
+        What has answered there until now, instead of a port.
 
     Raises
     ------
     PageError
         If the port is taken.
     """
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((LOOPBACK, port))
-        except OSError as e:
-            raise PageError(
-                f"cannot serve the page on port {port}: {e.strerror}; set service.page_port to "
-                "another, to 0 for any that is free, or to null for no page"
-            ) from e
+    with listening(port) if waiting is None else waiting.leave() as listener:
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -112,10 +111,9 @@ def served(app: ASGIApp, *, port: int = 0) -> Iterator[str]:
         thread = threading.Thread(
             target=server.run, kwargs={"sockets": [listener]}, name="nearedge-page", daemon=True
         )
-        listener.listen()  # a browser may come before the thread runs, and waits then
         thread.start()
         try:
-            yield f"http://{LOOPBACK}:{listener.getsockname()[1]}/"
+            yield address_of(listener)
         finally:
             server.should_exit = True
             thread.join(STOP_S)

@@ -79,8 +79,8 @@ def awaited(address: str, demo: subprocess.Popen[bytes]) -> str:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and demo.poll() is None:
         try:
-            httpx.get(f"{address}livez", trust_env=False)
-        except httpx.TransportError:
+            httpx.get(f"{address}livez", trust_env=False).raise_for_status()
+        except httpx.HTTPError:  # or something is still being started
             time.sleep(0.2)
         else:
             return address

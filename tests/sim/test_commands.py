@@ -1,6 +1,9 @@
 import os
+import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 
 import pytest
 from typer.testing import CliRunner
@@ -28,6 +31,20 @@ def test_commands_load_nothing_heavy() -> None:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"torch", "numpy", "bluesky", "ophyd_async", "tiled", "pyarrow", "matplotlib", "rich"}
     assert not heavy & set(ran.stdout.split())
+
+
+@pytest.mark.system
+def test_the_demo_first_prints_the_address_of_its_page() -> None:
+    command = [sys.executable, "-u", "-m", "nearedge.streaming", "demo", "--scans=1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        line = demo.stdout.readline()
+        with pytest.raises(urllib.error.HTTPError, match="503") as starting:
+            urllib.request.urlopen(line.removeprefix("the live page: ").strip(), timeout=20)
+        assert "nearedge starts: loading" in starting.value.read().decode()
+        starting.value.close()
+        demo.send_signal(signal.SIGTERM)
+        demo.stdout.read()
 
 
 def test_frames_go_where_the_service_may_read() -> None:
