@@ -59,8 +59,8 @@ def run_and_report(profile: "Profile", directory: Path, *, kept: bool, stay: boo
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     with doorstep(profile.service.page_port) as waiting:
         if waiting is not None:  # before all that takes long, of which importing it is much
-            console.print(f"the live page: {waiting.address}", highlight=False, soft_wrap=True)
             waiting.progress = LOADING
+            console.print(f"the live page: {waiting.address}", highlight=False, soft_wrap=True)
         console.print(LOADING)
         from nearedge.sim.demo import keep_files, print_report, run_demo
 
