@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nearedge.streaming.commands.options import Configs, Device, Samples, profile_of
+from nearedge.streaming.commands.options import Configs, Device, Samples, one_thread, profile_of
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs
     from nearedge.sim.silica import Specimen
@@ -33,6 +33,15 @@ def demo(
     stay: Annotated[
         bool, typer.Option(help="Keep the live page open after the last result, until Ctrl-C.")
     ] = False,
+    map_: Annotated[
+        str | None,
+        typer.Option(
+            "--map",
+            help="Simulate a map in a file instead: eels (a grain boundary), xanes (a stack of "
+            "images) or quick (a series of sweeps).",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Simulate a beamline, invert its spectra live, and compare the results with the truth.
 
@@ -40,6 +49,8 @@ def demo(
     """
     import tempfile
 
+    if map_ is not None:
+        raise typer.Exit(0 if _map_demo(map_, keep, samples=samples, device=device) else 1)
     profile = simulated(config, scans=scans, samples=samples, device=device)
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
@@ -48,6 +59,26 @@ def demo(
         with tempfile.TemporaryDirectory(prefix="nearedge-", ignore_cleanup_errors=True) as folder:
             good = run_and_report(profile, Path(folder), kept=False, stay=stay)
     raise typer.Exit(0 if good else 1)
+
+
+def _map_demo(kind: str, keep: Path | None, *, samples: int | None, device: str | None) -> bool:
+    """Run the demo of a map, and return whether it was good."""
+    import tempfile
+
+    one_thread()
+    from nearedge.sim.map_demo import run_map_demo
+    from nearedge.sim.maps import KINDS
+
+    if kind not in KINDS:
+        raise typer.BadParameter(f"found {kind!r}; expected {', '.join(KINDS)}", param_hint="--map")
+    profile = simulated(None, samples=samples, device=device)
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        good = run_map_demo(kind, profile, keep, typer.echo).good
+        typer.echo(f"kept in {keep}")
+        return good
+    with tempfile.TemporaryDirectory(prefix="nearedge-") as folder:
+        return run_map_demo(kind, profile, Path(folder), typer.echo).good
 
 
 def run_and_report(profile: "Profile", directory: Path, *, kept: bool, stay: bool = False) -> bool:

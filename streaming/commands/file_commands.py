@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from nearedge.streaming.commands.options import Configs, Device, Elements, Samples, profile_of
+from nearedge.streaming.commands.options import (
+    Configs,
+    Device,
+    Elements,
+    Samples,
+    one_thread,
+    profile_of,
+)
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs
     from rich.progress import Progress, TaskID
@@ -115,6 +122,7 @@ def map_(
         raise typer.BadParameter(
             f"{out} ends in {out.suffix!r}; expected .h5, .hdf5, .nxs or .hspy", param_hint="--out"
         )
+    one_thread()
     from nearedge.streaming.commands.mapping import MapOptions, Mapping, in_words
     from nearedge.streaming.sources.files.maps import read_map
     from nearedge.streaming.workers.worker import load_inverter

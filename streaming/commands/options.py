@@ -59,6 +59,16 @@ def profile_of(
     return profile.model_copy(update={"worker": worker, "instrument": instrument})
 
 
+def one_thread() -> None:
+    """Have numpy calculate with one thread, unless the environment says otherwise.
+
+    The matrices of maps are so small that waiting for a second thread costs more than it gains:
+    five times as much where other processes want the cores. It counts only before numpy is there.
+    """
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+
 def _check(elements: str) -> None:
     """Refuse at once what is no formula: the caller can still correct it."""
     from nearedge.models.composition import CompositionError, elements_in
