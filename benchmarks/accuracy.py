@@ -16,7 +16,7 @@ from rich.progress import Progress
 from nearedge.models.answering.inverter import Inverter
 from nearedge.models.data.dataset import read_dataset
 from nearedge.models.data.instruments import InputCondition
-from nearedge.models.evaluation.evaluate import Plan, evaluate
+from nearedge.models.evaluation.evaluate import EvaluationPlan, evaluate
 from nearedge.models.evaluation.plots import plot
 from nearedge.models.evaluation.report import Report
 
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, help="rows of a split, but for clean and measured")
     parser.add_argument("--no-docs", dest="docs", action="store_false")
     told = parser.parse_args()
-    plan = Plan(
+    plan = EvaluationPlan(
         splits=tuple(told.splits),
         conditions=tuple(InputCondition(name) for name in told.conditions),
         samples=told.samples,

@@ -29,7 +29,7 @@ from nearedge.models.answering.estimate import Calibration
 from nearedge.models.answering.general import Said, group_of, likely_set, said_of, tempered
 from nearedge.models.data.dataset import Site, read_dataset
 from nearedge.models.data.gap import residual_modes
-from nearedge.models.evaluation.standards import Found, Standard, compounds, to_markdown
+from nearedge.models.evaluation.standards import Standard, StandardAnswer, compounds, to_markdown
 from nearedge.models.parts.general import General
 from nearedge.models.training.general import GeneralRecipe, lessons, share_of, train_member
 from nearedge.models.training.general_release import (
@@ -145,11 +145,11 @@ def report_measured(
     print(to_markdown(compounds(standards, answers), {}), flush=True)
 
 
-def stated(told: Said, calibration: Calibration) -> Found:
+def stated(told: Said, calibration: Calibration) -> StandardAnswer:
     """Return the figures of an answer, as the model states them."""
     prob = tempered(told.cn, calibration)
     bond, half = told.bond[0], float(calibration.bond.half(told.bond[1]))
-    return Found(
+    return StandardAnswer(
         cn=float(prob.argmax()),
         cn_set=likely_set(prob, threshold=calibration.cn_threshold),
         bond=bond,

@@ -26,7 +26,7 @@ Sweep: TypeAlias = tuple[Array, Array]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Agreement:
+class RepeatAgreement:
     """How far the repeats of a spectrum agree.
 
     Attributes
@@ -45,7 +45,7 @@ class Agreement:
     alike: bool
 
 
-def agreement(sweeps: Sequence[Sweep], *, any_scale: bool = False) -> Agreement:
+def agreement(sweeps: Sequence[Sweep], *, any_scale: bool = False) -> RepeatAgreement:
     """Compare each repeat with the mean of the others, and the first half of them with the second.
 
     The two may differ in scale, in offset and by a straight line, which a normalisation takes out.
@@ -64,10 +64,10 @@ def agreement(sweeps: Sequence[Sweep], *, any_scale: bool = False) -> Agreement:
     axis, table = _on_one_axis(sweeps)
     found = [_compare(axis, *pair, any_scale=any_scale) for pair in _contrasts(table)]
     if not found:
-        return Agreement(difference=0.0, repeat=0, alike=True)
+        return RepeatAgreement(difference=0.0, repeat=0, alike=True)
     # the halves come last, and count as their first repeat
     worst = max(range(len(found)), key=lambda k: (not found[k].alike, found[k].difference))
-    return Agreement(
+    return RepeatAgreement(
         difference=found[worst].difference,
         repeat=worst % len(table),
         alike=found[worst].alike,

@@ -39,7 +39,7 @@ class Storage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class BeamlineOutcome:
     """How the beamline ended.
 
     Attributes
@@ -71,10 +71,10 @@ def serve(connection: Connection, profile: Profile, storage: Storage) -> None:
         connection.send(measure(profile, storage))
     except Exception as e:
         logging.getLogger(__name__).exception("the simulated beamline broke")
-        connection.send(Outcome(error=f"{type(e).__name__}: {e}"))
+        connection.send(BeamlineOutcome(error=f"{type(e).__name__}: {e}"))
 
 
-def measure(profile: Profile, storage: Storage) -> Outcome:
+def measure(profile: Profile, storage: Storage) -> BeamlineOutcome:
     """Run the beamline, its raw documents stored as well as published."""
     from nearedge.sim.beamline import RawStore, run_beamline
     from nearedge.streaming.catalog.connection import connect, raw_container
@@ -85,7 +85,7 @@ def measure(profile: Profile, storage: Storage) -> Outcome:
         uids = run_beamline(profile, directory=storage.files, store=store)
     finally:
         store.close()
-    return Outcome(uids=tuple(uids), not_stored=store.failures)
+    return BeamlineOutcome(uids=tuple(uids), not_stored=store.failures)
 
 
 class BeamlineProcess:
@@ -93,15 +93,15 @@ class BeamlineProcess:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._outcome: Outcome | None = None
+        self._outcome: BeamlineOutcome | None = None
 
-    def outcome(self, *, wait_s: float) -> Outcome | None:
+    def outcome(self, *, wait_s: float) -> BeamlineOutcome | None:
         """Return how it ended, or None while it still runs after the wait."""
         if self._outcome is None and self._connection.poll(wait_s):
             try:
                 self._outcome = self._connection.recv()
             except EOFError:
-                self._outcome = Outcome(error="the beamline's process died")
+                self._outcome = BeamlineOutcome(error="the beamline's process died")
         return self._outcome
 
 

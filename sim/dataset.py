@@ -35,7 +35,7 @@ from nearedge.sim.sites import (
 from nearedge.streaming.workers.feff import (
     FAST,
     Calculation,
-    Cards,
+    FeffCards,
     FeffError,
     calculate,
     feff_input,
@@ -98,9 +98,9 @@ class SiteChoice:
     fast: bool = False
 
     @property
-    def cards(self) -> Cards:
+    def cards(self) -> FeffCards:
         """What FEFF is told."""
-        return FAST if self.fast else Cards()
+        return FAST if self.fast else FeffCards()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -11,7 +11,12 @@ import yaml
 from rich.console import Console
 
 from nearedge.models.answering.cards import read_cards
-from nearedge.sim.beamline_process import BeamlineProcess, Outcome, Storage, running_beamline
+from nearedge.sim.beamline_process import (
+    BeamlineOutcome,
+    BeamlineProcess,
+    Storage,
+    running_beamline,
+)
 from nearedge.sim.comparison import compare, summary_table, verdict
 from nearedge.sim.proxy import ProxyAddress, running_proxy
 from nearedge.streaming.commands.opening import (
@@ -59,7 +64,7 @@ class DemoReport:
     profile: Profile
     rows: tuple[Row, ...]
     expected: int
-    outcome: Outcome | None
+    outcome: BeamlineOutcome | None
 
     @property
     def good(self) -> bool:
@@ -242,7 +247,7 @@ def expected_spectra(profile: Profile) -> int:
 
 def await_end(
     beamline: BeamlineProcess, results: DemoResults, profile: Profile, stopped: threading.Event
-) -> Outcome | None:
+) -> BeamlineOutcome | None:
     """Wait until the beamline has ended and its results are there, or nothing comes any more."""
     expected = expected_spectra(profile)
     outcome = None

@@ -28,7 +28,7 @@ from nearedge.models.parts.conditions import Conditions
 from nearedge.models.parts.general import (
     Committee,
     GeneralSize,
-    Reading,
+    NetReading,
     hint_of,
     number_of,
 )
@@ -68,7 +68,7 @@ class Said:
     cosine: tuple[float, float]
 
 
-def said(reading: Reading, k: int, *, absorber: str) -> Said:
+def said(reading: NetReading, k: int, *, absorber: str) -> Said:
     """Return what a reading says of the k-th spectrum of its batch."""
     radius = geometry.covalent_radii()[absorber]
 

@@ -15,7 +15,7 @@ from nearedge.models.parts.conditions import Conditions
 from nearedge.models.spectrum import NormalisedSpectrum
 
 
-class Answers(Inverts, Protocol):
+class LoadedModel(Inverts, Protocol):
     """One loaded model, whose heads can be asked alone."""
 
     def heads(
@@ -34,7 +34,7 @@ class Several:
         The cards and the models, in the order in which they are asked.
     """
 
-    def __init__(self, cards: Cards, models: Sequence[Answers]) -> None:
+    def __init__(self, cards: Cards, models: Sequence[LoadedModel]) -> None:
         self.cards, self._models = cards, tuple(models)
 
     @classmethod
@@ -97,7 +97,7 @@ class Several:
         return [answers[k] for k in range(len(spectra))]
 
 
-def load_model(card: Card, *, device: str = "auto") -> Answers:
+def load_model(card: Card, *, device: str = "auto") -> LoadedModel:
     """Load the weights of one card, whatever their kind."""
     if card.encoder.get("form") == FORM:
         return GeneralInverter.load(card)

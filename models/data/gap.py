@@ -35,7 +35,7 @@ _LENGTHS = (2.0, 4.0, 8.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
+class TheoryGap:
     """How far views lie from the calculation; everything is drawn evenly unless said otherwise.
 
     Attributes
@@ -136,7 +136,7 @@ class Views:
     """
 
     def __init__(
-        self, gap: Gap, *, residuals: Array | None = None, generator: torch.Generator
+        self, gap: TheoryGap, *, residuals: Array | None = None, generator: torch.Generator
     ) -> None:
         self._gap, self._generator = gap, generator
         self._energy = torch.tensor(FINE, dtype=torch.float32)

@@ -62,7 +62,7 @@ class Bank:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Groups:
+class SiteGroups:
     """For each site the numbers of all of its edge and structure, and of its edge and cell."""
 
     structure: Sequence[Sequence[int]]
@@ -77,14 +77,14 @@ def _together(labels: Sequence[Hashable]) -> list[list[int]]:
     return [groups[label] for label in labels]
 
 
-def _grouped(sites: Sequence[Site], cells: NDArray[np.int64]) -> Groups:
-    return Groups(
+def _grouped(sites: Sequence[Site], cells: NDArray[np.int64]) -> SiteGroups:
+    return SiteGroups(
         structure=_together([(s.structure, s.absorber, s.edge) for s in sites]),
         cell=_together([(c, s.absorber, s.edge) for c, s in zip(cells, sites, strict=True)]),
     )
 
 
-def _members(own: int, groups: Groups, rng: np.random.Generator, mix: Mixture) -> list[int]:
+def _members(own: int, groups: SiteGroups, rng: np.random.Generator, mix: Mixture) -> list[int]:
     """Return which sites one random view is the average over."""
     kind = rng.random()
     group: Sequence[int] = ()
@@ -123,7 +123,7 @@ def usable(sites: Sequence[Site], *, span: Sequence[float] = GRID) -> list[Site]
 def _view(
     own: int,
     sites: Sequence[Site],
-    groups: Groups,
+    groups: SiteGroups,
     rng: np.random.Generator,
     *,
     mix: Mixture,

@@ -11,7 +11,7 @@ from nearedge.models.data.instruments import Case, InputCondition, SimulatedInst
 from nearedge.models.evaluation.answers import answer_of, truth_of
 from nearedge.models.evaluation.baselines import Baseline, check_trees, fit_templates, fit_trees
 from nearedge.models.evaluation.figures import score
-from nearedge.models.evaluation.report import MODEL, Foreign, NoiseLevel, Report, ReportRow
+from nearedge.models.evaluation.report import MODEL, ForeignScore, NoiseLevel, Report, ReportRow
 from nearedge.models.inversion import Inversion, Quality
 from nearedge.models.spectrum import NormalisedSpectrum, Rejected
 
@@ -42,7 +42,7 @@ class Evaluated(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class EvaluationPlan:
     """What is evaluated.
 
     Attributes
@@ -79,7 +79,7 @@ def evaluate(
     inverter: Evaluated | None,
     sites: Sequence[Site],
     *,
-    plan: Plan | None = None,
+    plan: EvaluationPlan | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> Report:
     """Ask the model, and its baselines, about every site of the plan's splits.
@@ -100,7 +100,7 @@ def evaluate(
     ModuleNotFoundError
         If the plan asks for the baselines and scikit-learn is not installed.
     """
-    plan = plan or Plan()
+    plan = plan or EvaluationPlan()
     if plan.baselines:
         check_trees()
     evaluation = _Evaluation(inverter=inverter, sites=sites, plan=plan, progress=progress)
@@ -159,13 +159,13 @@ class _Evaluation:
         *,
         inverter: Evaluated | None,
         sites: Sequence[Site],
-        plan: Plan,
+        plan: EvaluationPlan,
         progress: Progress,
     ) -> None:
         self._inverter, self._sites = inverter, sites
         self._plan, self._progress = plan, progress
         self._rows: list[ReportRow] = []
-        self._foreign: list[Foreign] = []
+        self._foreign: list[ForeignScore] = []
         self._noise: list[NoiseLevel] = []
         self._curves: list[dict[str, Any]] = []
         self._rejected: dict[str, dict[str, dict[str, int]]] = {}
@@ -304,7 +304,7 @@ class _Evaluation:
         disguised = [as_known for case in asked for as_known in disguises(case, known)]
         for case, found, _ in self._answers(disguised, f"foreign, {condition.value}"):
             self._foreign.append(
-                Foreign(
+                ForeignScore(
                     condition=condition.value,
                     id=case.sites[0].id,
                     asked_as=found.absorber,

@@ -44,7 +44,7 @@ class ReportRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Foreign:
+class ForeignScore:
     """The out-of-distribution score of a spectrum of some other material, asked about as ours."""
 
     condition: str
@@ -85,7 +85,7 @@ class Report:
     settings: dict[str, Any]
     rows: tuple[ReportRow, ...]
     rejected: dict[str, dict[str, dict[str, int]]]
-    foreign: tuple[Foreign, ...]
+    foreign: tuple[ForeignScore, ...]
     noise: tuple[NoiseLevel, ...]
     curves: tuple[dict[str, Any], ...]
 
@@ -175,7 +175,7 @@ def _by_absorber(rows: Sequence[ReportRow]) -> Iterator[tuple[str, list[Score]]]
         yield absorber, [row.score for row in rows if row.score.absorber == absorber]
 
 
-def _scores_of(rows: Sequence[ReportRow] | Sequence[Foreign]) -> np.ndarray:
+def _scores_of(rows: Sequence[ReportRow] | Sequence[ForeignScore]) -> np.ndarray:
     return np.array([row.ood_score for row in rows])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from nearedge.models.clusters.geometry import covalent_radii, mean_bond
 from nearedge.models.data.dataset import Site
-from nearedge.models.evaluation.standards import Found, Standard
+from nearedge.models.evaluation.standards import Standard, StandardAnswer
 from nearedge.models.normalise.xanes import normalise_xanes
 from nearedge.models.parts.condition import Condition, condition
 from nearedge.models.spectrum import Array, NormalisedSpectrum, Rejected
@@ -25,7 +25,7 @@ def nearest_calculated(
     standards: Sequence[Standard],
     spectra: Mapping[str, NormalisedSpectrum],
     sites: Sequence[Site],
-) -> dict[str, Found | str]:
+) -> dict[str, StandardAnswer | str]:
     """Return for each file the surroundings of the most similar calculated spectrum.
 
     Parameters
@@ -53,7 +53,7 @@ def _nearest(
     one: Standard,
     spectrum: NormalisedSpectrum | None,
     references: Sequence[tuple[Site, Condition]],
-) -> Found | str:
+) -> StandardAnswer | str:
     if spectrum is None:
         return "rejected"
     read = condition(spectrum)
@@ -66,7 +66,7 @@ def _nearest(
         return "unsupported"
     site, _ = min(same, key=lambda pair: _apart(read, pair[1]))
     bond = float(mean_bond(site.absorber, site.species, site.positions))
-    return Found(cn=float(site.cn), bond=bond)
+    return StandardAnswer(cn=float(site.cn), bond=bond)
 
 
 def _apart(a: Condition, b: Condition) -> float:
@@ -79,7 +79,7 @@ def _apart(a: Condition, b: Condition) -> float:
 
 def trees_left_out(
     standards: Sequence[Standard], spectra: Mapping[str, NormalisedSpectrum]
-) -> dict[str, Found | str]:
+) -> dict[str, StandardAnswer | str]:
     """Return for each file what trees say that learned from the scans of all other compounds."""
     from sklearn.ensemble import ExtraTreesRegressor
 
@@ -87,7 +87,7 @@ def trees_left_out(
     seen = np.array([_features(one, spectra[one.file]) for one in known])
     truth = np.array([[one.cn, one.bond] for one in known])
     names = np.array([one.compound for one in known])
-    answers: dict[str, Found | str] = {one.file: "rejected" for one in standards}
+    answers: dict[str, StandardAnswer | str] = {one.file: "rejected" for one in standards}
     for name in np.unique(names) if len(set(names)) > 1 else ():
         left_out = names == name
         trees = ExtraTreesRegressor(TREES, random_state=0).fit(seen[~left_out], truth[~left_out])
@@ -96,7 +96,7 @@ def trees_left_out(
             trees.predict(seen[left_out]),
             strict=True,
         ):
-            answers[one.file] = Found(cn=float(cn), bond=float(bond))
+            answers[one.file] = StandardAnswer(cn=float(cn), bond=float(bond))
     return answers
 
 

@@ -48,7 +48,7 @@ class Standard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class StandardAnswer:
     """What a method says of one scan: most probable CN, mean bond (Å), 90 % set and interval."""
 
     cn: float
@@ -66,7 +66,7 @@ class Compound:
     absorber: str
     cn: float
     bond: float
-    found: tuple[Found, ...]
+    found: tuple[StandardAnswer, ...]
     refused: tuple[str, ...]
     learned: bool = False
 
@@ -120,13 +120,13 @@ def _standard(row: Mapping[str, str], path: Path) -> Standard | None:
     )
 
 
-def found_of(answer: Inversion | Rejected) -> Found | str:
+def found_of(answer: Inversion | Rejected) -> StandardAnswer | str:
     """Return what an answer says, or why there is none: the reason in one word."""
     if isinstance(answer, Rejected):
         return answer.reason.value
     estimates = answer.estimates
     bond = estimates.bond
-    return Found(
+    return StandardAnswer(
         cn=float(estimates.cn_map),
         cn_set=estimates.cn_set,
         bond=math.nan if bond is None else bond.mean,
@@ -135,7 +135,9 @@ def found_of(answer: Inversion | Rejected) -> Found | str:
     )
 
 
-def compounds(standards: Sequence[Standard], answers: Mapping[str, Found | str]) -> list[Compound]:
+def compounds(
+    standards: Sequence[Standard], answers: Mapping[str, StandardAnswer | str]
+) -> list[Compound]:
     """Put the scans of each compound together, by absorber and name.
 
     Parameters
@@ -154,14 +156,14 @@ def compounds(standards: Sequence[Standard], answers: Mapping[str, Found | str])
     ]
 
 
-def _compound(scans: Sequence[Standard], answers: Sequence[Found | str]) -> Compound:
+def _compound(scans: Sequence[Standard], answers: Sequence[StandardAnswer | str]) -> Compound:
     first = scans[0]
     return Compound(
         name=first.compound,
         absorber=first.absorber,
         cn=first.cn,
         bond=first.bond,
-        found=tuple(one for one in answers if isinstance(one, Found)),
+        found=tuple(one for one in answers if isinstance(one, StandardAnswer)),
         refused=tuple(one for one in answers if isinstance(one, str)),
         learned=first.learned,
     )
@@ -172,7 +174,7 @@ def _share(values: Sequence[bool]) -> float | None:
 
 
 def _held(
-    some: Sequence[Compound], holds: Callable[[Compound, Found], bool | None]
+    some: Sequence[Compound], holds: Callable[[Compound, StandardAnswer], bool | None]
 ) -> float | None:
     """Return the share of the scans that hold the truth, compounds counting alike."""
     found = [[h for scan in one.found if (h := holds(one, scan)) is not None] for one in some]
@@ -180,13 +182,13 @@ def _held(
     return fmean(shares) if shares else None
 
 
-def _cn_held(one: Compound, scan: Found) -> bool | None:
+def _cn_held(one: Compound, scan: StandardAnswer) -> bool | None:
     if scan.cn_set is None:
         return None
     return any(abs(one.cn - cn) <= RIGHT + _SLACK for cn in scan.cn_set)
 
 
-def _bond_held(one: Compound, scan: Found) -> bool | None:
+def _bond_held(one: Compound, scan: StandardAnswer) -> bool | None:
     if scan.bond_range is None:
         return None
     return scan.bond_range[0] <= one.bond <= scan.bond_range[1]
@@ -278,7 +280,7 @@ def _mean(values: Sequence[float]) -> float | None:
     return fmean(values) if values else None
 
 
-def _flagged(scans: Sequence[Found]) -> str:
+def _flagged(scans: Sequence[StandardAnswer]) -> str:
     count = sum(scan.flagged for scan in scans)
     return f"out-of-distribution ({count} of {len(scans)})" if count else ""
 

@@ -11,7 +11,7 @@ from nearedge.models.normalise.evidence import Expected
 from nearedge.models.normalise.normalised import normalised
 from nearedge.models.normalise.pre_edge import EdgeFit, pre_edge
 from nearedge.models.normalise.windows import SHORT_POST, Windows, choose_windows
-from nearedge.models.normalise.xanes_e0 import Place, locate
+from nearedge.models.normalise.xanes_e0 import EdgePlace, locate
 from nearedge.models.spectrum import Array, NormalisedSpectrum, Reason, Rejected, Spectrum
 
 __all__ = ["find_e0", "find_threshold", "normalise_xanes", "pre_edge"]
@@ -97,7 +97,7 @@ def _fit_upright(
     step: float | None,
     wanted: Windows,
 ) -> EdgeFit | Rejected:
-    place = locate(energy, mu, expected) if e0 is None else Place(e0=e0, onset=e0)
+    place = locate(energy, mu, expected) if e0 is None else EdgePlace(e0=e0, onset=e0)
     refusal = evidence.check_cover(energy, place.e0, expected)
     if refusal is not None:
         return refusal

@@ -15,7 +15,7 @@ QUIET = 0.003
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class EdgePlace:
     """Where an edge lies.
 
     Attributes
@@ -30,7 +30,7 @@ class Place:
     onset: float
 
 
-def locate(energy: Array, mu: Array, expected: Expected) -> Place:
+def locate(energy: Array, mu: Array, expected: Expected) -> EdgePlace:
     """Find an edge: Larch's e0 on a full scan with little noise, else `find_threshold`'s.
 
     So a full scan has Larch's own numbers, and noise or a short scan does not move e0 from one
@@ -47,4 +47,4 @@ def locate(energy: Array, mu: Array, expected: Expected) -> Place:
     if is_full(energy, threshold) and evidence.noise(energy, scaled) <= QUIET:
         steepest = find_e0(energy, scaled)
         e0 = steepest if lo <= steepest <= hi else threshold
-    return Place(e0=e0, onset=min(onset, e0))
+    return EdgePlace(e0=e0, onset=min(onset, e0))

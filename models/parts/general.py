@@ -111,7 +111,7 @@ class GeneralSize:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Reading:
+class NetReading:
     """What the network says of a batch.
 
     Attributes
@@ -135,7 +135,7 @@ class Reading:
 
 
 class General(nn.Module):
-    """A spectrum, its absorber and what is known of its composition to a `Reading`."""
+    """A spectrum, its absorber and what is known of its composition to a `NetReading`."""
 
     def __init__(self, size: GeneralSize) -> None:
         super().__init__()
@@ -152,7 +152,7 @@ class General(nn.Module):
         numbers = torch.tensor(element_numbers(), dtype=torch.float32)
         self.register_buffer("numbers", numbers, persistent=False)
 
-    def forward(self, values: Tensor, mask: Tensor, absorber: Tensor, hint: Tensor) -> Reading:
+    def forward(self, values: Tensor, mask: Tensor, absorber: Tensor, hint: Tensor) -> NetReading:
         """Read a batch.
 
         Parameters
@@ -178,10 +178,10 @@ class General(nn.Module):
         return _reading(self.answer(self.drop(h)))
 
 
-def _reading(out: Tensor) -> Reading:
+def _reading(out: Tensor) -> NetReading:
     sizes = [GENERAL_CN_CLASSES, 2, 2, KINDS, 2 * RANKS]
     cn, bond, cosine, kind, radii = torch.split(out, sizes, 1)
-    return Reading(
+    return NetReading(
         cn=cn,
         bond=_bounded(bond),
         cosine=_bounded(cosine),
@@ -202,10 +202,10 @@ class Committee(nn.Module):
         super().__init__()
         self.members = nn.ModuleList(General(size) for _ in range(members))
 
-    def forward(self, values: Tensor, mask: Tensor, absorber: Tensor, hint: Tensor) -> Reading:
+    def forward(self, values: Tensor, mask: Tensor, absorber: Tensor, hint: Tensor) -> NetReading:
         """Return the mixture: mean odds, means, and the spreads of the mixture."""
         every = [member(values, mask, absorber, hint) for member in self.members]
-        return Reading(
+        return NetReading(
             cn=torch.stack([one.cn.softmax(-1) for one in every]).mean(0).log(),
             kind=torch.stack([one.kind.softmax(-1) for one in every]).mean(0).log(),
             bond=_mixed([one.bond for one in every]),

@@ -21,7 +21,7 @@ from nearedge.models.aside import written_aside
 from nearedge.models.clusters import geometry
 from nearedge.models.composition import elements_in
 from nearedge.models.data.dataset import Site
-from nearedge.models.data.gap import Gap, Views, broadened_levels, half_ways, interpolate
+from nearedge.models.data.gap import TheoryGap, Views, broadened_levels, half_ways, interpolate
 from nearedge.models.parts.condition import GRID, LIMITS, grid_of
 from nearedge.models.parts.encoder import SMOOTHING
 from nearedge.models.parts.general import (
@@ -29,7 +29,7 @@ from nearedge.models.parts.general import (
     RANKS,
     General,
     GeneralSize,
-    Reading,
+    NetReading,
     hint_of,
     kind_of,
     number_of,
@@ -72,7 +72,7 @@ class GeneralRecipe:
     known: float = 0.5
     cut: float = 0.15
     least: float = 25.0
-    gap: Gap = field(default_factory=Gap)
+    gap: TheoryGap = field(default_factory=TheoryGap)
     least_structures: int = 8
     views: int = 12
     every: int = 500
@@ -157,7 +157,7 @@ def read_views(x: Tensor, *, error: Tensor | float = 0.0) -> Tensor:
     return interpolate(x, half_ways(x) + error + grid).clamp(*LIMITS)
 
 
-def loss(found: Reading, wanted: Lessons) -> Tensor:
+def loss(found: NetReading, wanted: Lessons) -> Tensor:
     """Return the negative log-likelihood of CN, bond, angles, ligands and radii."""
     cn = functional.cross_entropy(found.cn, wanted.cn, reduction="none", label_smoothing=SMOOTHING)
     return (

@@ -26,7 +26,7 @@ from nearedge.models.answering.general import (
 from nearedge.models.aside import written_aside
 from nearedge.models.clusters import geometry
 from nearedge.models.data.dataset import Site, describe
-from nearedge.models.data.gap import Gap, Views
+from nearedge.models.data.gap import TheoryGap, Views
 from nearedge.models.parts.condition import GRID
 from nearedge.models.parts.general import Committee, General, kind_of, number_of
 from nearedge.models.parts.surroundings import REACH, Surroundings
@@ -74,7 +74,7 @@ def examine(
     committee: Committee,
     sites: Sequence[Site],
     *,
-    gap: Gap,
+    gap: TheoryGap,
     residuals: Array | None,
     views: int = VIEWS,
     seed: int = 1,

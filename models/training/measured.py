@@ -23,7 +23,7 @@ from nearedge.models.parts.encoder import SMOOTHING
 from nearedge.models.parts.general import (
     GENERAL_CN_CLASSES,
     General,
-    Reading,
+    NetReading,
     hint_of,
     number_of,
 )
@@ -174,7 +174,7 @@ def _measured_loss(
 ) -> Tensor:
     values, mask = varied(some.values, some.mask, tune, generator)
     known = torch.rand(len(some), 1, generator=generator) < recipe.known
-    found: Reading = net(values, mask, some.absorber, some.hint * known)
+    found: NetReading = net(values, mask, some.absorber, some.hint * known)
     cn = functional.cross_entropy(found.cn, some.cn, label_smoothing=SMOOTHING)
     return cn + 4.0 * likelihood(found.bond, some.bond)
 

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 _MODULES = {
-    "Answer": "answer",
+    "LiveAnswer": "answer",
     "Answers": "answers",
     "AsyncNearEdge": "async_device",
     "NearEdge": "device",

@@ -15,7 +15,7 @@ TIMEOUT = "timeout"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class LiveFigure:
     """One number of an answer.
 
     Attributes
@@ -33,24 +33,24 @@ class Figure:
     hinted: bool = False
 
 
-_LENGTH = Figure(units="angstrom", precision=3)
-_ANGLE = Figure(units="degree", precision=1)
+_LENGTH = LiveFigure(units="angstrom", precision=3)
+_ANGLE = LiveFigure(units="degree", precision=1)
 
-FIGURES: dict[str, Figure] = {
-    "cn_mean": Figure(hinted=True),
-    "cn_mean_lo": Figure(),
-    "cn_mean_hi": Figure(),
-    "cn_map": Figure(precision=0),
-    "cn_lo": Figure(precision=0),
-    "cn_hi": Figure(precision=0),
-    "bond_mean": Figure(units="angstrom", precision=3, hinted=True),
+FIGURES: dict[str, LiveFigure] = {
+    "cn_mean": LiveFigure(hinted=True),
+    "cn_mean_lo": LiveFigure(),
+    "cn_mean_hi": LiveFigure(),
+    "cn_map": LiveFigure(precision=0),
+    "cn_lo": LiveFigure(precision=0),
+    "cn_hi": LiveFigure(precision=0),
+    "bond_mean": LiveFigure(units="angstrom", precision=3, hinted=True),
     "bond_lo": _LENGTH,
     "bond_hi": _LENGTH,
     "angle_mean": _ANGLE,
     "angle_lo": _ANGLE,
     "angle_hi": _ANGLE,
-    "misfit": Figure(precision=3),
-    "ood_score": Figure(),
+    "misfit": LiveFigure(precision=3),
+    "ood_score": LiveFigure(),
 }
 """The numbers, by the names that they bear on the bus; NaN where an answer has none."""
 WORDS = ("status", "raw_uid", "spectrum", "key", "flags", "detail")
@@ -58,7 +58,7 @@ WORDS = ("status", "raw_uid", "spectrum", "key", "flags", "detail")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class LiveAnswer:
     """The answer to one spectrum, final or while it grows.
 
     Attributes
@@ -109,11 +109,11 @@ class Answer:
         yield "ood_flag", self.ood_flag
 
 
-def answer_from(start: Mapping[str, Any], event: Mapping[str, Any]) -> Answer:
+def answer_from(start: Mapping[str, Any], event: Mapping[str, Any]) -> LiveAnswer:
     """Return the answer in the start document and the event that the service published."""
     data, raw = event["data"], start.get("raw") or {}
     why = [start.get("reason"), start.get("detail"), start.get("error")]
-    return Answer(
+    return LiveAnswer(
         status=data["status"],
         raw_uid=data["raw_uid"],
         raw_time=float(raw.get("time") or 0.0),

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import zmq
 import zmq.auth
 
-from nearedge.streaming.acquisition.answer import LEFT_OUT, TIMEOUT, Answer, answer_from
+from nearedge.streaming.acquisition.answer import LEFT_OUT, TIMEOUT, LiveAnswer, answer_from
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class _Wait:
     timeout_s: float
     deadline: float
     on_timeout: OnTimeout
-    future: Future[Answer]
+    future: Future[LiveAnswer]
 
 
 class Answers:
@@ -84,11 +84,11 @@ class Answers:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.address, self._prefix, self._clock = address, prefix, clock
-        self.newest, self.heard = Answer(), threading.Event()
+        self.newest, self.heard = LiveAnswer(), threading.Event()
         self.ready, self.problem = False, f"nothing was heard at {address}"
-        self._listeners: list[Callable[[Answer], None]] = []
+        self._listeners: list[Callable[[LiveAnswer], None]] = []
         self._watchers: list[Callable[[bool], None]] = []
-        self._by_run: OrderedDict[str, Answer] = OrderedDict()
+        self._by_run: OrderedDict[str, LiveAnswer] = OrderedDict()
         self._waits: list[_Wait] = []
         self._session, self._lock = _Session(), threading.RLock()
         self._start: Mapping[str, Any] = {}
@@ -99,7 +99,7 @@ class Answers:
         self._thread = threading.Thread(target=self._listen, name="nearedge-answers", daemon=True)
         self._thread.start()
 
-    def subscribe(self, listener: Callable[[Answer], None]) -> None:
+    def subscribe(self, listener: Callable[[LiveAnswer], None]) -> None:
         """Call a function with every new `newest`, in the thread that hears it."""
         self._listeners.append(listener)
 
@@ -112,14 +112,14 @@ class Answers:
         with self._lock:
             self._session.take(name, doc)
 
-    def to(self, run_uid: str) -> Answer | None:
+    def to(self, run_uid: str) -> LiveAnswer | None:
         """Return the newest answer to a run, or None; this never waits."""
         with self._lock:
             return self._by_run.get(run_uid)
 
     def expect(
         self, timeout_s: float, *, reader: str = "", on_timeout: OnTimeout = "fail"
-    ) -> Future[Answer]:
+    ) -> Future[LiveAnswer]:
         """Return what will be the answer to the run that has just ended.
 
         It is there at once where that run is answered, and where none has ended; then it is the
@@ -144,7 +144,7 @@ class Answers:
         """
         with self._lock:
             uid = self._session.take_ended(reader)
-            future: Future[Answer] = Future()
+            future: Future[LiveAnswer] = Future()
             future.set_running_or_notify_cancel()  # whoever waits no longer does no harm
             answer = self._by_run.get(uid) if uid else self.newest
             if uid and (answer is None or not answer.is_last):
@@ -195,7 +195,7 @@ class Answers:
         self._beaten_at = self._clock()
         self._note(bool(data["ready"]), str(data["problem"]))
 
-    def _answer(self, answer: Answer) -> None:
+    def _answer(self, answer: LiveAnswer) -> None:
         with self._lock:
             self._by_run[answer.raw_uid] = answer
             self._by_run.move_to_end(answer.raw_uid)
@@ -206,18 +206,18 @@ class Answers:
             if answer.is_last:
                 self._resolve(answer)
 
-    def _show(self, answer: Answer) -> None:
+    def _show(self, answer: LiveAnswer) -> None:
         self.newest = answer
         for listener in self._listeners:
             listener(answer)
 
-    def _shown(self, answer: Answer) -> Answer:
+    def _shown(self, answer: LiveAnswer) -> LiveAnswer:
         """Return an answer that somebody waited for, once it is the one that is shown."""
         if answer is not self.newest:
             self._show(answer)
         return answer
 
-    def _resolve(self, answer: Answer) -> None:
+    def _resolve(self, answer: LiveAnswer) -> None:
         for wait in [one for one in self._waits if one.run_uid == answer.raw_uid]:
             self._waits.remove(wait)
             wait.future.set_result(self._shown(answer))
@@ -242,7 +242,7 @@ class Answers:
         if wait.on_timeout == "fail":
             wait.future.set_exception(NoAnswerError(why))
             return
-        none = Answer(
+        none = LiveAnswer(
             status=TIMEOUT,
             raw_uid=wait.run_uid,
             raw_time=self.newest.raw_time,  # what comes late takes its place

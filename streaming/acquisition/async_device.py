@@ -12,7 +12,7 @@ from ophyd_async.core import (
     soft_signal_r_and_setter,
 )
 
-from nearedge.streaming.acquisition.answer import FIGURES, NAN, WORDS, Answer
+from nearedge.streaming.acquisition.answer import FIGURES, NAN, WORDS, LiveAnswer
 from nearedge.streaming.acquisition.answers import Answers, OnTimeout
 
 
@@ -120,7 +120,7 @@ class AsyncNearEdge(StandardReadable):
         """Stop listening."""
         self.answers.close()
 
-    def _show(self, answer: Answer) -> None:
+    def _show(self, answer: LiveAnswer) -> None:
         for name, value in answer.values():
             self._setters[name](value)
 

@@ -10,7 +10,7 @@ from typing import Any
 from ophyd import Component, Device, DeviceStatus, Kind, Signal
 from ophyd.signal import SignalRO
 
-from nearedge.streaming.acquisition.answer import FIGURES, NAN, Answer
+from nearedge.streaming.acquisition.answer import FIGURES, NAN, LiveAnswer
 from nearedge.streaming.acquisition.answers import Answers, OnTimeout
 
 
@@ -131,7 +131,7 @@ class NearEdge(Device):
         """Stop listening."""
         self.answers.close()
 
-    def _show(self, answer: Answer) -> None:
+    def _show(self, answer: LiveAnswer) -> None:
         with self._lock_of_values:
             for name, value in answer.values():
                 getattr(self, name).show(value, at=answer.time)
@@ -140,7 +140,7 @@ class NearEdge(Device):
         self.ready.show(ready, at=time.time())
 
 
-def _finish(status: DeviceStatus, done: Future[Answer]) -> None:
+def _finish(status: DeviceStatus, done: Future[LiveAnswer]) -> None:
     error = done.exception()
     if error is None:
         status.set_finished()

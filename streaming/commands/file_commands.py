@@ -223,7 +223,7 @@ def evaluate(
     """Score a model and the baselines on held-out families, or on measured standards."""
     from nearedge.models.answering.inverter import Inverter
     from nearedge.models.data.dataset import read_dataset
-    from nearedge.models.evaluation.evaluate import Plan
+    from nearedge.models.evaluation.evaluate import EvaluationPlan
     from nearedge.models.evaluation.evaluate import evaluate as evaluate_model
 
     if not (data or measured):
@@ -239,7 +239,7 @@ def evaluate(
         )
         return
     inverter = Inverter.load(model or "siox", device=device, threads=threads)
-    plan = Plan(samples=samples, splits=tuple(split or ("test", "glass")))
+    plan = EvaluationPlan(samples=samples, splits=tuple(split or ("test", "glass")))
     with progress() as bar:
         told = _stages(bar)
         report = evaluate_model(

@@ -16,8 +16,8 @@ from nearedge.models.evaluation.standard_baselines import (
 )
 from nearedge.models.evaluation.standards import (
     Compound,
-    Found,
     Standard,
+    StandardAnswer,
     compounds,
     found_of,
     marked,
@@ -77,7 +77,7 @@ def answer_standards(
     """Invert every scan, as ``nearedge invert`` does, and gather the compounds."""
     spectra = {one.file: spectrum for one, spectrum in asked}
     standards = [one for one, _ in asked]
-    answers: dict[str, Found | str] = {}
+    answers: dict[str, StandardAnswer | str] = {}
     for one in track(standards):
         (outcome,) = invert(
             [spectra[one.file]],

@@ -52,7 +52,7 @@ class FeffError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cards:
+class FeffCards:
     """What FEFF is told beside the atoms.
 
     Attributes
@@ -82,7 +82,7 @@ class Cards:
 
 
 #: A third of the work or less: potentials of the nearest neighbours, fewer atoms that scatter.
-FAST = Cards(scf_neighbours=8, iterations=12, fms_neighbours=45)
+FAST = FeffCards(scf_neighbours=8, iterations=12, fms_neighbours=45)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -141,7 +141,7 @@ def feff_input(
     positions: Array,
     *,
     edge: str = "K",
-    cards: Cards | None = None,
+    cards: FeffCards | None = None,
 ) -> str:
     """Write feff.inp for a cluster.
 
@@ -156,7 +156,7 @@ def feff_input(
     """
     from pymatgen.core.periodic_table import Element
 
-    cards = cards or Cards()
+    cards = cards or FeffCards()
     order = sorted(set(species), key=lambda symbol: -Element(symbol).Z)
     number = {symbol: k for k, symbol in enumerate(order, start=1)}
     scf = _radius(positions, most=cards.scf_radius, neighbour=cards.scf_neighbours)

@@ -12,7 +12,7 @@ from rich.console import Console
 from nearedge.callbacks.assemble import Assembler
 from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.measurement import Measurement
-from nearedge.sim.beamline_process import Outcome
+from nearedge.sim.beamline_process import BeamlineOutcome
 from nearedge.sim.commands import simulated
 from nearedge.sim.demo import (
     DemoReport,
@@ -69,31 +69,31 @@ def test_options_override_the_profile() -> None:
 class Ended:
     """A beamline that has ended."""
 
-    def __init__(self, outcome: Outcome | None) -> None:
+    def __init__(self, outcome: BeamlineOutcome | None) -> None:
         self._outcome = outcome
 
-    def outcome(self, *, wait_s: float) -> Outcome | None:
+    def outcome(self, *, wait_s: float) -> BeamlineOutcome | None:
         return self._outcome
 
 
-def report(rows: tuple, *, expected: int, outcome: Outcome | None) -> DemoReport:
+def report(rows: tuple, *, expected: int, outcome: BeamlineOutcome | None) -> DemoReport:
     return DemoReport(profile=simulated(None), rows=rows, expected=expected, outcome=outcome)
 
 
 def test_demo_is_good_only_when_all_is_there(result: Callable) -> None:
     rows = (result(0.0), result(60.0))
     failed = (result(0.0), result(60.0, status=State.FAILED))
-    assert report(rows, expected=2, outcome=Outcome()).good
-    assert not report(rows, expected=3, outcome=Outcome()).good
-    assert not report(failed, expected=2, outcome=Outcome()).good
-    assert not report(rows, expected=2, outcome=Outcome(not_stored=1)).good
-    assert not report(rows, expected=2, outcome=Outcome(error="x")).good
+    assert report(rows, expected=2, outcome=BeamlineOutcome()).good
+    assert not report(rows, expected=3, outcome=BeamlineOutcome()).good
+    assert not report(failed, expected=2, outcome=BeamlineOutcome()).good
+    assert not report(rows, expected=2, outcome=BeamlineOutcome(not_stored=1)).good
+    assert not report(rows, expected=2, outcome=BeamlineOutcome(error="x")).good
     assert not report(rows, expected=2, outcome=None).good
-    assert not report((), expected=0, outcome=Outcome()).good
+    assert not report((), expected=0, outcome=BeamlineOutcome()).good
 
 
 def test_every_trouble_is_told() -> None:
-    bad = report((), expected=1, outcome=Outcome(error="no beam", not_stored=3))
+    bad = report((), expected=1, outcome=BeamlineOutcome(error="no beam", not_stored=3))
     assert list(troubles(bad)) == [
         "the beamline ended early: no beam",
         "3 raw documents were not stored in Tiled",
@@ -105,14 +105,14 @@ def test_waiting_ends_when_the_results_are_there(result: Callable) -> None:
     results = DemoResults()
     results.add(result(0.0, simulated=False))  # as a dark: does not count
     results.add(result(0.0))
-    outcome = Outcome(uids=("run-0.0",))
+    outcome = BeamlineOutcome(uids=("run-0.0",))
     one = simulated(None, scans=1)
     assert await_end(Ended(outcome), results, one, threading.Event()) is outcome
     assert len(results.rows()) == 1
 
 
 def test_waiting_ends_at_once_when_the_beamline_broke() -> None:
-    outcome = Outcome(error="no proxy")
+    outcome = BeamlineOutcome(error="no proxy")
     profile = simulated(None, scans=1)
     assert await_end(Ended(outcome), DemoResults(), profile, threading.Event()) is outcome
 
@@ -124,7 +124,7 @@ def test_waiting_ends_on_a_signal() -> None:
 
 
 def test_report_is_printed_and_kept(result: Callable, tmp_path: Path) -> None:
-    done = report((result(0.0), result(60.0)), expected=2, outcome=Outcome())
+    done = report((result(0.0), result(60.0)), expected=2, outcome=BeamlineOutcome())
     console = Console(width=80, record=True)
     print_report(done, console)
     assert "2 of 2 spectra have a complete result" in console.export_text()

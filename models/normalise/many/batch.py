@@ -72,7 +72,7 @@ class Found:
 Together = Callable[[Some], Found]
 
 
-class Outcome:
+class ManyOutcome:
     """The growing result of many spectra.
 
     Parameters
@@ -146,7 +146,7 @@ class Outcome:
 
 def normalise_alone(spectra: Spectra, alone: Alone) -> NormalisedSpectra:
     """Normalise each spectrum by itself."""
-    outcome = Outcome(_axis(spectra), spectra)
+    outcome = ManyOutcome(_axis(spectra), spectra)
     for k in range(len(spectra)):
         outcome.put_alone(k, alone(spectra.one(k)))
     return outcome.done()
@@ -178,7 +178,7 @@ def normalise_together(
     parts = list(_cleaned(spectra, finite, shift))
     if not parts:
         return normalise_alone(spectra, alone)
-    outcome = Outcome(parts[0].energy - shift, spectra)
+    outcome = ManyOutcome(parts[0].energy - shift, spectra)
     done = np.zeros(len(spectra), dtype=bool)
     for part in parts:
         usable = _usable(part, expected)

@@ -22,7 +22,7 @@ from nearedge.models.normalise.many.batch import (
 from nearedge.models.normalise.many.cover import are_covered
 from nearedge.models.normalise.many.e0 import find_rises
 from nearedge.models.normalise.many.evidence import Fits, show_edges, step_errors
-from nearedge.models.normalise.many.polynomials import Windows
+from nearedge.models.normalise.many.polynomials import RowWindows
 from nearedge.models.normalise.many.slopes import slopes_of
 from nearedge.models.normalise.windows import FOOT, SHORT_POST
 from nearedge.models.spectra import NormalisedSpectra, Spectra
@@ -63,7 +63,7 @@ def normalise_many_eels(
         return normalise_alone(spectra, alone)
 
     def together(some: Some) -> Found:
-        return _Normaliser(some, expected, e0=e0, window=background, step=step).found(
+        return _EelsNormaliser(some, expected, e0=e0, window=background, step=step).found(
             partly=not spectra.complete
         )
 
@@ -77,7 +77,7 @@ class _Backgrounds:
         begin = np.searchsorted(energy, first, side="left")
         end = np.searchsorted(energy, last, side="right")
         self.first, self.last, self.fitted = first, last, begin < end
-        windows = Windows.between(begin, np.maximum(end, begin), size=len(energy))
+        windows = RowWindows.between(begin, np.maximum(end, begin), size=len(energy))
         y = np.take_along_axis(counts, windows.at, axis=1)
         self.A, self.r = _fit(energy[windows.at], y, windows)
 
@@ -85,7 +85,7 @@ class _Backgrounds:
         return np.asarray(self.A[:, None] * energy ** -self.r[:, None])
 
 
-def _fit(x: Array, y: Array, windows: Windows) -> tuple[Array, Array]:
+def _fit(x: Array, y: Array, windows: RowWindows) -> tuple[Array, Array]:
     inside, count = windows.inside, np.maximum(windows.count, 1)
     mean = np.where(inside, y, 0.0).sum(axis=1) / count
     width = np.where(inside, x, -np.inf).max(axis=1) - x[:, 0]
@@ -105,7 +105,7 @@ def _fit(x: Array, y: Array, windows: Windows) -> tuple[Array, Array]:
     return np.where(falls, height, mean), np.where(falls, -slope, 0.0)
 
 
-class _Normaliser:
+class _EelsNormaliser:
     """Normalises some spectra of one edge."""
 
     def __init__(
@@ -202,7 +202,7 @@ class _Normaliser:
         lo, hi = np.array(spans).T
         begin = np.searchsorted(energy, e0 + lo, side="left")
         end = np.searchsorted(energy, e0 + hi, side="right")
-        windows = Windows.between(begin, np.maximum(end, begin), size=len(energy))
+        windows = RowWindows.between(begin, np.maximum(end, begin), size=len(energy))
         values = np.where(windows.inside, np.take_along_axis(signal, windows.at, axis=1), 0.0)
         height = values.sum(axis=1) / np.maximum(windows.count, 1)
         fits = Fits(

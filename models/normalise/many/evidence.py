@@ -22,7 +22,7 @@ from nearedge.models.normalise.glitches import (
     find_glitches,
 )
 from nearedge.models.normalise.many.e0 import later_rises
-from nearedge.models.normalise.many.polynomials import Polynomials, Windows
+from nearedge.models.normalise.many.polynomials import Polynomials, RowWindows
 from nearedge.models.normalise.many.slopes import Slopes
 from nearedge.models.spectrum import Array
 
@@ -128,14 +128,14 @@ def step_errors(energy: Array, noise: Array, fits: Fits) -> Array:
     return np.asarray(noise * np.hypot(np.linalg.norm(line, axis=1), np.linalg.norm(curve, axis=1)))
 
 
-def _windows(energy: Array, lo: Array, hi: Array) -> Windows:
+def _windows(energy: Array, lo: Array, hi: Array) -> RowWindows:
     """Return the points from ``lo`` to ``hi`` (p,) eV; of none the nearest to ``lo``."""
     begin = np.searchsorted(energy, lo, side="left")
     end = np.searchsorted(energy, hi, side="right")
     for k in np.flatnonzero(begin >= end):
         begin[k] = np.abs(energy - lo[k]).argmin()
         end[k] = begin[k] + 1
-    return Windows.between(begin, end, size=len(energy))
+    return RowWindows.between(begin, end, size=len(energy))
 
 
 def show_edges(
@@ -194,7 +194,7 @@ def _jump(
     )
 
 
-def _between(energy: Array, at: Array, span: tuple[float, float]) -> Windows:
+def _between(energy: Array, at: Array, span: tuple[float, float]) -> RowWindows:
     """Return the points of a span in eV from ``at`` (p,), or the nearest one beyond."""
     off = energy - at[:, None]
     begin, end = (off < span[0]).sum(axis=1), (off <= span[1]).sum(axis=1)
@@ -203,10 +203,10 @@ def _between(energy: Array, at: Array, span: tuple[float, float]) -> Windows:
         begin = np.where(empty, np.maximum(end - 1, 0), begin)
     else:
         end = np.where(empty, np.minimum(begin + 1, len(energy)), end)
-    return Windows.between(begin, np.maximum(end, begin), size=len(energy))
+    return RowWindows.between(begin, np.maximum(end, begin), size=len(energy))
 
 
-def _medians(values: Array, windows: Windows) -> Array:
+def _medians(values: Array, windows: RowWindows) -> Array:
     """Return the median of each row of ``values`` (p, n) in its window; NaN in an empty one."""
     picked = np.take_along_axis(values, windows.at, axis=1)
     picked = np.sort(np.where(windows.inside, picked, np.inf), axis=1)

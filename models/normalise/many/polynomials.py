@@ -9,7 +9,7 @@ from nearedge.models.spectrum import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Windows:
+class RowWindows:
     """A run of points of each spectrum.
 
     Attributes
@@ -24,7 +24,7 @@ class Windows:
     inside: NDArray[np.bool_]
 
     @classmethod
-    def between(cls, begin: NDArray[np.intp], end: NDArray[np.intp], *, size: int) -> "Windows":
+    def between(cls, begin: NDArray[np.intp], end: NDArray[np.intp], *, size: int) -> "RowWindows":
         """Return windows from ``begin`` (p,) to before ``end`` (p,) of ``size`` points."""
         count = end - begin
         step = np.arange(max(int(count.max(initial=1)), 1))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nearedge.models.normalise.many.evidence import Fits
-from nearedge.models.normalise.many.polynomials import Polynomials, Windows
+from nearedge.models.normalise.many.polynomials import Polynomials, RowWindows
 from nearedge.models.normalise.pre_edge import (
     Ranges,
     index_nearest,
@@ -94,7 +94,7 @@ def _past(energy: Array, above: Array, e0: Array, ranges: Sequence[Ranges]) -> A
 def _fitted(energy: Array, y: Array, found: Sequence[tuple[int, int]], degree: np.ndarray) -> Array:
     """Return polynomials (p, n) through the windows ``found`` of ``y`` (p, n)."""
     begin, end = np.array(found, dtype=np.intp).T
-    windows = Windows.between(begin, end, size=len(energy))
+    windows = RowWindows.between(begin, end, size=len(energy))
     centre = energy[begin]
     x = energy[windows.at] - centre[:, None]
     fits = Polynomials(x, windows.inside, degree)

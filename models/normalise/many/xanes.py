@@ -76,7 +76,7 @@ def normalise_many_xanes(
         return normalise_alone(spectra, alone)
 
     def together(some: Some) -> Found:
-        return _Normaliser(some, expected, e0=e0, step=step, wanted=wanted).found(
+        return _XanesNormaliser(some, expected, e0=e0, step=step, wanted=wanted).found(
             partly=not spectra.complete
         )
 
@@ -94,7 +94,7 @@ class _Upright:
     rejected: dict[int, Rejected]
 
 
-class _Normaliser:
+class _XanesNormaliser:
     """Normalises some spectra of one edge."""
 
     def __init__(

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from nearedge.callbacks.instrument import Instrument, Roles
 from nearedge.models import Technique
 from nearedge.streaming.sources.files.chosen import Chosen
-from nearedge.streaming.sources.files.columns import Columns
+from nearedge.streaming.sources.files.columns import FileColumns
 from nearedge.streaming.sources.files.table import DOUBT, NoEnergyError, Table, UnreadableFileError
 from nearedge.streaming.sources.files.well_known import NAMES, WEAK, matches
 
@@ -81,7 +81,7 @@ class _Search:
 
     def __init__(self, table: Table, instrument: Instrument, chosen: Chosen) -> None:
         self._table, self._instrument, self._chosen = table, instrument, chosen
-        self._columns = Columns(table, instrument, chosen)
+        self._columns = FileColumns(table, instrument, chosen)
 
     def channels(self) -> Channels:
         energy = self._columns.one("energy")

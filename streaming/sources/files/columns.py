@@ -18,7 +18,7 @@ from nearedge.streaming.sources.files.well_known import (
 )
 
 
-class Columns:
+class FileColumns:
     """The columns of a table, looked up by role.
 
     Parameters

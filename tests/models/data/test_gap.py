@@ -6,9 +6,9 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 
 from nearedge.models.data import gap
-from nearedge.models.data.gap import FINE, STEP, Gap, Views, half_ways, interpolate
+from nearedge.models.data.gap import FINE, STEP, TheoryGap, Views, half_ways, interpolate
 
-NOTHING = Gap(
+NOTHING = TheoryGap(
     broadening=0,
     growth=0,
     stretch=0,
@@ -35,8 +35,8 @@ def levels(x):
 
 def views(seed=0, **changes):
     generator = torch.Generator().manual_seed(seed)
-    settings = {name: getattr(NOTHING, name) for name in Gap.__slots__} | changes
-    return Views(Gap(**settings), generator=generator)
+    settings = {name: getattr(NOTHING, name) for name in TheoryGap.__slots__} | changes
+    return Views(TheoryGap(**settings), generator=generator)
 
 
 def test_without_a_gap_a_view_is_the_calculation():

@@ -7,7 +7,7 @@ from matplotlib.image import imread
 from nearedge.models.answering.estimate import Calibration, estimate
 from nearedge.models.data.instruments import InputCondition, half_height
 from nearedge.models.evaluation import baselines
-from nearedge.models.evaluation.evaluate import Plan, evaluate
+from nearedge.models.evaluation.evaluate import EvaluationPlan, evaluate
 from nearedge.models.evaluation.plots import plot
 from nearedge.models.inversion import Inversion, Quality, Samples
 
@@ -71,7 +71,7 @@ def sites(ringing_sites, make_site):
 
 @pytest.fixture(scope="module")
 def report(sites, ringing_sites):
-    plan = Plan(splits=("test",), samples=4, quality=Quality.FAST, most=6, trees=10)
+    plan = EvaluationPlan(splits=("test",), samples=4, quality=Quality.FAST, most=6, trees=10)
     return evaluate(Oracle(ringing_sites), sites, plan=plan)
 
 
@@ -124,7 +124,7 @@ def test_the_model_is_compared_with_each_baseline(report):
 
 
 def test_it_is_repeatable_and_rows_stand_alone(sites):
-    plan = Plan(
+    plan = EvaluationPlan(
         splits=("test",),
         samples=2,
         conditions=(InputCondition.MEASURED,),
@@ -141,7 +141,9 @@ def test_it_is_repeatable_and_rows_stand_alone(sites):
 def test_rejected_spectra_are_counted(sites, make_site):
     x = np.arange(-9, 60, 0.5)
     dull = make_site(id="dull", split="test", energy=1840 + x, mu=np.full(len(x), 0.3))
-    plan = Plan(splits=("test",), conditions=(InputCondition.CLEAN,), baselines=False, noise=False)
+    plan = EvaluationPlan(
+        splits=("test",), conditions=(InputCondition.CLEAN,), baselines=False, noise=False
+    )
     report = evaluate(Oracle(sites), [dull], plan=plan)
     assert sum(report.rejected["clean"]["test"].values()) == 1
     assert report.rows == ()
@@ -149,7 +151,7 @@ def test_rejected_spectra_are_counted(sites, make_site):
 
 
 def test_baselines_are_evaluated_without_a_model(sites):
-    plan = Plan(splits=("test",), conditions=(InputCondition.CLEAN,), trees=10)
+    plan = EvaluationPlan(splits=("test",), conditions=(InputCondition.CLEAN,), trees=10)
     report = evaluate(None, sites, plan=plan)
     assert set(report.figures()["clean"]) == {"templates", "trees"}
     assert report.cpu_s() is None
@@ -159,13 +161,15 @@ def test_baselines_without_scikit_learn_say_what_to_install(sites, monkeypatch):
     oracle = Oracle(sites)
     monkeypatch.setattr(baselines, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"nearedge\[evaluate\]"):
-        evaluate(oracle, sites, plan=Plan(splits=("test",)))
+        evaluate(oracle, sites, plan=EvaluationPlan(splits=("test",)))
     assert oracle.asked == []
 
 
 def test_progress_is_told(sites):
     told = []
-    plan = Plan(splits=("test",), conditions=(InputCondition.CLEAN,), samples=2, baselines=False)
+    plan = EvaluationPlan(
+        splits=("test",), conditions=(InputCondition.CLEAN,), samples=2, baselines=False
+    )
     evaluate(Oracle(sites), sites, plan=plan, progress=lambda *step: told.append(step))
     assert ("clean", 10, 10) in told
 
@@ -187,4 +191,4 @@ def test_plots_are_drawn(report, tmp_path):
 
 
 def test_nothing_measured_draws_nothing(tmp_path):
-    assert plot(evaluate(None, [], plan=Plan(baselines=False)), tmp_path) == []
+    assert plot(evaluate(None, [], plan=EvaluationPlan(baselines=False)), tmp_path) == []

@@ -35,12 +35,14 @@ def test_a_table_gives_its_standards_and_says_what_is_wrong(tmp_path):
 
 def test_compounds_count_alike_however_many_scans_there_are():
     scans = [standard("1"), standard("2"), standard("3"), standard("4", "Fe", 8.0, 2.48)]
-    good = st.Found(cn=6.0, bond=2.17, cn_set=(5, 6), bond_range=(2.1, 2.2))
+    good = st.StandardAnswer(cn=6.0, bond=2.17, cn_set=(5, 6), bond_range=(2.1, 2.2))
     answers = {
         "1": good,
         "2": good,
         "3": "unsupported",
-        "4": st.Found(cn=6.0, bond=2.0, cn_set=(6, 7), bond_range=(1.9, 2.1), flagged=True),
+        "4": st.StandardAnswer(
+            cn=6.0, bond=2.0, cn_set=(6, 7), bond_range=(1.9, 2.1), flagged=True
+        ),
     }
     every = st.compounds(scans, answers)
     assert [one.name for one in every] == ["Fe", "FeO"]
@@ -62,7 +64,7 @@ def test_compounds_count_alike_however_many_scans_there_are():
 
 
 def test_a_mixtures_number_is_right_and_held_within_a_half():
-    found = st.Found(cn=5.0, bond=2.0, cn_set=(5,), bond_range=None)
+    found = st.StandardAnswer(cn=5.0, bond=2.0, cn_set=(5,), bond_range=None)
     (one,) = st.compounds([standard("1", cn=5.333)], {"1": found})
     assert one.cn_right
     assert st.figures([one])["cn_held"] == 1
@@ -136,7 +138,7 @@ def test_trees_never_see_the_compound_that_they_are_asked_about():
 def test_compounds_that_were_learned_from_are_told_apart():
     scans = st.marked([standard("1"), standard("2", "other")], [("Fe", "other")])
     assert [one.learned for one in scans] == [False, True]
-    found = st.Found(cn=6.0, bond=2.0)
+    found = st.StandardAnswer(cn=6.0, bond=2.0)
     every = st.compounds(scans, {"1": found, "2": found})
     assert [one.name for one in st.unseen(every)] == [scans[0].compound]
     text = st.to_markdown(every, {})
