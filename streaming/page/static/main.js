@@ -31,7 +31,7 @@ function showContact() {
   const box = document.getElementById("gone");
   box.hidden = !gone;
   main.classList.toggle("past", gone);
-  if (gone) box.textContent = `The service does not answer. What you see is of ${clock(state.contact)}, when it was last heard of; the page tries again by itself.`;
+  if (gone) box.textContent = `The service does not answer. You see its state at ${clock(state.contact)}. The page keeps trying.`;
 }
 
 function showPulse() {

@@ -76,7 +76,7 @@ function line(told) {
 // How long writing took is not stored with the answer that was written.
 function latency({ latency, stages }) {
   if (latency === null || stages?.write !== undefined) return duration(latency);
-  return h("span", { title: "until it was inverted; writing it is not counted in" }, `> ${duration(latency)}`);
+  return h("span", { title: "Time until the inversion, without the writing" }, `> ${duration(latency)}`);
 }
 
 // All doubts in one list: the score's own is not among the spectrum's flags.
