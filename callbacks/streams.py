@@ -247,13 +247,14 @@ class Streams:
                 asked.setdefault(name, []).extend(seqs)
         read: dict[tuple[str, int], Point] = {}
         for name, seqs in asked.items():
-            points = self._with_energies(self._streams[name], seqs)
+            points = self.with_energies(self._streams[name], seqs)
             read |= {(name, seq): point for seq, point in zip(seqs, points, strict=True)}
         return {
             (part.name, part.stream): [read[member] for member in part.members] for part in parts
         }
 
-    def _with_energies(self, stream: Readings, seqs: Sequence[int]) -> list[Point]:
+    def with_energies(self, stream: Readings, seqs: Sequence[int]) -> list[Point]:
+        """Return readings of one stream, with the energies that another stream gives them."""
         points, energies = stream.points(seqs, self.files), self._energies_for(stream)
         return energies.attach(points, seqs, self.files) if energies else points
 

@@ -88,10 +88,11 @@ def invert(
 
 def map_(
     image: Annotated[
-        Path,
+        str,
         typer.Argument(
             help="HDF5, NeXus, .dm3, .dm4, .emd or .hspy with an array of spectra over a sample, "
-            "a time or a temperature.",
+            "a time or a temperature; .jsonl with the documents of a run; or the uid of a stored "
+            "run.",
             show_default=False,
         ),
     ],
@@ -123,12 +124,12 @@ def map_(
             f"{out} ends in {out.suffix!r}; expected .h5, .hdf5, .nxs or .hspy", param_hint="--out"
         )
     one_thread()
+    from nearedge.streaming.commands.map_source import map_of
     from nearedge.streaming.commands.mapping import MapOptions, Mapping, in_words
-    from nearedge.streaming.sources.files.maps import read_map
     from nearedge.streaming.workers.worker import load_inverter
 
     profile = profile_of(config, device=device, samples=samples, elements=elements)
-    found = read_map(image, profile.instrument)
+    found = map_of(image, profile)
     worker = profile.worker
     model = cast("Several", load_inverter(worker.model_copy(update={"device": worker.devices[0]})))
     options = MapOptions(bin=bin_, denoise=denoise, groups=groups, seed=seed)
@@ -140,7 +141,7 @@ def map_(
             options,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-        report = mapping.run(found, out, source=str(image))
+        report = mapping.run(found, out, source=image)
     for line in in_words(report):
         typer.echo(line)
     typer.echo(str(out))
