@@ -10,12 +10,9 @@ from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.measurement import Measurement, Run
 from nearedge.callbacks.parts import Piece
 from nearedge.callbacks.recognise import DARK_ROLES, Dark, Darks, Kind
-from nearedge.callbacks.repeats import examine
+from nearedge.callbacks.repeats import UNLIKE, examine
 from nearedge.callbacks.scalars import Scalars
 from nearedge.callbacks.streams import Streams
-
-UNLIKE = "unlike-averaged"
-"""Flag of a mean of readings that are no repeats of one spectrum."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,8 @@ from nearedge.callbacks.signal import Columns, RefusedError, energies_of, signal
 from nearedge.callbacks.sweeps import sweeps_of
 from nearedge.models import Array
 
+UNLIKE = "unlike-averaged"
+"""Flag of a mean of readings that are no repeats of one spectrum."""
 MOST_COMPARED = 32
 """More repeats than this are compared in so many groups of neighbours."""
 DIM = 0.1
@@ -51,13 +53,20 @@ def examine(measurement: Measurement, points: Sequence[Point], instrument: Instr
         if is_whole(points, instrument.roles):
             found = _of_whole(measurement, points, instrument)
         else:
-            found = _of_steps(measurement, instrument)
+            found = of_steps(measurement, instrument)
     except RefusedError:  # of which the reduction will tell
         return Repeats()
     return found if found.unlike else replace(found, unlike=within)
 
 
-def _of_steps(measurement: Measurement, instrument: Instrument) -> Repeats:
+def of_steps(measurement: Measurement, instrument: Instrument) -> Repeats:
+    """Compare the sweeps of a step scan, one after the other or read in turn at each energy.
+
+    Raises
+    ------
+    RefusedError
+        If the columns make no signal.
+    """
     energy, signal = _sweep(measurement, measurement.columns, instrument)
     if len(energy) != len(signal):
         return Repeats()

@@ -9,6 +9,8 @@ import numpy as np
 from nearedge.callbacks.instrument import Instrument, Roles
 from nearedge.callbacks.measurement import Measurement, Run
 from nearedge.callbacks.reduce import reduce
+from nearedge.callbacks.repeats import UNLIKE, of_steps
+from nearedge.callbacks.signal import RefusedError
 from nearedge.models import Array, Rejected, Spectrum
 from nearedge.models.normalise.edges import edge_energy
 from nearedge.streaming.sources.files.channels import Channels, channels_of
@@ -104,13 +106,24 @@ def _spectrum(
         flags=table.flags,
         keys=tuple(table.columns),
     )
-    spectrum = reduce(measurement, _as_measured(table, channels, instrument))
+    own = _as_measured(table, channels, instrument)
+    spectrum = reduce(_examined(measurement, own), own)
     if isinstance(spectrum, Rejected):
         return spectrum
     spectrum = replace(spectrum, formula=_formula(table.header))
     if channels.reference is None:
         return spectrum
     return replace(spectrum, reference=table.columns[channels.reference][rows])
+
+
+def _examined(measurement: Measurement, instrument: Instrument) -> Measurement:
+    """Return a measurement with what readings of the same energies tell of each other."""
+    try:
+        unlike = of_steps(measurement, instrument).unlike
+    except RefusedError:  # of which the reduction tells
+        return measurement
+    flags = {*measurement.flags, *([UNLIKE] if unlike else [])}
+    return replace(measurement, unlike=unlike, flags=tuple(sorted(flags)))
 
 
 def _formula(header: dict[str, str]) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nearedge.callbacks.instrument import Instrument
-from nearedge.models import Rejected
+from nearedge.models import Reason, Rejected
 from nearedge.streaming.sources.files import read_spectra
 from nearedge.streaming.sources.files.spectra import sweeps
 
@@ -157,6 +157,19 @@ def test_scans_behind_one_another_are_not_averaged(tmp_path):
     other = [f"{e:.6f}\t{2 * m:.6f}" for e, m in zip(ENERGY, MU, strict=True)]
     one, two = read(tmp_path, joined(["energy\tmu", *PLAIN, "# again", *other]))
     np.testing.assert_allclose(two.mu, 2 * one.mu, atol=1e-5)
+
+
+def test_readings_in_turn_at_each_energy_are_compared_before_they_are_averaged(tmp_path):
+    shifted = 0.3 + 1 / (1 + np.exp(-(ENERGY - 1846.0)))
+    other = [f"{e:.6f}\t{m:.6f}" for e, m in zip(ENERGY, shifted, strict=True)]
+    (alike,) = read(tmp_path, joined(np.column_stack([PLAIN, PLAIN]).ravel()))
+    assert alike.flags == ()
+    unlike = joined(np.column_stack([PLAIN, other]).ravel())
+    (flagged,) = read(tmp_path, unlike)
+    assert flagged.flags == ("unlike-averaged",)
+    (refused,) = read(tmp_path, unlike, split={"unlike": "reject"})
+    assert refused.reason is Reason.UNLIKE
+    assert "no repeats of one spectrum" in refused.detail
 
 
 def test_sweeps_to_and_fro_are_parted_and_repeated_points_are_not():
