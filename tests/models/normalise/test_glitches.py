@@ -47,10 +47,30 @@ def test_a_pre_edge_peak_is_none():
     assert not find_glitches(curve() + peak, noise=NOISE).any()
 
 
-def test_first_points_of_a_detector_that_settles_are_glitches():
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_first_points_of_a_detector_that_settles_are_glitches(size):
     mu = curve()
-    mu[:2] += 3.0
-    assert np.flatnonzero(find_glitches(mu, noise=NOISE)).tolist() == [0, 1]
+    mu[:size] += 3.0
+    assert np.flatnonzero(find_glitches(mu, noise=NOISE)).tolist() == list(range(size))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_last_points_far_above_any_edge_are_glitches(size):
+    mu = curve()
+    mu[-size:] += 50.0
+    found = np.flatnonzero(find_glitches(mu, noise=NOISE))
+    assert found.tolist() == list(range(len(mu) - size, len(mu)))
+
+
+def test_a_scan_that_ends_on_its_edge_keeps_it():
+    mu = curve()[ENERGY < 3.0]
+    assert not find_glitches(mu, noise=NOISE).any()
+
+
+def test_a_glitch_on_a_slope_is_one():
+    mu = curve() - 0.06 * np.clip(np.arange(len(ENERGY)) - 190, 0, 25)
+    mu[200:202] += 1.6
+    assert np.flatnonzero(find_glitches(mu, noise=NOISE)).tolist() == [200, 201]
 
 
 @pytest.mark.parametrize("seed", range(5))
