@@ -1,6 +1,7 @@
 """Serve the live page from a thread of the service, on the loopback only."""
 
 import logging
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -82,6 +83,32 @@ def load(feed: Feed, history: History) -> None:
         logger.warning("results of before are not shown: %s: %s", type(e).__name__, e)
 
 
+class Server(uvicorn.Server):
+    """Tells when it serves: one that is told to end before that leaves its socket open.
+
+    Attributes
+    ----------
+    begun
+        Set once it serves, or has ended.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.begun = threading.Event()
+
+    def serve_on(self, listener: socket.socket) -> None:
+        """Serve until `should_exit` is set."""
+        try:
+            self.run(sockets=[listener])
+        finally:
+            self.begun.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look whether to end; the first look is when it serves."""
+        self.begun.set()
+        return await super().on_tick(counter)
+
+
 @contextmanager
 def served(app: ASGIApp, *, port: int = 0, waiting: Doorstep | None = None) -> Iterator[str]:
     """Serve an application on the loopback until the end of the block; yield its address.
@@ -99,7 +126,7 @@ def served(app: ASGIApp, *, port: int = 0, waiting: Doorstep | None = None) -> I
         If the port is taken.
     """
     with listening(port) if waiting is None else waiting.leave() as listener:
-        server = uvicorn.Server(
+        server = Server(
             uvicorn.Config(
                 app,
                 ws="none",  # updates are server-sent events
@@ -109,11 +136,12 @@ def served(app: ASGIApp, *, port: int = 0, waiting: Doorstep | None = None) -> I
             )
         )
         thread = threading.Thread(
-            target=server.run, kwargs={"sockets": [listener]}, name="nearedge-page", daemon=True
+            target=server.serve_on, args=(listener,), name="nearedge-page", daemon=True
         )
         thread.start()
         try:
             yield address_of(listener)
         finally:
+            server.begun.wait(STOP_S)
             server.should_exit = True
             thread.join(STOP_S)
