@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs
     from nearedge.streaming.settings.profile import Profile
 
 Scans = Annotated[
-    int | None, typer.Option(min=1, help="Measure so many scans instead of the profile's number.")
+    int | None, typer.Option(min=1, help="Number of scans to measure, instead of the profile's.")
 ]
 Keep = Annotated[
     Path | None,

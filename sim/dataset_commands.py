@@ -47,7 +47,7 @@ def build(
             "--fast", help="Calculate smaller clusters; copies reuse their site's potentials."
         ),
     ] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Run so many FEFF processes at a time.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Number of FEFF processes at a time.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of displacements and strains.")] = 0,
 ) -> None:
     """Calculate the spectra of the sites of structures with FEFF10, from where it was stopped."""

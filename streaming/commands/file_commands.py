@@ -49,7 +49,7 @@ def invert(
     ] = False,
     samples: Samples = None,
     seed: Annotated[int, typer.Option(help="Another seed draws other clusters.")] = 0,
-    jobs: Annotated[int, typer.Option(min=1, help="Use so many processes at a time.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of processes at a time.")] = 1,
     device: Device = None,
     elements: Elements = None,
     feff: Annotated[
@@ -216,7 +216,9 @@ def evaluate(
     split: Annotated[
         list[str] | None, typer.Option(help="Splits to evaluate on; the default is test and glass.")
     ] = None,
-    samples: Annotated[int, typer.Option(min=1, help="Draw so many clusters per spectrum.")] = 32,
+    samples: Annotated[
+        int, typer.Option(min=1, help="Number of clusters to draw per spectrum.")
+    ] = 32,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 uses all.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,

@@ -23,7 +23,7 @@ Device: TypeAlias = Annotated[
 ]
 Samples: TypeAlias = Annotated[
     int | None,
-    typer.Option(min=1, help="Draw so many clusters per spectrum instead of the profile's number."),
+    typer.Option(min=1, help="Number of clusters to draw per spectrum, instead of the profile's."),
 ]
 Elements: TypeAlias = Annotated[
     str | None,

@@ -94,7 +94,7 @@ def replay(
     device: Device = None,
     samples: Samples = None,
 ) -> None:
-    """Invert stored runs that have no result yet. The answers are those that live gives."""
+    """Invert stored runs that have no result yet, with the same answers as live."""
     from rich.console import Console
 
     from nearedge.streaming.commands.replaying import Selection, moment
