@@ -112,6 +112,9 @@ class Inversion:
     misfit
         Root-mean-square difference, in edge steps, between the spectrum and the one that its
         clusters imply; None where the model has no forward part.
+    usual_misfit
+        Between which misfits eight in ten answers about held-out structures lie, edge steps; None
+        where that is not known.
     model
         Digest of the weights.
     seed, quality
@@ -140,6 +143,7 @@ class Inversion:
     seconds: float
     flags: tuple[str, ...] = ()
     implied: Array | None = None
+    usual_misfit: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         freeze_arrays(self)

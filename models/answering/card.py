@@ -48,7 +48,8 @@ class Card:
     calibration
         Numbers found on held-out families: temperatures, conformal widths.
     outlier
-        The out-of-distribution score's threshold, and the usual misfit, edge steps.
+        The out-of-distribution score's threshold, the usual misfit, edge steps, and beyond what
+        an answer does not explain its spectrum.
     data
         Digest and make-up of the training data.
     recipe

@@ -15,6 +15,7 @@ from nearedge.models.answering.agreement import Agreement, agreement, misfit
 from nearedge.models.answering.card import Card, read_card
 from nearedge.models.answering.damping import looks_damped
 from nearedge.models.answering.estimate import Calibration, Head, estimate
+from nearedge.models.answering.explained import Explained, scatter_of
 from nearedge.models.answering.flags import flags_of
 from nearedge.models.answering.heads import Heads, head_calibration
 from nearedge.models.answering.projection import agreeing, project
@@ -142,6 +143,7 @@ class Inverter:
         self._grid = grid_of(card.grid)
         self._calibration = Calibration.from_dict(card.calibration.get("estimates", {}))
         self._nearest = _nearest_table(card)
+        self._explained = Explained.of_card(card.outlier)
 
     @classmethod
     def load(cls, model: str = "siox", *, device: str = "auto", threads: int = 0) -> "Inverter":
@@ -245,6 +247,20 @@ class Inverter:
             If the model doesn't support an edge.
         """
         return [self._expect(s, condition(s, span=self.card.grid)) for s in spectra]
+
+    def scatter(self, spectra: Sequence[NormalisedSpectrum]) -> list[float]:
+        """Give how far the sites behind each spectrum are expected to scatter; see `scatter_of`.
+
+        Raises
+        ------
+        ValueError
+            If the model doesn't support an edge.
+        """
+        return [self._scatter(one) for one in self.expect(spectra)]
+
+    def _scatter(self, expected: Expectation) -> float:
+        units = self._parts.reader.ensemble.get_buffer("scale")
+        return scatter_of(expected, units[int(expected.edge[0])])
 
     def draw(
         self,
@@ -404,6 +420,7 @@ class Inverter:
             ood_score=score,
             ood_flag=flag,
             misfit=unexplained,
+            usual_misfit=self._explained.usual,
             implied=implied,
             model=self.card.digest,
             seed=seed,
@@ -413,6 +430,9 @@ class Inverter:
                 spectrum,
                 species=self.card.species,
                 outlier=flag,
+                # the misfit of a part of a scan is not comparable, and less is known of it
+                unexplained=spectrum.complete
+                and self._explained.fails(unexplained, self._scatter(expected)),
                 damped=looks_damped(spectrum, read.known(), implied),
             ),
         )

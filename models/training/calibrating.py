@@ -35,6 +35,10 @@ from nearedge.models.training.uncertainty import fit_calibration, fit_mean
 CONDITIONS = (InputCondition.CLEAN, InputCondition.MEASURED)
 #: Share of spectra of families never seen that may be called outliers.
 FALSE_ALARMS = 0.05
+#: Share of them whose misfit alone is called not explained.
+MISFIT_ALARMS = 0.01
+#: Between these quantiles of held-out families a misfit is usual.
+USUAL = (0.1, 0.9)
 #: How much closer than the closest of a thousand training clusters atoms may come.
 CLOSER = 0.95
 #: Powers of the forward likelihood to choose from; 0 leaves the samples as they were drawn.
@@ -80,6 +84,29 @@ def nearest_distances(atoms: Tensor, species: Sequence[str]) -> dict[str, float]
         name = "-".join(sorted((species[a], species[b])))
         out[name] = round(CLOSER * float(closest.quantile(0.001)), 3)
     return out
+
+
+def explained_scale(
+    answers: Sequence[Inversion], scatters: Sequence[float]
+) -> dict[str, float | list[float]]:
+    """Give the misfits of most answers, and what few misfits and scatters exceed.
+
+    Parameters
+    ----------
+    answers, scatters
+        To whole spectra of single sites, and how far the descriptors of each were expected to
+        scatter. `FALSE_ALARMS` of them, at most, exceed one of the two; `MISFIT_ALARMS` the
+        misfit.
+    """
+    misfits, told = np.array([a.misfit for a in answers]), np.array(scatters)
+    most = float(np.quantile(misfits, 1 - MISFIT_ALARMS, method="higher"))
+    left = np.sort(told[misfits <= most])
+    room = int(FALSE_ALARMS * len(misfits)) - int((misfits > most).sum())
+    return {
+        "misfit": most,
+        "scatter": float(left[-1 - room]),
+        "usual": np.quantile(misfits, USUAL).tolist(),
+    }
 
 
 def outlier_scale(answers: Sequence[Inversion]) -> dict[str, float]:

@@ -186,8 +186,9 @@ def _calibrated(
     mean = mean_interval(model(), asked, answers, mixed, samples=samples)
     estimates = estimates | {"cn_mean": mean}
     entries = entries | {"calibration": entries["calibration"] | {"estimates": estimates}}
+    explained = calibrating.explained_scale(answers, raw.scatter([s for s, _ in asked]))
     return entries | {
-        "outlier": calibrating.outlier_scale(answers),
+        "outlier": calibrating.outlier_scale(answers) | {"explained": explained},
         "figures": {"val": calibrating.figures(asked, answers)},
     }
 

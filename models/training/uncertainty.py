@@ -25,10 +25,12 @@ from nearedge.models.spectrum import Array
 
 Figure: TypeAlias = Callable[[str, np.ndarray, np.ndarray], Array]
 
-_SPILLS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
-_TEMPERATURES = (0.6, 0.8, 1.0, 1.25, 1.6, 2.0)
+_SPILLS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4)
+_TEMPERATURES = (0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.6)
 _DOUBTS = (0.0, 0.5, 1.0, 1.5)
-_HEAD_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_HEAD_WEIGHTS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
+#: The error of the mean that a likelier blend may have, in units of the least one.
+_TOLERATED = 1.02
 _FLOORS = (0.02, 0.1, 0.25, 0.5, 1.0)  # in units of the median spread
 _POWERS = (1.0, 1.5, 2.0)
 
@@ -118,10 +120,11 @@ def _try(counted: Sequence[_Counted], blend: Calibration) -> _Trial:
 
 
 def _fit_blend(counted: Sequence[_Counted], start: Calibration) -> Calibration:
-    """Return the CN blend with the smallest error of its mean.
+    """Return the likeliest CN blend of those whose mean errs hardly more than the least erring.
 
     Only blends within one standard error of the best likelihood compete (the one-standard-error
-    rule of Breiman et al. 1984).
+    rule of Breiman et al. 1984): of a sharper one the mean errs less and less, since errors of
+    whole numbers are least at the likeliest, but its probabilities are untrue.
     """
     heads = [one.head for one in counted if one.head is not None]
     if heads:
@@ -133,7 +136,8 @@ def _fit_blend(counted: Sequence[_Counted], start: Calibration) -> Calibration:
     ]
     best = min(trials, key=lambda trial: trial.loss)
     alike = [trial for trial in trials if trial.loss <= best.loss + best.uncertainty]
-    return min(alike, key=lambda trial: trial.error).blend
+    most = _TOLERATED * min(trial.error for trial in alike)
+    return min((t for t in alike if t.error <= most), key=lambda trial: trial.loss).blend
 
 
 def _fit_threshold(counted: Sequence[_Counted], blend: Calibration) -> float:

@@ -3,7 +3,7 @@
 The same value is made of a row that the service has just finished and of a stored result.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, Protocol
@@ -77,6 +77,8 @@ class Answer:
     implied
         (g,) the spectrum that the clusters imply. All three are None for a stored result of a
         model without a forward part.
+    usual_misfit
+        As in `nearedge.models.Inversion`.
     """
 
     key: str
@@ -105,6 +107,7 @@ class Answer:
     grid: Array | None = None
     condition: Array | None = None
     implied: Array | None = None
+    usual_misfit: tuple[float, float] | None = None
 
     @property
     def absorber(self) -> str:
@@ -150,7 +153,7 @@ def answer_of_row(row: Row) -> Answer | None:
 def _inverted(inversion: Inversion) -> dict[str, Any]:
     same = (
         *("samples", "estimates", "misfit", "ood_score", "ood_flag", "seed", "model"),
-        *("grid", "condition", "implied"),
+        *("grid", "condition", "implied", "usual_misfit"),
     )
     return {
         **{name: getattr(inversion, name) for name in same},
@@ -189,7 +192,13 @@ def answer_of_result(result: StoredAnswer) -> Answer:
         grid=fit.get("energy"),
         condition=fit.get("measured"),
         implied=fit.get("implied"),
+        usual_misfit=ends_of(metadata.get("usual_misfit")),
     )
+
+
+def ends_of(stored: Sequence[float] | None) -> tuple[float, float] | None:
+    """Return both ends of a stored range; None where there is none."""
+    return None if stored is None else (float(stored[0]), float(stored[1]))
 
 
 def _without_placeholders(samples: Samples) -> Samples:

@@ -132,6 +132,8 @@ def _fill_inversion(process: h5py.Group, answer: Answer) -> None:
             column: one.unit_word for one in figures_of(answer.absorber) for column in one.columns
         },
     )
+    if answer.usual_misfit is not None:
+        figures["usual_misfit"] = np.array(answer.usual_misfit)
     clusters = _group(process, "clusters", "NXcollection")
     clusters["species"] = samples.species.astype(object)
     clusters["weights"] = samples.weights

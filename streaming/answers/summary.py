@@ -37,6 +37,7 @@ def summary(row: Row) -> Json:
         "latency": row.latency_s,
         "stages": row.stages,
         **plain_figures(row.inversion),
+        "usual_misfit": None if row.inversion is None else row.inversion.usual_misfit,
         "model": None if row.inversion is None else row.inversion.model,
     }
 
@@ -64,6 +65,7 @@ def stored_summary(key: str, metadata: Mapping[str, Any]) -> Json:
         "latency": sum(timings.values()) if timings else None,
         "stages": dict(timings),
         **stored_figures(metadata),
+        "usual_misfit": metadata.get("usual_misfit"),
         "model": metadata.get("model"),
     }
 

@@ -63,6 +63,7 @@ def ensemble_metadata(
             "edge": inversion.edge,
             **figures,
             "cn": {**figures["cn"], "prob": inversion.estimates.cn_prob},
+            "usual_misfit": inversion.usual_misfit,
             "flags": all_flags(measurement.flags, spectrum.flags, inversion.flags),
             "normalisation": normalisation(spectrum),
             "model": inversion.model,

@@ -54,6 +54,7 @@ def answer_view(answer: Answer) -> Json:
         "key": answer.key,
         "absorber": answer.absorber,
         **plain_figures(answer),
+        "usual_misfit": answer.usual_misfit,
         **distributions(answer.estimates),
         "angles": angles_view(answer.samples, absorber=answer.absorber),
         "weights": plain(answer.samples.weights),

@@ -245,9 +245,11 @@ LONG_FLAT = 1e5 * np.ones(len(CHANNELS))
 DECAYING = 1e5 * (CHANNELS / 1780.0) ** -3.0
 SHORT = ENERGY[ENERGY < 1840.0 + 30.0]
 ODD = edge(ENERGY) + 0.8 * np.sin((ENERGY - 1846.0) / 2) * (ENERGY > 1856.0)
+TWICE_AS_ODD = edge(ENERGY) + 1.2 * np.sin((ENERGY - 1846.0) / 2) * (ENERGY > 1856.0)
 
 CASES = {
     "out-of-distribution": Case(readings=chambers(ENERGY, ODD)),
+    "not-explained": Case(readings=chambers(ENERGY, TWICE_AS_ODD)),
     "unlike-averaged": Case(readings=two_sweeps()),
     "partial": Case(change=stopped),
     "short-post-edge": Case(readings=chambers(SHORT, edge(SHORT))),

@@ -19,6 +19,7 @@ const FLAGS = {
   "maybe-uncalibrated": "the edge is far from its table energy",
   "merged-energies": "repeated energies averaged",
   "no-region-of-interest": "fluorescence spectra summed over all of their channels",
+  "not-explained": "the clusters do not explain the spectrum: a mixture, or unlike what was learned; do not rely on it",
   "no-stop": "the end of the run never came",
   "noisy": "noisy",
   "odd-frames": "readings of another size left out",

@@ -27,6 +27,13 @@ export function interval(value, digits) {
   return typeof lo === "number" ? `[${lo.toFixed(digits)}, ${hi.toFixed(digits)}]` : "";
 }
 
+// What a misfit is measured by: between which eight in ten of spectra of known structure have theirs.
+export function usual(told) {
+  if (!told?.usual_misfit) return "";
+  if (told.flags?.includes("partial")) return "not comparable: part of a scan";
+  return `typical ${told.usual_misfit.map((v) => v.toFixed(2)).join("–")}`;
+}
+
 // A set of whole numbers in order; a long run without a hole by its ends.
 export function set(values) {
   if (!values?.length) return "";

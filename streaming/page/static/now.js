@@ -3,7 +3,7 @@
 import state, { detail, latest, newestRunning, runningDetail, sorted, subscribe } from "./store.js";
 import { card, chip, h, onResize, put, typing } from "./dom.js";
 import { flagKind, flagText, reasonText, verdict } from "./flags.js";
-import { bounds, clock, decimals, figure, number, shortRun, spectrumName } from "./format.js";
+import { bounds, clock, decimals, figure, number, shortRun, spectrumName, usual } from "./format.js";
 import { Chart } from "./chart.js";
 import { Cluster, legend, neighbours } from "./cluster.js";
 import { density, histogram, probabilityBars } from "./bars.js";
@@ -306,10 +306,10 @@ function figures(answer, edge, older) {
   return h("dl", { class: `figures${older ? " older" : ""}` }, names.map((name) => {
     const { heading, digits, meaning } = figure(name, edge);
     const value = answer[name];
-    const more = bounds(value, digits);
+    const more = name === "misfit" ? usual(answer) : bounds(value, digits);
     if (name === "angle" && answer.angles?.peaks.length) return angleFigure(answer, meaning);
     return h("div", { class: "figure", title: meaning },
-      h("dt", {}, heading, more ? h("span", {}, "90 %") : null), h("dd", {}, number(value?.mean ?? value, decimals(value, digits)), " ", h("small", {}, more)));
+      h("dt", {}, heading, more && name !== "misfit" ? h("span", {}, "90 %") : null), h("dd", {}, number(value?.mean ?? value, decimals(value, digits)), " ", h("small", {}, more)));
   }));
 }
 

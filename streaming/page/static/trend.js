@@ -4,8 +4,8 @@ import state, { sorted, subscribe } from "./store.js";
 import { h, onResize, put, typing } from "./dom.js";
 import { axis } from "./chart.js";
 import { theme } from "./theme.js";
-import { flagText } from "./flags.js";
-import { bounds, clockTick, dateTime, day, decimals, ends, figure, number, spectrumName } from "./format.js";
+import { flagText, verdict } from "./flags.js";
+import { bounds, clockTick, dateTime, day, decimals, ends, figure, number, spectrumName, usual } from "./format.js";
 
 /* global uPlot */
 
@@ -103,7 +103,7 @@ class Trend {
     this.plots.forEach(({ plot, name }) => {
       const values = this.points.map((told) => valueOf(told[name]));
       const means = values.map((v) => v?.mean ?? null);
-      const of = (foreign) => means.map((mean, i) => (isForeign(this.points[i]) === foreign ? mean : null));
+      const of = (foreign) => means.map((mean, i) => (isDoubtful(this.points[i]) === foreign ? mean : null));
       plot.setData([x, of(false), of(true), values.map((v) => v?.lo ?? null), values.map((v) => v?.hi ?? null)]);
     });
   }
@@ -111,8 +111,14 @@ class Trend {
   // How to read the charts.
   key() {
     if (!this.points.length) return "No answers yet. Each spectrum with an answer becomes a point.";
-    const open = this.points.some(isForeign) ? "; open circles: unlike anything the model learned" : "";
-    return `${this.points.length} spectra of the ${chosen.edge} edge. Bars: 90 % intervals; dashes: members of the 90 % set${open}. Click a point to open it, drag to zoom.`;
+    const open = this.points.some(isDoubtful) ? "; open circles: do not rely on them" : "";
+    return `${this.points.length} spectra of the ${chosen.edge} edge. Bars: 90 % intervals; dashes: members of the 90 % set${open}${this.scale()}. Click a point to open it, drag to zoom.`;
+  }
+
+  // What misfits are measured by, where all answers are measured by the same.
+  scale() {
+    const known = new Set(this.points.map((told) => usual({ ...told, flags: [] })));
+    return chosen.figures.has("misfit") && known.size === 1 && !known.has("") ? `; misfit: ${[...known][0]}` : "";
   }
 
   xLabel() {
@@ -257,7 +263,7 @@ function under(plot) {
 const ringSize = (plot, series) => (series <= 2 ? 12 : 0);
 const ringWidth = (plot, series) => (series <= 2 ? 2 : 0);
 
-const isForeign = (told) => Boolean(told.ood?.flag);
+const isDoubtful = (told) => verdict(told)?.kind === "doubt";
 
 function xOf(told) {
   if (chosen.x === SCAN) return told.scan ?? NaN;
@@ -336,6 +342,7 @@ function describe(told) {
     const { symbol, unit, digits } = figure(name);
     if (told[name]) parts.push([symbol, number(told[name].mean, decimals(told[name], digits)), bounds(told[name], digits), unit].filter(Boolean).join(" "));
   }
+  if (typeof told.misfit === "number") parts.push(`misfit ${number(told.misfit, figure("misfit").digits)} ${usual(told) && `(${usual(told)})`}`.trim());
   const along = shown(told).map(([name, value]) => `${name} ${typeof value === "number" ? +value.toPrecision(4) : value} ${told.units[name] ?? ""}`.trim());
   return [...parts, ...along, ...told.flags.map(flagText)].join(" · ");
 }

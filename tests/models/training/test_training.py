@@ -199,6 +199,11 @@ def test_few_held_out_spectra_are_called_outliers(trained):
     assert card.outlier["misfit"] == pytest.approx(np.median([a.misfit for a in answers]))
     flagged = sum(a.ood_flag for a in answers)
     assert 0 < flagged <= np.ceil(calibrating.FALSE_ALARMS * len(answers))
+    unexplained = sum("not-explained" in a.flags for a in answers)
+    assert unexplained <= np.ceil(calibrating.FALSE_ALARMS * len(answers))
+    assert card.outlier["explained"]["usual"] == pytest.approx(
+        np.quantile([a.misfit for a in answers], calibrating.USUAL).tolist()
+    )
 
 
 def test_trained_model_inverts(trained, sites):
