@@ -142,6 +142,7 @@ class _Taken:
             ),
             axes=axes,
             title=str(self._start.get("scan_id") or self._uid),
+            uid=self._uid or "",
         )
 
     def _points(self, stream: Readings) -> list[Point]:

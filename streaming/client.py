@@ -13,14 +13,18 @@ from pathlib import Path
 
 from nearedge.streaming.answers.plots import plot, plot_cn, plot_rdf, plot_spectrum, plot_trend
 from nearedge.streaming.answers.trend import trend
+from nearedge.streaming.catalog.maps import Maps, StoredMap
 from nearedge.streaming.catalog.results import Result, Results
-from nearedge.streaming.commands.opening import opened_box
+from nearedge.streaming.commands.opening import connected, maps_box, opened_box
 from nearedge.streaming.settings.configuration import load_profile
 
 __all__ = [
+    "Maps",
     "Result",
     "Results",
+    "StoredMap",
     "opened",
+    "opened_maps",
     "plot",
     "plot_cn",
     "plot_rdf",
@@ -49,3 +53,15 @@ def opened(*config: str | Path) -> Iterator[Results]:
     profile = load_profile(tuple(map(str, config)), environ=os.environ)
     with opened_box(profile) as box:
         yield Results(box)
+
+
+@contextmanager
+def opened_maps(*config: str | Path) -> Iterator[Maps]:
+    """Yield the maps in the catalog that a profile names; parameters as of `opened`."""
+    profile = load_profile(tuple(map(str, config)), environ=os.environ)
+    with connected(profile) as server:
+        box = maps_box(profile, server)
+        try:
+            yield Maps(box)
+        finally:
+            box.context.http_client.close()

@@ -46,13 +46,14 @@ class SpectrumImage:
         One for each pixel.
     axes
         As many as the map has dimensions.
-    title
-        What the file or run calls it.
+    title, uid
+        What the file or run calls it, and the uid of the run; empty where there is none.
     """
 
     spectra: Spectra
     axes: tuple[ScanAxis, ...]
     title: str = ""
+    uid: str = ""
 
     def __post_init__(self) -> None:
         if len(self.spectra) != int(np.prod(self.shape)):
@@ -71,4 +72,5 @@ class SpectrumImage:
             spectra=bin_pixels(self.spectra, self.shape, by),
             axes=tuple(axis.binned(by) for axis in self.axes),
             title=self.title,
+            uid=self.uid,
         )

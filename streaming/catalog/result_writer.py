@@ -94,7 +94,7 @@ class ResultWriter:
         provenance: Provenance,
         final: State,
     ) -> None:
-        self._put(
+        self.put(
             name,
             Spec(layout.ENSEMBLE_SPEC, version=layout.VERSION),
             layout.ensemble_metadata(measurement, spectrum, inversion, provenance),
@@ -111,7 +111,7 @@ class ResultWriter:
         self, key: str, measurement: Measurement, rejected: Rejected, *, provenance: Provenance
     ) -> None:
         """Write under its key why a measurement was not inverted; errors as for `write`."""
-        self._put(
+        self.put(
             key,
             Spec(layout.REJECTED_SPEC, version=layout.VERSION),
             layout.rejected_metadata(measurement, rejected, provenance),
@@ -119,7 +119,7 @@ class ResultWriter:
             final=State.REJECTED,
         )
 
-    def _put(
+    def put(
         self,
         key: str,
         spec: Spec,
@@ -128,6 +128,15 @@ class ResultWriter:
         *,
         final: State,
     ) -> None:
+        """Write an entry with its arrays under its key, unless it is there; errors as for `write`.
+
+        Parameters
+        ----------
+        key, spec, metadata, arrays
+            The entry's name, what it is, what can be searched, and what it holds.
+        final
+            Its status once all is there.
+        """
         if self._files is not None and self._files.suit(arrays):
             whole = {"status": str(final), **metadata}
             self._make(key, spec, whole, final=final, source=self._files.write(key, arrays))

@@ -113,6 +113,9 @@ def map_(
             show_default=False,
         ),
     ] = None,
+    store: Annotated[
+        bool, typer.Option("--store", help="Put the map into the catalog, too (catalog.maps).")
+    ] = False,
     samples: Samples = None,
     seed: Annotated[int, typer.Option(help="Draw other clusters with another seed.")] = 0,
     device: Device = None,
@@ -124,7 +127,8 @@ def map_(
             f"{out} ends in {out.suffix!r}; expected .h5, .hdf5, .nxs or .hspy", param_hint="--out"
         )
     one_thread()
-    from nearedge.streaming.commands.map_source import map_of
+    from nearedge.streaming.commands.map_source import key_of, map_of
+    from nearedge.streaming.commands.map_source import store as store_map
     from nearedge.streaming.commands.mapping import MapOptions, Mapping, in_words
     from nearedge.streaming.workers.worker import load_inverter
 
@@ -145,6 +149,10 @@ def map_(
     for line in in_words(report):
         typer.echo(line)
     typer.echo(str(out))
+    if store:
+        key = key_of(found, profile, model=model.digest, how=repr(options))
+        store_map(found, profile, out, key=key)
+        typer.echo(f"stored as {key}")
 
 
 def _check_by_feff(

@@ -1,14 +1,61 @@
 """Where the map of ``nearedge map`` comes from: a file, recorded documents, or a stored run."""
 
+import time
+from hashlib import sha256
 from pathlib import Path
 
 from nearedge.callbacks.images import image_of
 from nearedge.models.maps.image import SpectrumImage
+from nearedge.streaming.ledger.key import result_key
 from nearedge.streaming.settings.profile import Profile
 from nearedge.streaming.sources.files.maps import read_map
 from nearedge.streaming.sources.jsonl_source import JsonlSource
 
 DOCUMENTS = (".jsonl", ".ndjson")
+
+
+def key_of(image: SpectrumImage, profile: Profile, *, model: str, how: str) -> str:
+    """Return the name of a map in the catalog: of its run, or of the numbers of its file.
+
+    Parameters
+    ----------
+    image
+        As it was measured.
+    profile
+        Its settings count.
+    model
+        Digest of the weights.
+    how
+        What was done with the pixels.
+    """
+    spectra = image.spectra
+    raw = image.uid or sha256(spectra.energy.tobytes() + spectra.mu.tobytes()).hexdigest()
+    return result_key(raw, "map", how, model_digest=model, config_digest=profile.digest())
+
+
+def store(image: SpectrumImage, profile: Profile, path: Path, *, key: str) -> None:
+    """Put the file of a map into the catalog, unless it is there.
+
+    Raises
+    ------
+    httpx.HTTPError
+        If the server refuses or is away.
+    """
+    from nearedge.streaming.catalog.maps import store_map  # Tiled takes a second
+    from nearedge.streaming.commands.opening import connected, maps_box, result_files
+
+    spectra = image.spectra
+    about = {
+        "raw": {"uid": image.uid},
+        "technique": str(spectra.technique),
+        "absorber": spectra.absorber,
+        "edge": spectra.edge,
+        "config": profile.digest(),
+        "written": time.time(),
+    }
+    with connected(profile) as server:
+        box, files = maps_box(profile, server), result_files(profile.catalog, server)
+        store_map(box, key, path, about=about, files=files)
 
 
 def map_of(named: str, profile: Profile) -> SpectrumImage:

@@ -134,6 +134,11 @@ def results_box(profile: Profile, server: Server) -> Client:
     return results_container(client_of(server), profile.catalog.results)
 
 
+def maps_box(profile: Profile, server: Server) -> Client:
+    """Return the container of a profile's maps, made if it is not there."""
+    return results_container(client_of(server), profile.catalog.maps)
+
+
 @contextmanager
 def opened_box(profile: Profile) -> Iterator[Client]:
     """Yield the container of a profile's results; its connection ends with the block."""

@@ -69,6 +69,7 @@ class CatalogSettings(Settings):
     )
     raw: str = Field("raw", description="container of the raw Bluesky runs")
     results: str = Field("inversions", description="container of the results")
+    maps: str = Field("maps", description="container of what `nearedge map --store` puts there")
     directory: str | None = Field(
         None, description="folder of the embedded server's files; null: a temporary one"
     )

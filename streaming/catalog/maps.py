@@ -1,0 +1,286 @@
+"""Maps in the catalog: one container for each, with arrays over the shape of the scan.
+
+>>> maps = Maps.open("http://127.0.0.1:8000/api/v1", api_key="secret")  # doctest: +SKIP
+>>> bond = xarray.Dataset.from_dict(maps.latest().to_dict())["bond"]  # doctest: +SKIP
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from tiled.queries import Key, SpecsQuery
+from tiled.structures.core import Spec
+
+from nearedge.models.maps.image import ScanAxis
+from nearedge.streaming.answers.maps import FIGURES, NORMALISATION
+from nearedge.streaming.answers.plain import plain
+from nearedge.streaming.catalog.connection import Client, connect
+from nearedge.streaming.catalog.elements import numbers_of
+from nearedge.streaming.catalog.result_files import ResultFiles
+from nearedge.streaming.catalog.result_writer import ResultWriter
+from nearedge.streaming.ledger.job import State
+
+MAP_SPEC = "SpectrumMap"
+VERSION = "1.0"
+OVER_THE_MAP = (*FIGURES, *NORMALISATION, "flags", "reason", "group")
+"""Arrays that have a number for each pixel."""
+_OF_A_GROUP = ("energy", "norm", "positions", "weights", "cn_prob")
+
+
+def map_arrays(file: h5py.File) -> dict[str, np.ndarray]:
+    """Return the arrays of a file of `nearedge.streaming.answers.maps` by their names here."""
+    entry = file["entry"]
+    figures, spectra = entry["figures"], entry["spectra"]
+    arrays = {name: figures[name][()] for name in OVER_THE_MAP}
+    for number, name in enumerate(_axis_names(figures)):
+        arrays[f"axis_{number}"] = figures[name][()]
+    arrays |= {"norm": spectra["norm"][()], "energy": spectra["energy"][()]}
+    if "cn_prob" in entry:
+        arrays["cn_prob"] = entry["cn_prob/cn_prob"][()]
+    for number, group in entry["groups"].items():
+        arrays |= {f"group_{number}_{n}": group[n][()] for n in _OF_A_GROUP if n in group}
+        if "species" in group:
+            symbols = group["species"].asstr()[()].astype(str)
+            arrays[f"group_{number}_species"] = numbers_of(symbols)
+    return arrays
+
+
+def map_metadata(file: h5py.File, about: dict[str, Any]) -> dict[str, Any]:
+    """Return the searchable part of a map.
+
+    Parameters
+    ----------
+    file
+        Of `nearedge.streaming.answers.maps`.
+    about
+        Where it comes from and how it was made.
+    """
+    entry = file["entry"]
+    figures, process = entry["figures"], entry["process"]
+    reason, bits = figures["reason"][()], figures["flags"][()]
+    reasons = [str(name) for name in figures["reason"].attrs["names"]]
+    flags = [str(name) for name in figures["flags"].attrs["names"]]
+    names = _axis_names(figures)
+    known: dict[str, Any] = {
+        "title": entry["title"].asstr()[()],
+        "shape": list(reason.shape),
+        "axes": [{"name": n, "unit": str(figures[n].attrs["units"])} for n in names],
+        "pixels": reason.size,
+        "answered": int((reason < 0).sum()),
+        "reasons": reasons,
+        "rejected": dict(Counter(reasons[k] for k in reason[reason >= 0])),
+        "flag_names": flags,
+        "flags": {
+            name: int((bits >> np.uint64(k) & np.uint64(1)).sum()) for k, name in enumerate(flags)
+        },
+        "groups": [_group(one) for _, one in sorted(entry["groups"].items())],
+        **{
+            name: _range(figures[column][()])
+            for name, column in (("cn", "cn_mean"), ("bond", "bond"))
+        },
+        "model": process["model"].asstr()[()],
+        "code": process["version"].asstr()[()],
+        "bin": int(process["bin"][()]),
+        "denoised_rank": int(process["denoised_rank"][()]) if "denoised_rank" in process else None,
+        "seed": int(process["seed"][()]),
+    }
+    return plain(known | about)
+
+
+def _axis_names(data: h5py.Group) -> list[str]:
+    return [str(name) for name in data.attrs["axes"]]
+
+
+def _group(group: h5py.Group) -> dict[str, Any]:
+    numbers = ("pixels", "cn_mean", "bond", "angle", "ood_score")
+    found: dict[str, Any] = {name: group[name][()].item() for name in numbers if name in group}
+    words = ("flags", "reason", "detail")
+    return found | {name: group[name].asstr()[()] for name in words if name in group}
+
+
+def _range(values: np.ndarray) -> dict[str, float | None]:
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return {"mean": None, "min": None, "max": None}
+    return {"mean": known.mean(), "min": known.min(), "max": known.max()}
+
+
+def store_map(
+    box: Client, key: str, path: Path, *, about: dict[str, Any], files: ResultFiles | None
+) -> None:
+    """Put a map into the catalog under its key, unless it is there.
+
+    Parameters
+    ----------
+    box
+        The container of maps.
+    key
+        Names the map.
+    path
+        The file that `nearedge map` wrote.
+    about
+        Where it comes from and how it was made.
+    files
+        Where its arrays go, if the server reads the same disk.
+
+    Raises
+    ------
+    httpx.HTTPError
+        If the server refuses or is away; the same call goes on from there.
+    """
+    with h5py.File(path, "r") as file:
+        metadata, arrays = map_metadata(file, about), map_arrays(file)
+    writer = ResultWriter(box, files=files)
+    try:
+        spec = Spec(MAP_SPEC, version=VERSION)
+        writer.put(key, spec, metadata, arrays, final=State.COMPLETE)
+    finally:
+        writer.close()
+
+
+class StoredMap:
+    """A map of the catalog: arrays are read from the server when they are asked for.
+
+    Parameters
+    ----------
+    node
+        Tiled client of its container.
+    """
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+
+    @property
+    def key(self) -> str:
+        """Its name in the catalog."""
+        return str(self._node.item["id"])
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """All that can be searched."""
+        return dict(self._node.metadata)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Pixels along each axis."""
+        return tuple(self.metadata["shape"])
+
+    @property
+    def axes(self) -> tuple[ScanAxis, ...]:
+        """Where the pixels lie."""
+        return tuple(
+            ScanAxis(name=one["name"], unit=one["unit"], positions=self[f"axis_{number}"])
+            for number, one in enumerate(self.metadata["axes"])
+        )
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Return an array, such as ``bond``, over the map, ``norm`` (…, n) or ``energy`` (n,)."""
+        return np.asarray(self._node[name].read())
+
+    @property
+    def flags(self) -> dict[str, np.ndarray]:
+        """For each flag at which pixels it holds."""
+        bits = self["flags"]
+        names = self.metadata["flag_names"]
+        return {name: (bits >> np.uint64(k)) & np.uint64(1) > 0 for k, name in enumerate(names)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `xarray.Dataset.from_dict` makes a data set of, spectra included."""
+        axes = self.axes
+        dims = [axis.name for axis in axes]
+        coords: dict[str, Any] = {
+            axis.name: {"dims": [axis.name], "data": axis.positions, "attrs": {"units": axis.unit}}
+            for axis in axes
+        }
+        coords["energy"] = {"dims": ["energy"], "data": self["energy"], "attrs": {"units": "eV"}}
+        units = FIGURES | NORMALISATION
+        data = {
+            name: {"dims": dims, "data": self[name], "attrs": {"units": units.get(name, "")}}
+            for name in OVER_THE_MAP
+        }
+        data["norm"] = {"dims": [*dims, "energy"], "data": self["norm"], "attrs": {}}
+        return {
+            "dims": dict(zip(dims, self.shape, strict=True)),
+            "coords": coords,
+            "data_vars": data,
+            "attrs": {"title": self.metadata["title"], "key": self.key},
+        }
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Return a row for each pixel, as columns of which `pandas.DataFrame` makes a table."""
+        axes = self.axes
+        grids = np.meshgrid(*(axis.positions for axis in axes), indexing="ij")
+        table = {axis.name: grid.ravel() for axis, grid in zip(axes, grids, strict=True)}
+        table |= {
+            name: self[name].ravel() for name in OVER_THE_MAP if name not in ("flags", "reason")
+        }
+        reasons = np.array([*self.metadata["reasons"], ""])
+        table["reason"] = reasons[self["reason"].ravel()]
+        return table | {name: holds.ravel() for name, holds in self.flags.items()}
+
+
+class Maps:
+    """The maps of a catalog.
+
+    Parameters
+    ----------
+    container
+        Tiled client of the container of maps.
+    """
+
+    def __init__(self, container: Client) -> None:
+        self._container = container
+
+    @classmethod
+    def open(cls, uri: str, *, api_key: str | None = None, path: str = "maps") -> "Maps":
+        """Connect to a server.
+
+        Parameters
+        ----------
+        uri
+            The address of its API.
+        api_key
+            The key, if it wants one.
+        path
+            The container of maps (`catalog.maps`).
+        """
+        client = connect(uri, api_key=api_key)
+        for name in path.split("/"):
+            client = client[name]
+        return cls(client)
+
+    def __getitem__(self, key: str) -> StoredMap:
+        """Return the map of a key.
+
+        Raises
+        ------
+        KeyError
+            If there is none.
+        """
+        return StoredMap(self._container[key])
+
+    def search(
+        self, *, raw_uid: str | None = None, absorber: str | None = None
+    ) -> Iterator[StoredMap]:
+        """Yield the maps that match everything given, the latest first."""
+        found = self._container.search(SpecsQuery(include=[MAP_SPEC]))
+        found = found.search(Key("status") == str(State.COMPLETE))
+        for name, value in (("raw.uid", raw_uid), ("absorber", absorber)):
+            found = found if value is None else found.search(Key(name) == value)
+        yield from map(StoredMap, found.sort(("written", -1)).values())
+
+    def latest(self) -> StoredMap:
+        """Return the map that was written last.
+
+        Raises
+        ------
+        KeyError
+            If there is none.
+        """
+        found = next(self.search(), None)
+        if found is None:
+            raise KeyError("the catalog has no map: `nearedge map … --store` puts one there")
+        return found
