@@ -69,6 +69,19 @@ def test_the_page_and_the_documents_know_the_same_flags_and_reasons() -> None:
     assert reasons == {reason.value for reason in Reason}
 
 
+def test_the_documents_quote_what_the_page_says_of_a_flag() -> None:
+    script = (ROOT / "streaming" / "page" / "static" / "flags.js").read_text("utf-8")
+    words = dict(
+        re.findall(r'^  "([a-z-]+)": "([^"]+)"', script.split("HARMLESS")[0], re.MULTILINE)
+    )
+    part = (ROOT / "docs" / "flags.md").read_text("utf-8").split("# Flags\n", 1)[1]
+    table = part.split("\n#", 1)[0]
+    quoted = re.findall(r"^\| `([a-z-]+)(?:: ([^`]*))?` \| ([^|]+) \|", table, re.MULTILINE)
+    assert {(name, text) for name, _, text in quoted} == {
+        (name, ": ".join(filter(None, (words[name], which)))) for name, which, _ in quoted
+    }
+
+
 def test_every_metric_is_described() -> None:
     told = rows("metrics.md", "Metrics")
     made = {family.name for family in Metrics().registry.collect()}

@@ -8,7 +8,7 @@ const FLAGS = {
   "dead-element": "a dead fluorescence element is left out",
   "dark-subtracted": "dark subtracted",
   "degraded": "quick answer of few samples; the full one follows",
-  "dropped-rows": "points that were no numbers left out",
+  "dropped-rows": "readings that are not numbers left out",
   "empty": "no points came",
   "formula-without-absorber": "the sample's formula lacks the absorber: not used",
   "gap": "documents are missing",
