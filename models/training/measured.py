@@ -52,6 +52,8 @@ class TuneRecipe:
         The steps and the rate of the optimisation.
     share
         The share of every batch that is measured.
+    views
+        The number of views of each calculated site.
     stretch, shift, scale, noise, bend
         Changes of a measured scan: half the range by which its energy axis is stretched; standard
         deviations of an error of its origin (eV), of its scale, of its noise and of each of six
@@ -61,6 +63,7 @@ class TuneRecipe:
     steps: int = 600
     rate: float = 5e-4
     share: float = 0.5
+    views: int = 4
     stretch: float = 0.03
     shift: float = 0.5
     scale: float = 0.03
@@ -151,10 +154,10 @@ def tuned(
     net = copy.deepcopy(net).train()
     torch.manual_seed(recipe.seed + number)
     generator = torch.Generator().manual_seed(1000 * recipe.seed + number + 500)
-    seen = views_of(data, recipe, Views(recipe.gap, residuals=residuals, generator=generator))
-    optimiser = torch.optim.AdamW(net.parameters(), lr=tune.rate, weight_decay=recipe.decay)
     count = round(tune.share * recipe.batch)
-    rest = replace(recipe, batch=recipe.batch - count)
+    rest = replace(recipe, batch=recipe.batch - count, views=tune.views)
+    seen = views_of(data, rest, Views(recipe.gap, residuals=residuals, generator=generator))
+    optimiser = torch.optim.AdamW(net.parameters(), lr=tune.rate, weight_decay=recipe.decay)
     for step in range(tune.steps):
         for group in optimiser.param_groups:
             group["lr"] = tune.rate * schedule(step, tune.steps)
