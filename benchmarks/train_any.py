@@ -25,11 +25,23 @@ import torch
 from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.prepare import prepare
 from nearedge.models import NormalisedSpectrum, Rejected
+from nearedge.models.answering.card import Card
 from nearedge.models.answering.estimate import Calibration
-from nearedge.models.answering.general import Said, group_of, likely_set, said_of, tempered
+from nearedge.models.answering.general import (
+    GeneralInverter,
+    Said,
+    group_of,
+    likely_set,
+    said_of,
+    tempered,
+)
+from nearedge.models.clusters.geometry import first_shell
+from nearedge.models.composition import elements_in
 from nearedge.models.data.dataset import Site, read_dataset
 from nearedge.models.data.gap import residual_modes
+from nearedge.models.evaluation.alignment import shell_rmsds
 from nearedge.models.evaluation.standards import Standard, StandardAnswer, compounds, to_markdown
+from nearedge.models.inversion import Samples
 from nearedge.models.parts.general import General
 from nearedge.models.training.general import GeneralRecipe, lessons, share_of, train_member
 from nearedge.models.training.general_release import (
@@ -74,6 +86,39 @@ def report(
             found = figures(examine(committee, sites, known=known, seed=9, **how), calibrations)
             told = ", ".join(f"{key} {value:.3f}" for key, value in found.items())
             print(f"{name}, composition {'known' if known else 'unknown'}: {told}", flush=True)
+
+
+def report_shells(card: Card, sites: list[Site], *, samples: int = 8, **how) -> None:
+    """Print how far first shells that are drawn lie from the true ones, where the CN is right."""
+    inverter = GeneralInverter.load(card)
+    exam = examine(inverter.committee, sites, known=True, views=1, seed=9, **how)
+    apart, bonds = [], []
+    for number, (site, told) in enumerate(zip(sites, exam.said, strict=True)):
+        drawn = inverter.draw(
+            told, site.absorber, held=elements_in(site.formula), seed=number, samples=samples
+        )
+        apart.append(shell_rmsds(drawn, site))
+        bonds.append(bond_errors(drawn, site))
+    found = np.concatenate(apart)
+    known, each = np.isfinite(found), np.concatenate(bonds)
+    print(
+        f"test, unseen prototypes: of {len(found)} clusters {known.mean():.3f} have the right first"
+        f" shell; off by rmsd {np.mean(found[known]):.3f} (median {np.median(found[known]):.3f}),"
+        f" bond by bond {np.nanmean(each):.3f} Å",
+        flush=True,
+    )
+
+
+def bond_errors(drawn: Samples, site: Site) -> np.ndarray:
+    """Mean error of the sorted bonds of each cluster, Å; NaN where their number is wrong."""
+
+    def bonds(species: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        inside = first_shell(site.absorber, species, positions)
+        return np.sort(np.linalg.norm(positions[inside], axis=1))
+
+    true = bonds(site.species, site.positions)
+    found = [bonds(*one) for one in zip(drawn.species, drawn.positions, strict=True)]
+    return np.array([abs(f - true).mean() if len(f) == len(true) else np.nan for f in found])
 
 
 def known_scans(folder: Path) -> list[KnownScan]:
@@ -226,6 +271,7 @@ def main() -> None:
     absorbers = set(args.absorbers or [absorber for absorber, _ in card.edges])
     parts = {name: [s for s in some if s.absorber in absorbers] for name, some in parts.items()}
     report(members, calibrations, parts, gap=recipe.gap, residuals=residuals)
+    report_shells(card, parts["test, unseen prototypes"], gap=recipe.gap, residuals=residuals)
     if exam:
         report_measured(scans, exam, calibrations, absorbers)
 

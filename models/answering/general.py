@@ -118,13 +118,15 @@ class GeneralInverter:
     ----------
     card
         What is known of the weights.
+    committee
+        The networks.
     """
 
     def __init__(
         self, card: Card, *, committee: Committee, known: Surroundings, familiar: Familiar
     ) -> None:
         self.card = card
-        self._committee, self._known, self._familiar = committee, known, familiar
+        self.committee, self._known, self._familiar = committee, known, familiar
         self._grid = grid_of(card.grid)
         self._calibrations = {
             name: Calibration.from_dict(numbers)
@@ -195,7 +197,7 @@ class GeneralInverter:
         self._refuse_unknown(absorber, edge)
         count = len(read.values)
         hint = torch.tensor(hint_of(elements), dtype=torch.float32)
-        found = self._committee(
+        found = self.committee(
             torch.from_numpy(read.values.copy()),
             torch.from_numpy(read.mask.copy()),
             torch.full((count,), number_of(absorber)),
@@ -224,7 +226,7 @@ class GeneralInverter:
             If the model doesn't support the edge.
         """
         self._refuse_unknown(spectrum.absorber, spectrum.edge)
-        return said_of(self._committee, spectrum, read)
+        return said_of(self.committee, spectrum, read)
 
     def _refuse_unknown(self, absorber: str, edge: str) -> None:
         if not self.supports(absorber, edge):
@@ -241,7 +243,9 @@ class GeneralInverter:
         read = condition(spectrum, span=self.card.grid)
         told = self.read(spectrum, read)
         calibration = self._calibrations[group_of(spectrum.absorber)]
-        clusters = self._clusters(spectrum, told, calibration, seed=seed, samples=samples)
+        clusters = self.draw(
+            told, spectrum.absorber, held=spectrum.elements, seed=seed, samples=samples
+        )
         score = self._familiar.distance(read.values, read.mask, edge=0)
         unusual = score > float(self.card.outlier["threshold"])
         return Inversion(
@@ -263,25 +267,31 @@ class GeneralInverter:
             flags=flags_of(spectrum, species=self.card.species, outlier=unusual),
         )
 
-    def _clusters(
-        self,
-        spectrum: NormalisedSpectrum,
-        told: Said,
-        calibration: Calibration,
-        *,
-        seed: int,
-        samples: int,
+    def draw(
+        self, told: Said, absorber: str, *, held: tuple[str, ...], seed: int, samples: int
     ) -> Samples:
-        rng = np.random.default_rng(seed)
+        """Draw clusters that agree with a reading.
+
+        Parameters
+        ----------
+        told
+            The reading.
+        absorber, held
+            Symbols of the absorber, and of what the sample holds; empty where not known.
+        seed, samples
+            Of the random numbers, and how many clusters.
+        """
+        calibration = self._calibrations[group_of(absorber)]
         half = float(calibration.bond.half(told.bond[1]))
         sought = Sought(
-            absorber=spectrum.absorber,
+            absorber=absorber,
             cn=tempered(told.cn, calibration),
             kind=told.kind,
             bond=(told.bond[0], half / 1.645),
             cosine=told.cosine,
-            held=spectrum.elements,
+            held=held,
         )
+        rng = np.random.default_rng(seed)
         species, positions = draw(self._known, sought, samples, rng=rng)
         return Samples(species=species, positions=positions, weights=np.full(samples, 1 / samples))
 

@@ -119,7 +119,7 @@ def test_a_share_of_the_families_is_whole_families(sites):
 
 def test_calibration_holds_what_it_says_on_what_it_saw(card, sites):
     inverter = GeneralInverter.load(card)
-    exam = examine(inverter._committee, sites["val"], gap=RECIPE.gap, residuals=None)
+    exam = examine(inverter.committee, sites["val"], gap=RECIPE.gap, residuals=None)
     found = figures(exam, calibrate(exam))
     assert found["cn_held"] >= 0.88
     assert found["bond_held"] >= 0.88
