@@ -1,7 +1,25 @@
 """What all tests share."""
 
+import time
+from collections.abc import Callable
+
+import pytest
 from hypothesis import settings
 
 # a busy machine must not fail a test for being slow: pytest-timeout ends what hangs
 settings.register_profile("nearedge", deadline=None)
 settings.load_profile("nearedge")
+
+
+@pytest.fixture
+def slowness() -> Callable[[], float]:
+    """Tells how many times longer than on a machine of its own everything takes now."""
+    began = _slowness()
+    return lambda: max(began, _slowness())
+
+
+def _slowness(*, spent_s: float = 0.2) -> float:
+    wall, cpu = time.perf_counter(), time.thread_time()
+    while time.thread_time() - cpu < spent_s:
+        pass
+    return max(1.0, (time.perf_counter() - wall) / spent_s)

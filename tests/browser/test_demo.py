@@ -49,12 +49,6 @@ WHAT = "document.querySelector('.what')?.innerText ?? ''"
 
 
 @pytest.fixture
-def busy() -> bool:
-    """Whether the machine has other work: then the page waits for its turn as all do."""
-    return os.getloadavg()[0] > (os.cpu_count() or 1)
-
-
-@pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
     """Run a demo until the end of the test; the address of its page."""
     with socket.socket() as free:
@@ -88,7 +82,10 @@ def awaited(address: str, demo: subprocess.Popen[bytes]) -> str:
 
 
 def test_the_structure_comes_out_of_the_scan(
-    browser: Any, busy: bool, address: str, keep: Callable[[Any, str], None]
+    browser: Any,
+    address: str,
+    keep: Callable[[Any, str], None],
+    slowness: Callable[[], float],
 ) -> None:
     browser.look()
     browser.open(f"{address}#now")
@@ -115,7 +112,7 @@ def test_the_structure_comes_out_of_the_scan(
     delays = browser.js("window.delays")
     print({scan: round(delay, 2) for scan, delay in delays.items()})
     assert len(delays) >= SCANS - 1  # one may have been complete before the watching began
-    assert statistics.median(delays.values()) < (5.0 if busy else 2.0)
+    assert statistics.median(delays.values()) < 2.0 * slowness()
 
 
 def axes_offered(browser: Any) -> list[str]:

@@ -409,7 +409,7 @@ new MutationObserver(() => {
 
 
 def test_a_scan_grows_and_its_result_comes_without_a_reload(
-    page: Any, feed: Feed, specimen: Specimen, keep: Keep
+    page: Any, feed: Feed, specimen: Specimen, keep: Keep, slowness: Callable[[], float]
 ) -> None:
     page.js("window.witness = true")
     short = Rejected(reason=Reason.TOO_SHORT, detail="the scan ends 2 eV past the edge")
@@ -422,7 +422,7 @@ def test_a_scan_grows_and_its_result_comes_without_a_reload(
     page.wait("window.seen.head !== undefined && window.seen.whole !== undefined")
     seen = page.js("window.seen")
     print(f"figures after {seen['head']:.0f} ms, everything after {seen['whole']:.0f} ms")
-    assert seen["head"] < 1000.0  # ms
+    assert seen["head"] < 1000.0 * slowness()  # ms
     assert "Scan 8" in text(page)
     assert page.js("window.witness") is True
 
@@ -453,7 +453,9 @@ INTERACTIONS = {
 POINTS = np.linspace(0.15, 0.9, 10).round(3)
 
 
-def test_a_thousand_results_stay_smooth(page: Any, feed: Feed, keep: Keep) -> None:
+def test_a_thousand_results_stay_smooth(
+    page: Any, feed: Feed, keep: Keep, slowness: Callable[[], float]
+) -> None:
     told = next(one for one in feed.summaries() if one["cn"])
     context = {f"scalar-{k}": float(k) for k in range(2 * MAX_SCALARS)}  # as many as there may be
     many = [
@@ -468,7 +470,7 @@ def test_a_thousand_results_stay_smooth(page: Any, feed: Feed, keep: Keep) -> No
     for name, act in INTERACTIONS.items():
         spent = [page.js(f"window.spent(() => {{ {act.format(x=x)} }})") for x in POINTS]
         print(f"{name}: {statistics.median(spent):.1f} ms, at most {max(spent):.1f} ms")
-        assert statistics.median(spent) < 100.0, name
+        assert statistics.median(spent) < 100.0 * slowness(), name
     keep(page, "trend-1000")
     page.js("location.hash = 'runs'")
     page.wait("document.querySelectorAll('tbody tr').length === 300")

@@ -1,7 +1,8 @@
+import errno
 import pickle
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgpack
 import numpy as np
@@ -130,6 +131,20 @@ def test_nothing_is_lost_while_nobody_takes_documents(hub: Hub) -> None:
     assert (source.received, source.overflowed, source.waiting_bytes) == (20_000, 0, 0)
 
 
+def bind_once_free(socket: zmq.Socket, address: str) -> None:
+    """Take over an address whose socket is being closed by a thread of 0MQ."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            socket.bind(f"tcp://{address}")
+        except zmq.ZMQError as e:
+            if e.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
 def test_a_lost_connection_is_told_between_the_documents_and_mends(hub: Hub) -> None:
     told: list[Interruption] = []
     source = ZmqSource(config(hub.address), on_gap=told.append)
@@ -141,7 +156,7 @@ def test_a_lost_connection_is_told_between_the_documents_and_mends(hub: Hub) -> 
     assert next(documents)[1] == {"uid": "a"}
     hub.drop_subscribers()
     with zmq.Context() as context, context.socket(zmq.XPUB) as again:
-        again.bind(f"tcp://{hub.address}")
+        bind_once_free(again, hub.address)
         assert again.poll(10_000)
         again.recv()
         again.send(b'xas stop {"uid": "b"}')
@@ -151,7 +166,9 @@ def test_a_lost_connection_is_told_between_the_documents_and_mends(hub: Hub) -> 
     assert hub.address in told[0].detail
 
 
-def test_documents_ends_when_another_thread_stops_it(hub: Hub) -> None:
+def test_documents_ends_when_another_thread_stops_it(
+    hub: Hub, slowness: Callable[[], float]
+) -> None:
     source = ZmqSource(config(hub.address))
     got: list = []
     thread = threading.Thread(target=lambda: got.extend(source.documents()))
@@ -161,18 +178,18 @@ def test_documents_ends_when_another_thread_stops_it(hub: Hub) -> None:
     source.stop()
     thread.join(5)
     assert not thread.is_alive()
-    assert time.monotonic() - begin < 0.5
+    assert time.monotonic() - begin < 0.5 * slowness()
     assert got == []
 
 
-def test_stopping_without_a_proxy_is_as_quick(hub: Hub) -> None:
+def test_stopping_without_a_proxy_is_as_quick(hub: Hub, slowness: Callable[[], float]) -> None:
     hub.drop_subscribers()
     source = ZmqSource(config(hub.address))
     source.start()
     begin = time.monotonic()
     source.stop()
     source.stop()
-    assert time.monotonic() - begin < 0.5
+    assert time.monotonic() - begin < 0.5 * slowness()
     assert list(source.documents()) == []
 
 
