@@ -18,7 +18,7 @@ from nearedge.models.answering.heads import HeadAnswers, answer_all
 from nearedge.models.answering.inverter import Inverter
 from nearedge.models.clusters import geometry
 from nearedge.models.data.dataset import read_dataset
-from nearedge.models.spectra import NormalisedSpectra
+from nearedge.models.many_spectra import NormalisedSpectra
 from nearedge.models.spectrum import NormalisedSpectrum, Technique
 from nearedge.models.training.calibrating import CONDITIONS, Question, mixtures, questions
 from nearedge.models.training.heads import fit_heads

@@ -20,11 +20,11 @@ from output import show
 
 from nearedge.models.answering.heads import answer_all
 from nearedge.models.answering.inverter import Inverter
+from nearedge.models.many_spectra import Spectra
 from nearedge.models.normalise.eels import normalise_eels
 from nearedge.models.normalise.many.eels import normalise_many_eels
 from nearedge.models.normalise.many.xanes import normalise_many_xanes
 from nearedge.models.normalise.xanes import normalise_xanes
-from nearedge.models.spectra import Spectra
 from nearedge.models.spectrum import Rejected, Technique
 
 #: Channels, and eV between them.

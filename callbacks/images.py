@@ -33,8 +33,8 @@ from nearedge.callbacks.scalars import Scalars
 from nearedge.callbacks.signal import EV
 from nearedge.callbacks.streams import Streams
 from nearedge.models import Array
+from nearedge.models.many_spectra import Spectra
 from nearedge.models.maps.image import ScanAxis, SpectrumImage
-from nearedge.models.spectra import Spectra
 
 _ROLES = {"spectrum": ("spectrum",), "mu": ("mu",), "transmission": ("i0", "it")}
 """Signals that pixels may have, and the roles that make them."""

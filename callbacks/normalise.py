@@ -4,11 +4,11 @@ from typing import Any
 
 from nearedge.callbacks.instrument import EelsSettings, XanesSettings
 from nearedge.models import NormalisedSpectrum, Rejected, Spectrum, Technique
+from nearedge.models.many_spectra import NormalisedSpectra, Spectra
 from nearedge.models.normalise.eels import normalise_eels
 from nearedge.models.normalise.many.eels import normalise_many_eels
 from nearedge.models.normalise.many.xanes import normalise_many_xanes
 from nearedge.models.normalise.xanes import normalise_xanes
-from nearedge.models.spectra import NormalisedSpectra, Spectra
 
 
 def normalise(

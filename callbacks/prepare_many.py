@@ -12,8 +12,8 @@ from nearedge.callbacks.normalise import normalise_many
 from nearedge.callbacks.prepare import Supports, prepare, unsupported
 from nearedge.callbacks.self_absorption import with_self_absorption
 from nearedge.models import NormalisedSpectrum
+from nearedge.models.many_spectra import NormalisedSpectra, Spectra
 from nearedge.models.normalise.many.batch import normalise_alone
-from nearedge.models.spectra import NormalisedSpectra, Spectra
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,6 @@ from nearedge.models.answering.heads import Heads
 from nearedge.models.clusters import geometry
 from nearedge.models.inversion import Estimates, Inversion, Quality, Samples
 from nearedge.models.parts.condition import Condition, condition, grid_of
-from nearedge.models.parts.conditions import Conditions
 from nearedge.models.parts.general import (
     Committee,
     GeneralSize,
@@ -32,6 +31,7 @@ from nearedge.models.parts.general import (
     hint_of,
     number_of,
 )
+from nearedge.models.parts.many_conditions import Conditions
 from nearedge.models.parts.outlier import Familiar
 from nearedge.models.parts.surroundings import Sought, Surroundings, draw
 from nearedge.models.spectrum import Array, NormalisedSpectrum

@@ -21,8 +21,8 @@ from nearedge.models.answering.estimate import (
     Calibration,
     Widening,
 )
-from nearedge.models.parts.conditions import Conditions, conditions
-from nearedge.models.spectra import NormalisedSpectra
+from nearedge.models.many_spectra import NormalisedSpectra
+from nearedge.models.parts.many_conditions import Conditions, conditions
 from nearedge.models.spectrum import Array, Reason, Rejected, freeze_arrays
 
 #: Flag of an answer for which no cluster was drawn.

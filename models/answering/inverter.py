@@ -25,12 +25,12 @@ from nearedge.models.clusters.descriptors import SHELL, Expectation, join
 from nearedge.models.inversion import Inversion, Quality, Samples
 from nearedge.models.parts import diffusion, outlier
 from nearedge.models.parts.condition import Condition, condition, grid_of
-from nearedge.models.parts.conditions import Conditions
 from nearedge.models.parts.cuda_graph import RecordedGraph
 from nearedge.models.parts.device import choose_device
 from nearedge.models.parts.diffusion import Diffusion, Noise
 from nearedge.models.parts.encoder import EncoderSize, Ensemble, unsmoothed
 from nearedge.models.parts.library import Library
+from nearedge.models.parts.many_conditions import Conditions
 from nearedge.models.parts.outlier import Familiar
 from nearedge.models.parts.ridge import Ridge, Ridges
 from nearedge.models.parts.surrogate import Surrogate

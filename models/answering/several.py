@@ -11,7 +11,7 @@ from nearedge.models.answering.general import FORM, GeneralInverter
 from nearedge.models.answering.heads import Heads
 from nearedge.models.answering.inverter import Inverter
 from nearedge.models.inversion import Inversion, Inverts, Quality
-from nearedge.models.parts.conditions import Conditions
+from nearedge.models.parts.many_conditions import Conditions
 from nearedge.models.spectrum import NormalisedSpectrum
 
 

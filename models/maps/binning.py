@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nearedge.models.spectra import Spectra
+from nearedge.models.many_spectra import Spectra
 from nearedge.models.spectrum import Array, Technique
 
 BINNED = "binned"

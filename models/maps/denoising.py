@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from nearedge.models.many_spectra import Spectra
 from nearedge.models.maps.components import Components, components
 from nearedge.models.normalise.many.evidence import has_glitches, noises
-from nearedge.models.spectra import Spectra
 from nearedge.models.spectrum import Array, Technique
 
 DENOISED = "denoised"

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nearedge.models.many_spectra import Spectra
 from nearedge.models.maps.binning import bin_pixels
-from nearedge.models.spectra import Spectra
 from nearedge.models.spectrum import Array, freeze_arrays
 
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from nearedge.models import Array, Inversion, NormalisedSpectrum, Rejected
 from nearedge.models.answering.heads import HeadAnswers
+from nearedge.models.many_spectra import NormalisedSpectra
 from nearedge.models.maps.groups import Groups
 from nearedge.models.maps.image import ScanAxis, SpectrumImage
-from nearedge.models.spectra import NormalisedSpectra
 
 FIGURES = {
     **{"cn_mean": "", "cn_mean_lo": "", "cn_mean_hi": ""},

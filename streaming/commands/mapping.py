@@ -18,10 +18,10 @@ from nearedge.models import Array, Inversion, Rejected
 from nearedge.models.answering.heads import HeadAnswers, answer_all
 from nearedge.models.answering.several import Several
 from nearedge.models.aside import written_aside
+from nearedge.models.many_spectra import NormalisedSpectra
 from nearedge.models.maps.denoising import denoise
 from nearedge.models.maps.groups import Groups, group_pixels
 from nearedge.models.maps.image import SpectrumImage
-from nearedge.models.spectra import NormalisedSpectra
 from nearedge.streaming.answers.maps import MapFile, Representative
 from nearedge.streaming.commands.inverting import seed_for
 from nearedge.streaming.settings.profile import Profile

@@ -8,7 +8,7 @@ from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.prepare import prepare
 from nearedge.callbacks.prepare_many import prepare_many
 from nearedge.models import Reason, Rejected, Technique
-from nearedge.models.spectra import Spectra
+from nearedge.models.many_spectra import Spectra
 
 
 def spectra(count=6, **changes):

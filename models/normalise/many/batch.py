@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from nearedge.models.many_spectra import NormalisedSpectra, Spectra
 from nearedge.models.normalise.energies import MIN_POINTS, TINY_ENERGY, check_axis, clean
 from nearedge.models.normalise.evidence import Expected
 from nearedge.models.normalise.many.evidence import has_glitches, is_plain, noises
 from nearedge.models.normalise.rebinning import MOST_POINTS
-from nearedge.models.spectra import NormalisedSpectra, Spectra
 from nearedge.models.spectrum import Array, NormalisedSpectrum, Rejected, Spectrum
 
 #: Spectra that are normalised together: what belongs to them stays in a processor's cache.

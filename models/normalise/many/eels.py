@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearedge.models.many_spectra import NormalisedSpectra, Spectra
 from nearedge.models.normalise import evidence
 from nearedge.models.normalise.background import MIN_POINTS, MIN_WIDTH, MOST_LOG_A
 from nearedge.models.normalise.core_loss import CLEAR
@@ -25,7 +26,6 @@ from nearedge.models.normalise.many.evidence import Fits, show_edges, step_error
 from nearedge.models.normalise.many.polynomials import RowWindows
 from nearedge.models.normalise.many.slopes import slopes_of
 from nearedge.models.normalise.windows import FOOT, SHORT_POST
-from nearedge.models.spectra import NormalisedSpectra, Spectra
 from nearedge.models.spectrum import Array, Rejected
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nearedge.models.many_spectra import NormalisedSpectra, Spectra
 from nearedge.models.normalise import evidence
 from nearedge.models.normalise.e0 import find_e0, smoothing_width
 from nearedge.models.normalise.edges import SHIFT, edge_energy, xanes_tolerance
@@ -32,7 +33,6 @@ from nearedge.models.normalise.windows import (
 )
 from nearedge.models.normalise.xanes import normalise_xanes
 from nearedge.models.normalise.xanes_e0 import QUIET
-from nearedge.models.spectra import NormalisedSpectra, Spectra
 from nearedge.models.spectrum import Array, Rejected
 
 

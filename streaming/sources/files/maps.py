@@ -10,8 +10,8 @@ import numpy as np
 
 from nearedge.callbacks.instrument import Instrument
 from nearedge.models import Array, Technique
+from nearedge.models.many_spectra import Spectra
 from nearedge.models.maps.image import ScanAxis, SpectrumImage
-from nearedge.models.spectra import Spectra
 from nearedge.streaming.sources.files import rosetta
 from nearedge.streaming.sources.files.hdf5 import MAGIC
 from nearedge.streaming.sources.files.table import UnreadableFileError

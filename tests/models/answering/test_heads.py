@@ -10,11 +10,11 @@ from nearedge.models.answering.estimate import Calibration, Head, cn_distributio
 from nearedge.models.answering.heads import HEADS_ONLY, SIOX, answer_all, cn_probabilities
 from nearedge.models.answering.inverter import Inverter
 from nearedge.models.answering.several import Several
+from nearedge.models.many_spectra import Spectra
 from nearedge.models.normalise.many.xanes import normalise_many_xanes
 from nearedge.models.normalise.xanes import normalise_xanes
 from nearedge.models.parts.condition import GRID, condition
-from nearedge.models.parts.conditions import conditions
-from nearedge.models.spectra import Spectra
+from nearedge.models.parts.many_conditions import conditions
 
 
 def edge(energy, at, *, peak):

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from nearedge.models import Technique
+from nearedge.models.many_spectra import Spectra
 from nearedge.models.maps.binning import bin_pixels, binned_shape
 from nearedge.models.maps.components import components, noise_factor
 from nearedge.models.maps.denoising import denoise
 from nearedge.models.maps.groups import group_pixels, k_means
 from nearedge.models.normalise.many.eels import normalise_many_eels
 from nearedge.models.normalise.many.xanes import normalise_many_xanes
-from nearedge.models.spectra import Spectra
 
 ENERGY = 1790.0 + 0.5 * np.arange(256)
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nearedge.models import Reason, Rejected, Technique
+from nearedge.models.many_spectra import Spectra
 from nearedge.models.normalise.e0 import GRID_STEP, slope_kernel
 from nearedge.models.normalise.edges import edge_energy
 from nearedge.models.normalise.eels import normalise_eels
@@ -13,7 +14,6 @@ from nearedge.models.normalise.many.eels import normalise_many_eels
 from nearedge.models.normalise.many.slopes import Slopes
 from nearedge.models.normalise.many.xanes import normalise_many_xanes
 from nearedge.models.normalise.xanes import normalise_xanes
-from nearedge.models.spectra import Spectra
 
 WAYS = {
     Technique.EELS: (normalise_eels, normalise_many_eels),

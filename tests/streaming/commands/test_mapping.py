@@ -6,8 +6,8 @@ import pytest
 
 from nearedge.models import Technique
 from nearedge.models.answering.several import Several
+from nearedge.models.many_spectra import Spectra
 from nearedge.models.maps.image import ScanAxis, SpectrumImage
-from nearedge.models.spectra import Spectra
 from nearedge.streaming.cli import main
 from nearedge.streaming.commands.mapping import MapOptions, Mapping, in_words
 from nearedge.streaming.settings.profile import Profile

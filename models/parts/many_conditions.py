@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from nearedge.models.many_spectra import NormalisedSpectra
 from nearedge.models.parts.condition import (
     FINE,
     GRID,
@@ -17,7 +18,6 @@ from nearedge.models.parts.condition import (
     condition,
     grid_of,
 )
-from nearedge.models.spectra import NormalisedSpectra
 from nearedge.models.spectrum import Array, freeze_arrays
 
 #: Spectra that are read together.
