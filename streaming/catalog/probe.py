@@ -17,7 +17,7 @@ from nearedge.streaming.catalog.connection import Client
 from nearedge.streaming.catalog.raw_runs import ENDED, is_unsupported
 from nearedge.streaming.catalog.result_files import ResultFiles
 from nearedge.streaming.catalog.server_config import DOCUMENTS
-from nearedge.streaming.catalog.trouble import REFUSED, told
+from nearedge.streaming.catalog.trouble import REFUSED, in_words, told
 from nearedge.streaming.settings.profile import CatalogSettings
 
 
@@ -71,7 +71,7 @@ def _unreachable(catalog: CatalogSettings, error: Exception) -> Finding:
         return Finding(weight=Weight.WARNING, text=text)
     return Finding(
         weight=Weight.ERROR,
-        text=f"{catalog.uri} cannot be opened: {told(error)}; the key is taken from {place}",
+        text=f"{catalog.uri} cannot be opened: {in_words(error)}; the key is taken from {place}",
     )
 
 

@@ -19,16 +19,23 @@ def in_words(error: BaseException) -> str:
         )
     if isinstance(error, httpx.HTTPStatusError) and error.response.status_code in REFUSED:
         return f"{address} refuses the key or what it may do ({error}): {_KEY}"
-    if isinstance(error, RuntimeError) and "requires API key" in str(error):  # Tiled's words
+    if _lacks_key(error):
         return f"the Tiled server wants a key and none was given: {_KEY}"
     return str(error) or type(error).__name__
 
 
 def told(error: BaseException) -> str:
     """Return an error as text, with the address of the server that it is about."""
+    if _lacks_key(error):
+        return in_words(error)
     text = f"{type(error).__name__}: {error}"
     address = address_of(error)
     return text if address is None or address in text else f"{text} ({address})"
+
+
+def _lacks_key(error: BaseException) -> bool:
+    """Return whether a server wants a key and was given none, for which Tiled has many lines."""
+    return isinstance(error, RuntimeError) and "requires API key" in str(error)
 
 
 def address_of(error: BaseException) -> str | None:

@@ -5,7 +5,7 @@ import pytest
 from tiled.client import constructors
 
 from nearedge.streaming import cli
-from nearedge.streaming.catalog.trouble import in_words
+from nearedge.streaming.catalog.trouble import in_words, told
 
 REQUEST = httpx.Request("GET", "http://127.0.0.1:9/api/v1/metadata")
 
@@ -27,7 +27,9 @@ def test_a_refused_key_says_where_keys_come_from(status):
 def test_a_missing_key_says_where_keys_come_from():
     words = "This server requires API key authentication."
     assert words in inspect.getsource(constructors)  # what Tiled raises, as a RuntimeError
-    assert "TILED_API_KEY" in in_words(RuntimeError(words))
+    for text in (in_words(RuntimeError(words)), told(RuntimeError(f"{words}\n\n    >>> c = …"))):
+        assert "TILED_API_KEY" in text
+        assert ">>>" not in text  # nor many lines of Tiled's
 
 
 def test_other_errors_speak_for_themselves():
