@@ -1,9 +1,9 @@
 """Clusters grow out of nothing, atom by atom.
 
-Each atom's direction is drawn from the density that `nearedge.models.parts.placement` gives it
-among the atoms drawn before. A density over the sphere is drawn from in three steps: an even grid,
-turned at random, says where it is high; caps about some of its points are looked at closely; the
-last step is finer still.
+Each atom's place is drawn from the density that `nearedge.models.parts.placement` gives it among
+the atoms drawn before. A density over the sphere is drawn from in three steps: an even grid, turned
+at random, says where it is high; caps about some of its points are looked at closely; the last step
+is finer still. The radius of every point is drawn as it is told, so that a surer one varies less.
 """
 
 from collections.abc import Sequence
@@ -11,15 +11,54 @@ from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from nearedge.models.parts.placement import Asked, Given, Placement
+from nearedge.models.parts.placement import Asked, Given, Placement, joined
 from nearedge.models.parts.sphere import even_directions, grid_spacing, in_cap, random_rotations
 
-#: Directions of the grid; caps that are looked at closely, and points in each; points at the end.
-COARSE, CAPS, CLOSE, FINE = 192, 8, 8, 12
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looks:
+    """How closely the sphere is looked at.
+
+    Attributes
+    ----------
+    coarse
+        Directions of the grid.
+    caps, close
+        Caps that are looked at closely, and points in each.
+    fine
+        Points at the end.
+    """
+
+    coarse: int
+    caps: int
+    close: int
+    fine: int
+
+    @property
+    def points(self) -> int:
+        """Points in all."""
+        return self.coarse + self.caps * self.close + self.fine
+
+
+#: How closely near and far atoms are placed, and how many are near. The far ones cost most, for
+#: they have most atoms before them, and matter least.
+NEARLY, ROUGHLY, NEAR = (
+    Looks(coarse=160, caps=8, close=10, fine=16),
+    Looks(coarse=96, caps=6, close=8, fine=8),
+    14,
+)
+
+
+def looks(rank: int) -> Looks:
+    """How closely the atom of a rank, counted from 0, is placed."""
+    return NEARLY if rank < NEAR else ROUGHLY
+
+
 #: Radius of the caps and of the last step, in spacings of the grid. Caps overlap a little.
 _CAP, _LAST = 0.6, 0.2
+#: Steps of the radius at the end, in its standard deviations.
+_NEARBY = 0.3
 #: Power of the density by which caps are chosen: what lies between grid points may be higher.
 _LENIENT = 0.5
 
@@ -36,6 +75,8 @@ class Chance:
         (…, coarse) Gumbel numbers that choose caps.
     close, close_aside, fine, fine_aside
         Uniform and normal numbers that place points in caps and at the end.
+    depth
+        (…, points) normal numbers that say how far points are.
     choice
         (…, 2) uniform numbers that choose among them.
     """
@@ -46,6 +87,7 @@ class Chance:
     close_aside: Tensor
     fine: Tensor
     fine_aside: Tensor
+    depth: Tensor
     choice: Tensor
 
     def to(self, device: torch.device) -> "Chance":
@@ -55,7 +97,7 @@ class Chance:
 
 def take_chances(samples: int, atoms: int, *, generator: torch.Generator) -> Chance:
     """Draw all random numbers of one spectrum's clusters, on the CPU."""
-    shape = samples, atoms
+    shape, most = (samples, atoms), NEARLY
 
     def uniform(*more: int) -> Tensor:
         return torch.rand(*shape, *more, generator=generator)
@@ -65,11 +107,12 @@ def take_chances(samples: int, atoms: int, *, generator: torch.Generator) -> Cha
 
     return Chance(
         turn=random_rotations(samples * atoms, generator=generator).reshape(*shape, 3, 3),
-        caps=-torch.log(-torch.log(uniform(COARSE).clamp(1e-9, 1 - 1e-7))),
-        close=uniform(CAPS, CLOSE),
-        close_aside=normal(CAPS, CLOSE, 3),
-        fine=uniform(FINE),
-        fine_aside=normal(FINE, 3),
+        caps=-torch.log(-torch.log(uniform(most.coarse).clamp(1e-9, 1 - 1e-7))),
+        close=uniform(most.caps, most.close),
+        close_aside=normal(most.caps, most.close, 3),
+        fine=uniform(most.fine),
+        fine_aside=normal(most.fine, 3),
+        depth=normal(most.points),
         choice=uniform(2),
     )
 
@@ -92,32 +135,44 @@ def _picked(directions: Tensor, place: Tensor) -> Tensor:
     return directions[torch.arange(len(place), device=place.device), place]
 
 
-def draw_direction(
-    placement: Placement, asked: Asked, chance: Chance, rank: int, *, temperature: Tensor | float
+def draw_place(
+    placement: Placement, asked: Asked, chance: Chance, rank: int, *, temperature: float
 ) -> Tensor:
-    """Draw the direction of one atom, (batch, 3).
+    """Draw the place of one atom, (batch, 3) Å.
 
     Parameters
     ----------
     temperature
         Above 1 flattens the density, below 1 sharpens it.
     """
-    spacing = grid_spacing(COARSE)
-    grid = even_directions(COARSE).to(chance.turn) @ chance.turn[:, rank].transpose(1, 2)
-    lenient = _LENIENT * placement.score(asked, grid) / temperature
-    keys = lenient + chance.caps[:, rank]
-    best = keys.topk(CAPS + 1, dim=1)
+    look, depth = looks(rank), asked.depth.tempered(temperature)
+    spacing, count = grid_spacing(look.coarse), look.caps * look.close
+    normal = chance.depth[:, rank, : look.points]
+    far, near, last = torch.split(normal, [look.coarse, count, look.fine], 1)
+    grid = even_directions(look.coarse).to(chance.turn) @ chance.turn[:, rank].transpose(1, 2)
+    at = grid * depth.place(far)[..., None]
+    lenient = _LENIENT * placement.score(asked, at) / temperature
+    keys = lenient + chance.caps[:, rank, : look.coarse]
+    best = keys.topk(look.caps + 1, dim=1)
     caps = best.indices[:, :-1]
     # odds of a cap to be chosen, given the highest key that is not (Kool et al., ICML 2019)
     odds = -torch.expm1(-torch.exp(lenient.gather(1, caps) - best.values[:, -1:]))
     centres = grid.gather(1, caps[..., None].expand(-1, -1, 3))
-    close = in_cap(centres, _CAP * spacing, chance.close[:, rank], chance.close_aside[:, rank])
-    score = placement.score(asked, close.flatten(1, 2)).reshape(-1, CAPS, CLOSE)
+    where = rank, slice(look.caps), slice(look.close)
+    close = in_cap(centres, _CAP * spacing, chance.close[:, *where], chance.close_aside[:, *where])
+    close = close.flatten(1, 2) * depth.place(near)[..., None]
+    score = placement.score(asked, close).reshape(-1, look.caps, look.close)
     log = score / temperature - odds.clamp(min=1e-6).log()[..., None]
-    centre = _picked(close.flatten(1, 2), _chosen(log.flatten(1), chance.choice[:, rank, 0]))
-    fine = in_cap(centre, _LAST * spacing, chance.fine[:, rank], chance.fine_aside[:, rank])
-    score = placement.score(asked, fine)
-    return _picked(fine, _chosen(score / temperature, chance.choice[:, rank, 1]))
+    centre = _picked(close, _chosen(log.flatten(1), chance.choice[:, rank, 0]))
+    radius = centre.norm(dim=-1, keepdim=True)
+    end = rank, slice(look.fine)
+    fine = in_cap(
+        centre / radius, _LAST * spacing, chance.fine[:, *end], chance.fine_aside[:, *end]
+    )
+    radii = depth.fold(radius + _NEARBY * depth.spread[:, None] * last)
+    fine = fine * radii[..., None]
+    log = placement.score(asked, fine) / temperature + depth.log_density(radii)
+    return _picked(fine, _chosen(log, chance.choice[:, rank, 1]))
 
 
 def grow(placement: Placement, given: Given, chance: Chance, *, temperature: float = 1.0) -> Tensor:
@@ -130,23 +185,18 @@ def grow(placement: Placement, given: Given, chance: Chance, *, temperature: flo
     chance
         Random numbers of each.
     temperature
-        Below 1 the likely directions are drawn more often than they are likely.
+        Below 1 the likely places are drawn more often than they are likely.
     """
     batch, ranks = given.radii.shape
     nodes, passed = placement.start(given), placement.nothing_passed(batch)
-    table = placement.table()
+    table, bonded = placement.table(), placement.bonded(given).any(0).tolist()
     atoms = given.radii.new_zeros(batch, 1, 3)
-    scalars, vectors = placement.trunk_of_next(atoms, nodes[:, 0], passed)
-    first = functional.normalize(chance.turn[:, 0, 0], dim=-1)
+    carried = placement.trunk_of_next(atoms, nodes[:, 0], passed)
     for rank in range(ranks):
-        direction = first
-        if rank:
-            carried = scalars, vectors
-            asked = placement.ask(atoms, carried, nodes, given, rank, table=table)
-            direction = draw_direction(placement, asked, chance, rank, temperature=temperature)
-        placed = direction * given.radii[:, rank, None]
+        asked = placement.ask(atoms, carried, nodes, given, rank, table=table, bonded=bonded[rank])
+        placed = draw_place(placement, asked, chance, rank, temperature=temperature)
         atoms = torch.cat([atoms, placed[:, None]], 1)
         if rank + 1 < ranks:
-            s, v = placement.trunk_of_next(atoms, nodes[:, rank + 1], passed)
-            scalars, vectors = torch.cat([scalars, s], 1), torch.cat([vectors, v], 1)
+            own = placement.trunk_of_next(atoms, nodes[:, rank + 1], passed)
+            carried = joined(carried, own)
     return atoms[:, 1:]

@@ -1,12 +1,13 @@
-"""Where the next atom lies: a density over directions, given the atoms placed before.
+"""Where the next atom lies: a density over places, given the atoms placed before.
 
-Atoms are placed in the order of their distance from the absorber. How far each is, and of what
-element, is known; its direction follows a density on the sphere of that radius. Each atom placed
-before carries 0e and 1o features (PaiNN: Schütt, Unke & Gastegger, ICML 2021) that depend on the
-atoms before it alone, so one pass serves all ranks in training, and drawing needs each atom once.
-A candidate point is judged by its distances to the atoms before and by where it lies along their
-vectors: rotate or reflect these, and the density rotates or reflects with them. Two places that do
-equally well are two maxima of one density, which the mean that a denoiser gives cannot show.
+Atoms are placed in the order of their distance from the absorber. The element of each is told, and
+more or less surely how far it is: it follows a density over directions and, within what is told of
+it, over the distance (`nearedge.models.parts.depth`). Each atom placed before carries 0e and 1o
+features (PaiNN: Schütt, Unke & Gastegger, ICML 2021) that depend on the atoms before it alone, so
+one pass serves all ranks in training, and drawing needs each atom once. A candidate point is judged
+by its distances to the atoms before and by where it lies along their vectors: rotate or reflect
+these, and the density rotates or reflects with them. Two places that do equally well are two maxima
+of one density, which the mean that a denoiser gives cannot show.
 
 Elements enter by their place in the periodic table and their size, so that a network trained on
 some elements has something to say of others.
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nearedge.models.clusters.elements import FEATURES, cutoff_table, element_features
+from nearedge.models.parts.depth import EXACT, Depth
 from nearedge.models.parts.sphere import LOG_SPHERE, even_directions
 
 #: Coordination numbers that are told apart; what lies above counts as the last.
@@ -34,8 +36,8 @@ BONDED_BLUR, LOOSE_BLUR = 0.07, 0.15
 TABLE_STEP = 0.01
 #: Numbers of what is told of the bond angles: mean and spread of their cosines, how sure both are.
 _TOLD = 3
-#: Numbers of how a candidate fits the angles that are told.
-_FIT = 8
+#: Numbers of how a candidate fits the angles, and the radius, that are told.
+_FIT = 10
 #: Usual deviation of a sum of cosines, for each bond that enters it.
 _LOOSE = 0.04
 
@@ -72,7 +74,8 @@ class Given:
     Attributes
     ----------
     radii, kinds
-        (batch, atoms) distance from the absorber (Å), shortest first, and element number of each.
+        (batch, atoms) expected distance from the absorber (Å), shortest first, and element number
+        of each.
     absorber
         (batch,) its element number.
     cosine, scatter
@@ -80,7 +83,7 @@ class Given:
     doubt
         (batch,) how far the mean of the cosines may be off.
     slack
-        (batch, atoms) how far each radius may be off, Å.
+        (batch, atoms) standard deviation of each radius, Å.
     """
 
     radii: Tensor
@@ -117,12 +120,16 @@ class _Radial(nn.Module):
 
 def _between(to: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
     """Distances (..., i, j) and damped unit vectors (..., i, j, 3) from ``start`` to ``to``."""
-    apart = to[..., :, None, :] - start[..., None, :, :]
+    return _along(to[..., :, None, :] - start[..., None, :, :])
+
+
+def _along(apart: Tensor) -> tuple[Tensor, Tensor]:
+    """Lengths (...) and damped unit vectors (..., 3) of vectors (..., 3)."""
     r = (apart.square().sum(-1) + 1e-6).sqrt()
     return r, apart / (r[..., None] + 0.05)
 
 
-def _joined(before: tuple[Tensor, Tensor], own: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def joined(before: tuple[Tensor, Tensor], own: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """Add atoms to those before, along the second axis."""
     return torch.cat([before[0], own[0]], 1), torch.cat([before[1], own[1]], 1)
 
@@ -185,12 +192,13 @@ class Asked:
         (batch, n, 3) the absorber and the atoms before, Å.
     carried
         (batch, n, 4, filters) what each says of candidates: a number and a vector per channel.
-    radius
-        (batch,) of the rank, Å.
+    depth
+        How far the rank's atom is.
     query
         (batch, 64) what the rank's own atom is.
     shell
-        What the bond angles should be, see `Placement._shell`.
+        What the bond angles should be, see `Placement._shell`; None where no atom of the rank is
+        bonded.
     table
         Filters by distance, from `Placement.table`: faster than to calculate them. None calculates
         them, as training must.
@@ -198,14 +206,14 @@ class Asked:
 
     atoms: Tensor
     carried: Tensor
-    radius: Tensor
+    depth: Depth
     query: Tensor
-    shell: dict[str, Tensor]
+    shell: dict[str, Tensor] | None
     table: Tensor | None = None
 
 
 class Placement(nn.Module):
-    """The density of the next atom's direction.
+    """The density of the next atom's place.
 
     Parameters
     ----------
@@ -249,6 +257,13 @@ class Placement(nn.Module):
     def blur(self, given: Given) -> Tensor:
         """Angular blur of the density of each rank, (batch, atoms) radians."""
         return torch.where(self.bonded(given), BONDED_BLUR, LOOSE_BLUR) / given.radii
+
+    def depth(self, given: Given, rank: int) -> Depth:
+        """How far the atom of a rank, counted from 0, is from the absorber."""
+        mean = given.radii[:, rank]
+        longest = self.get_buffer("cutoffs")[given.absorber, given.kinds[:, rank]]
+        spread = (given.slack[:, rank] ** 2 + EXACT**2).sqrt()
+        return Depth(mean=mean, spread=spread, longest=longest, bonded=mean < longest)
 
     def start(self, given: Given) -> Tensor:
         """Scalars of the absorber and of all ranks before any message, (batch, atoms + 1, c)."""
@@ -315,7 +330,7 @@ class Placement(nn.Module):
         own = node[:, None], node.new_zeros(len(node), 1, 3, self.size.vectors)
         for number, one in enumerate(self.rounds):
             before = passed[number]
-            passed[number] = _joined(before, own)
+            passed[number] = joined(before, own)
             own = one(own, before, pairs, mask)
         return own
 
@@ -348,6 +363,7 @@ class Placement(nn.Module):
         rank: int,
         *,
         table: Tensor | None = None,
+        bonded: bool = True,
     ) -> Asked:
         """Prepare to judge candidates for a rank, counted from 0.
 
@@ -359,6 +375,8 @@ class Placement(nn.Module):
             Of `start`, and what it was started from.
         table
             As in `Asked`.
+        bonded
+            Whether any atom of this rank may be.
         """
         before = rank + 1
         s, v = carried[0][:, :before], carried[1][:, :before]
@@ -368,9 +386,9 @@ class Placement(nn.Module):
         return Asked(
             atoms=atoms[:, :before],
             carried=torch.cat([number[:, :, None], vector], 2),
-            radius=given.radii[:, rank],
+            depth=self.depth(given, rank),
             query=self.query(wanted),
-            shell=self._shell(atoms[:, 1:before], given, rank),
+            shell=self._shell(atoms[:, 1:before], given, rank) if bonded else None,
             table=table,
         )
 
@@ -405,22 +423,43 @@ class Placement(nn.Module):
             "last": last,
         }
 
-    def score(self, asked: Asked, directions: Tensor) -> Tensor:
-        """Logarithm of the density at directions (batch, m, 3), up to a constant: (batch, m)."""
-        points = directions * asked.radius[:, None, None]
-        r, unit = _between(points, asked.atoms)
-        weight = self._filters(r, asked.table)
-        four = torch.cat([torch.ones_like(r)[..., None], unit], -1)
-        # for each atom before: its number and its vector along the candidate, channel by channel
-        said = four.transpose(1, 2) @ asked.carried
-        z = (weight.transpose(1, 2) * said).sum(1, dtype=torch.float32) / 2
-        with torch.autocast(z.device.type, enabled=False):
-            fit, prior = self._fit(asked.shell, directions)
-            h = functional.silu(self.judge(z) + asked.query.float()[:, None] + self.fit(fit))
-            out: Tensor = self.last(functional.silu(self.middle(h)))[..., 0] + prior
-        return out
+    def score(self, asked: Asked, points: Tensor) -> Tensor:
+        """Judge places of the next atom.
 
-    def _fit(self, shell: dict[str, Tensor], directions: Tensor) -> tuple[Tensor, Tensor]:
+        Parameters
+        ----------
+        asked
+            Of the rank.
+        points
+            (batch, m, 3) Å.
+
+        Returns
+        -------
+            (batch, m) logarithm of the density over directions and radii, up to a constant, against
+            even directions and radii as they are told.
+        """
+        r, unit = _along(points[:, None] - asked.atoms[:, :, None])
+        weight = self._filters(r, asked.table)
+        # for each atom before: its number and its vector along the candidate, channel by channel
+        said = asked.carried[:, :, :1] + unit @ asked.carried[:, :, 1:]
+        z = (weight * said).sum(1, dtype=torch.float32) / 2
+        with torch.autocast(z.device.type, enabled=False):
+            fit, prior = self._fit(asked, points)
+            h = functional.silu(self.judge(z) + asked.query.float()[:, None] + fit)
+            out: Tensor = self.last(functional.silu(self.middle(h)))[..., 0]
+        return out if prior is None else out + prior
+
+    def _fit(self, asked: Asked, points: Tensor) -> tuple[Tensor, Tensor | None]:
+        """How candidates fit what is told, (batch, m, 64), and a first guess."""
+        radius = points.norm(dim=-1)
+        astray = asked.depth.off(radius).clamp(-4, 4)
+        radial = torch.stack([astray, astray**2 / 4], -1)
+        if asked.shell is None:
+            return functional.linear(radial, self.fit.weight[:, -2:]), None
+        angular, prior = self._angles(asked.shell, points / radius[..., None].clamp(min=1e-6))
+        return self.fit(torch.cat([angular, radial], -1)), prior
+
+    def _angles(self, shell: dict[str, Tensor], directions: Tensor) -> tuple[Tensor, Tensor]:
         """How candidates fit the angles that are told, (batch, m, 8), and a first guess."""
         total = (directions * shell["total"][:, None]).sum(-1)
         square = ((directions @ shell["square"]) * directions).sum(-1)
@@ -442,13 +481,16 @@ class Placement(nn.Module):
         return torch.stack(fit, -1) * on[..., None], 0.5 * off * on
 
     def log_density(self, asked: Asked, directions: Tensor, *, points: int = 20000) -> Tensor:
-        """Logarithm of the normalised density at directions (batch, m, 3), per steradian.
+        """Logarithm of the density at directions (batch, m, 3) if the radius is right as told.
+
+        It is normalised over the sphere, and per steradian.
 
         Parameters
         ----------
         points
             Of the grid that it is normalised over.
         """
+        radius = asked.depth.mean[:, None, None]
         grid = even_directions(points).to(directions).expand(len(directions), -1, -1)
-        norm = torch.logsumexp(self.score(asked, grid), 1) - math.log(points)
-        return self.score(asked, directions) - norm[:, None] - LOG_SPHERE
+        norm = torch.logsumexp(self.score(asked, grid * radius), 1) - math.log(points)
+        return self.score(asked, directions * radius) - norm[:, None] - LOG_SPHERE

@@ -1,17 +1,29 @@
-"""Train the density of the next atom's direction: on clusters alone, which cost nothing."""
+"""Train the density of the next atom's place, on clusters with a spectrum and on many more without.
+
+The density is told of a cluster what the encoder expects of its spectrum, blindly; a cluster
+without one borrows the error made for a like cluster. So it learns how true clusters scatter around
+what is expected, and where an atom fits although its radius is expected wrongly.
+"""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from nearedge.models.clusters.descriptors import numbers
+from nearedge.models.clusters.descriptors import (
+    Expectation,
+    cn_class,
+    describe,
+    join,
+    numbers,
+    tidy,
+)
 from nearedge.models.data.dataset import Site
-from nearedge.models.data.rattle import Rattling, site_weights
+from nearedge.models.data.rattle import RattledCluster
+from nearedge.models.parts.depth import EXACT, Depth
 from nearedge.models.parts.placement import Given, Placement
 from nearedge.models.parts.sphere import (
     LOG_SPHERE,
@@ -20,16 +32,28 @@ from nearedge.models.parts.sphere import (
     random_rotations,
     scatter,
 )
+from nearedge.models.parts.told import given_by, ranks_of
+from nearedge.models.training.denoiser import Clusters, borrow, find_donors
+from nearedge.models.training.descent import Descent
 from nearedge.models.training.recipe import PlacementRecipe
+from nearedge.models.training.sites import Sites
+from nearedge.models.training.spectra import SpectrumSide
 
 #: Candidates that the density is normalised over in training: even ones, and about the truth.
 EVEN, NEAR = 32, 32
 #: Share of the blur by which the atoms placed before are off, as they are when they are drawn.
 PLACED = 0.5
+#: Further away than any atom, Å, and truths further from what is told, in standard deviations, than
+#: a step learns from.
+BEYOND, FAR_OFF = 50.0, 3.0
+#: Atoms of a cluster that may come among the nearest of their species.
+MOST = 44
+#: Labelled clusters that one without a spectrum borrows an error of.
+DONORS = 6
 #: Ranks that one step learns, one drawn from each range. Five steps of six learn near atoms alone,
 #: which matter most and cost least.
-NEAR_RANGES = ((1, 4), (1, 7), (4, 10), (8, 14))
-ALL_RANGES = ((1, 5), (5, 12), (10, 18), (16, 24), (22, 30))
+NEAR_RANGES = ((0, 4), (1, 7), (4, 10), (8, 14))
+ALL_RANGES = ((0, 5), (5, 12), (10, 18), (16, 24), (22, 30))
 
 
 def shell_of(placement: Placement, positions: Tensor, given: Given) -> tuple[Tensor, Tensor]:
@@ -60,253 +84,359 @@ def exactly(placement: Placement, positions: Tensor, kinds: Tensor, absorber: Te
     return replace(given, cosine=cosine, scatter=spread)
 
 
-def told(
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ToldClusters:
+    """Clusters, and what is given of them.
+
+    Attributes
+    ----------
+    positions
+        (batch, atoms, 3) Å, the atoms in the order in which they are given.
+    given
+        What the generator is told.
+    there
+        (batch, atoms) whether the cluster has an atom that is as it is given.
+    """
+
+    positions: Tensor
+    given: Given
+    there: Tensor
+
+
+def told_exactly(
+    placement: Placement, positions: Tensor, kinds: Tensor, absorber: Tensor
+) -> ToldClusters:
+    """Tell exactly what is true of clusters (batch, atoms or more, 3), nearest first."""
+    atoms = placement.size.atoms
+    given = exactly(placement, positions[:, :atoms], kinds[:, :atoms], absorber)
+    return ToldClusters(positions=positions[:, :atoms], given=given, there=given.radii < BEYOND)
+
+
+def told_by(
     placement: Placement,
+    expected: Expectation,
+    cn: Tensor,
     positions: Tensor,
     kinds: Tensor,
     absorber: Tensor,
-    *,
-    generator: torch.Generator,
-    share: float = 0.6,
-) -> tuple[Tensor, Given]:
-    """Tell radii and angles with a stated error; the directions stay true.
+) -> ToldClusters:
+    """Tell what is expected of clusters, which is not what is true of them.
+
+    The atom of a rank is the cluster's atom of this rank among those of its species.
 
     Parameters
     ----------
-    share
-        Of the clusters that are told with an error; the others are told exactly.
-
-    Returns
-    -------
-        The clusters (batch, atoms, 3) at the radii that are told, nearest first, and what is given.
+    placement
+        Of which the number of atoms and the longest bonds are taken.
+    expected, cn
+        Of each cluster, and its coordination class.
+    positions, kinds, absorber
+        (batch, most, 3) Å, nearest first, `BEYOND` or more where there is none; species numbers.
     """
-    n = len(positions)
-
-    def noise(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator)
-
-    on = (torch.rand(n, generator=generator) < share).float()
-    slack = 0.2 * torch.rand(n, generator=generator) ** 2 * on
-    doubt = 0.25 * torch.rand(n, generator=generator) ** 2 * on
-    radii = positions.norm(dim=-1)
-    together = 0.4 * noise(n, 1) + noise(*radii.shape)
-    moved = (radii + slack[:, None] * together * radii / 3).clamp(min=0.7)
-    order = moved.argsort(1)
-    at = functional.normalize(positions, dim=-1) * moved[..., None]
-    at = at.gather(1, order[..., None].expand(-1, -1, 3))
-    given = exactly(placement, at, kinds.gather(1, order), absorber)
-    return at, replace(
-        given,
-        cosine=given.cosine + doubt * noise(n),
-        scatter=(given.scatter + 0.7 * doubt * noise(n)).clamp(0, 0.9),
-        doubt=doubt,
-        slack=slack[:, None] * given.radii / 3,
+    cutoffs = placement.get_buffer("cutoffs")
+    ranks = ranks_of(expected, cn, absorber=absorber, cutoffs=cutoffs, atoms=placement.size.atoms)
+    radii, rows = positions.norm(dim=-1), torch.arange(len(positions))[:, None]
+    orders = torch.stack(
+        [(radii + 1e4 * (kinds != kind)).argsort(1) for kind in range(len(cutoffs))], 1
     )
+    atom = orders[rows, ranks.kinds, ranks.places.clamp(max=orders.shape[2] - 1)]
+    at, radius = positions[rows, atom], radii[rows, atom]
+    same = (kinds[rows, atom] == ranks.kinds) & (radius < BEYOND)
+    at = torch.where(same[..., None], at, at / radius[..., None] * ranks.radii[..., None])
+    given = given_by(expected, ranks, absorber=absorber)
+    return ToldClusters(positions=at, given=given, there=same)
 
 
 def surprise(
     placement: Placement,
-    positions: Tensor,
-    given: Given,
+    told: ToldClusters,
     ranks: Sequence[int],
     *,
     generator: torch.Generator,
     even: int = EVEN,
-) -> Tensor:
-    """How unlikely the true directions are, nats against uniform ones, (ranks, batch).
+) -> tuple[Tensor, Tensor]:
+    """How unlikely the true places are, against even directions and radii as they are told.
 
     The density is normalised by importance sampling: half of the candidates are even over the
     sphere, half lie about the truth.
 
     Parameters
     ----------
-    positions
-        (batch, atoms, 3) at the radii of ``given``.
+    told
+        The clusters and what is given of them.
     ranks
         Which to judge, counted from 0.
     even
         Even candidates.
+
+    Returns
+    -------
+        Nats (ranks, batch), and what each counts: 0 where the truth is far from what is told.
     """
+    given = told.given
     blur = placement.blur(given)
-    unit = functional.normalize(positions, dim=-1)
+    radii = told.positions.norm(dim=-1)
+    unit = told.positions / radii[..., None]
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
     placed = scatter(unit, PLACED * blur, 1, generator=generator)[..., 0, :]
-    atoms = functional.pad(placed * given.radii[..., None], (0, 0, 1, 0))
+    placed = placed * (radii + PLACED * EXACT * noise(*radii.shape))[..., None]
+    atoms = functional.pad(placed, (0, 0, 1, 0))
     nodes = placement.start(given)
     last = max(ranks) + 1
     carried = placement.trunk(atoms[:, :last], nodes[:, :last])
-    out = []
+    out, counts = [], []
     grid = even_directions(even)
+    n = len(radii)
     for rank in ranks:
         asked = placement.ask(atoms, carried, nodes, given, rank)
-        width, truth = blur[:, rank], unit[:, rank]
+        depth, width, truth = asked.depth, blur[:, rank], unit[:, rank]
         wide = (2.5 * width).clamp(max=1.0)
         about = scatter(truth, wide, NEAR, generator=generator)
-        spread = grid @ random_rotations(len(positions), generator=generator)
-        candidates = torch.cat([spread, about], 1)
+        spread = grid @ random_rotations(n, generator=generator)
+        true = radii[:, rank, None]
+        near = (depth.spread / 2).clamp(EXACT, 0.1)
+        close = Depth(mean=true[:, 0], spread=near, longest=depth.longest, bonded=depth.bonded)
+        far = torch.cat([depth.place(noise(n, even)), close.place(noise(n, NEAR))], 1)
+        directions = torch.cat([spread, about], 1)
+        log = depth.log_density(far) - LOG_SPHERE
         count = even + NEAR
         drawn = torch.logaddexp(
-            torch.full(candidates.shape[:2], np.log(even / count) - LOG_SPHERE),
-            np.log(NEAR / count) + log_scatter(candidates, truth, wide),
+            log + np.log(even / count),
+            np.log(NEAR / count) + log_scatter(directions, truth, wide) + close.log_density(far),
         )
-        hit = scatter(truth, width, 1, generator=generator)
-        score = placement.score(asked, torch.cat([hit, candidates], 1))
-        norm = torch.logsumexp(score[:, 1:] - drawn, 1) - np.log(count)
-        out.append(norm - score[:, 0] - LOG_SPHERE)
-    return torch.stack(out)
+        at = depth.fold(true + EXACT * noise(n, 1))
+        hit = scatter(truth, width, 1, generator=generator) * at[..., None]
+        score = placement.score(asked, torch.cat([hit, directions * far[..., None]], 1))
+        norm = torch.logsumexp(score[:, 1:] + log - drawn, 1) - np.log(count)
+        out.append(norm - score[:, 0])
+        likely = (depth.off(true).abs() < FAR_OFF) & depth.own(true)
+        counts.append((told.there[:, rank] & likely[:, 0]).float())
+    return torch.stack(out), torch.stack(counts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Surroundings:
-    """Clusters to rattle: (n, most, 3) Å, 99 beyond the last, element numbers, odds of each."""
+    """Clusters: (n, most, 3) Å, 99 beyond the last, species numbers, absorbers, CN classes."""
 
     positions: Tensor
     kinds: Tensor
     absorber: Tensor
-    odds: Tensor
+    cn: Tensor
 
-    def draw(
-        self, count: int, *, atoms: int, rattling: Rattling, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw clusters, strained and rattled: positions (n, atoms, 3), kinds, absorbers.
-
-        As `nearedge.models.data.rattle.displace`, for many at once. Clusters with an atom closer
-        than the shortest of ``rattling`` are left out, so that fewer may come.
-        """
-        rows = torch.multinomial(self.odds, count, replacement=True, generator=generator)
-        places, kinds = self.positions[rows], self.kinds[rows]
-        which = torch.multinomial(torch.tensor(rattling.odds), count, True, generator=generator)
-        step = torch.tensor(rattling.rattles)[which]
-        tensor = torch.randn(count, 3, 3, generator=generator) * rattling.strain
-        even = torch.randn(count, 1, 1, generator=generator) * rattling.strain * torch.eye(3)
-        strain = ((tensor + tensor.transpose(1, 2)) / 2 + even) * (step > 0)[:, None, None]
-        noise = torch.randn(count, places.shape[1] + 1, 3, generator=generator)
-        noise = noise * (step / 3**0.5)[:, None, None]
-        places = places + places @ strain + noise[:, 1:] - noise[:, :1]
-        order = places.norm(dim=-1).argsort(1)[:, :atoms]
-        places = places.gather(1, order[..., None].expand(-1, -1, 3))
-        kept = places[:, 0].norm(dim=-1) > rattling.nearest
-        return places[kept], kinds.gather(1, order)[kept], self.absorber[rows][kept]
-
-
-#: Neighbours of a cluster that may come among the nearest when it is rattled.
-MOST = 44
+    def __getitem__(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.positions[rows], self.kinds[rows], self.absorber[rows]
 
 
 def surroundings(
-    sites: Sequence[Site], *, elements: Sequence[str], rattling: Rattling, most: int = MOST
+    sites: Sequence[Site | RattledCluster], *, elements: Sequence[str], most: int = MOST
 ) -> Surroundings:
-    """Gather clusters as tensors, with the odds of `site_weights`."""
+    """Gather clusters as tensors."""
     positions = np.full((len(sites), most, 3), 99.0, np.float32)
     kinds = np.zeros((len(sites), most), np.int64)
     for row, site in enumerate(sites):
         n = min(most, len(site.species))
         positions[row, :n] = site.positions[:n]
         kinds[row, :n] = numbers(site.species[:n], elements)
-    usual = dict(rattling.usual)
-    rare = [1.0 if usual.get(s.absorber) != s.cn else rattling.usual_share for s in sites]
+    cn = [cn_class(s.absorber, s.species, s.positions) for s in sites]
     return Surroundings(
         positions=torch.from_numpy(positions),
         kinds=torch.from_numpy(kinds),
         absorber=torch.from_numpy(numbers(np.array([s.absorber for s in sites]), elements)),
-        odds=torch.from_numpy(site_weights(sites, rattling) * np.array(rare)),
+        cn=torch.tensor(cn),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PlacementLesson:
+    """All that the density learns from.
+
+    Attributes
+    ----------
+    labelled, pool
+        Clusters with and without spectra.
+    described, lenders, donors
+        Descriptors of the pool and of the labelled clusters, and for each of the pool the labelled
+        ones whose error it borrows (`nearedge.models.training.denoiser.borrow`).
+    expected
+        For each view what blind members expect of the labelled clusters.
+    members
+        (views, labelled, most) the sites that each view is the average over, -1 beyond the last.
+    """
+
+    labelled: Surroundings
+    pool: Surroundings
+    described: Tensor
+    lenders: Tensor
+    donors: Tensor
+    expected: Sequence[Expectation]
+    members: Tensor
+
+    def batch(
+        self, placement: Placement, recipe: PlacementRecipe, *, rng: np.random.Generator
+    ) -> ToldClusters:
+        """Draw clusters: some told as spectra tell them, some with borrowed errors, some exactly.
+
+        Of a spectrum that is an average any of its sites is drawn.
+        """
+        real, exact = round(recipe.batch * recipe.labelled), round(recipe.batch * recipe.exact)
+        loose = torch.from_numpy(rng.integers(0, len(self.pool.cn), recipe.batch - real))
+        sure, unsure = loose[:exact], loose[exact:]
+        own = self._own(placement, rng, real)
+        lent = self._lent(placement, rng, unsure)
+        return _joined([own, lent, told_exactly(placement, *self.pool[sure])])
+
+    def _views(self, rng: np.random.Generator, rows: Tensor) -> tuple[Expectation, Tensor]:
+        views = rng.integers(0, len(self.expected), len(rows))
+        found = [self.expected[v][r : r + 1] for v, r in zip(views, rows.tolist(), strict=True)]
+        return join(found), torch.from_numpy(views)
+
+    def _own(self, placement: Placement, rng: np.random.Generator, count: int) -> ToldClusters:
+        rows = torch.from_numpy(rng.integers(0, len(self.labelled.cn), count))
+        expected, views = self._views(rng, rows)
+        averaged = self.members[views, rows]
+        place = (torch.from_numpy(rng.random(count)) * (averaged >= 0).sum(1)).long()
+        site = averaged[torch.arange(count), place]
+        return told_by(placement, expected, self.labelled.cn[site], *self.labelled[site])
+
+    def _lent(self, placement: Placement, rng: np.random.Generator, rows: Tensor) -> ToldClusters:
+        pick = torch.from_numpy(rng.integers(0, self.donors.shape[1], len(rows)))
+        lender = self.donors[rows, pick]
+        expected, _ = self._views(rng, lender)
+        noise = torch.from_numpy(rng.standard_normal(expected.mean.shape)).float()
+        expected = borrow(self.described[rows], self.lenders[lender], expected, noise)
+        return told_by(placement, expected, self.pool.cn[rows], *self.pool[rows])
+
+
+def make_lesson(
+    sites: Sites,
+    pool: Sequence[RattledCluster],
+    read: SpectrumSide,
+    *,
+    elements: Sequence[str],
+    donors: int = DONORS,
+) -> PlacementLesson:
+    """Put together what the density learns from; see `PlacementLesson`.
+
+    Parameters
+    ----------
+    sites, read
+        Training sites with a spectrum, and what is blindly expected of each.
+    pool
+        Clusters without a spectrum.
+    elements
+        Species, in the order of their numbers.
+    donors
+        Labelled clusters that each of the pool borrows the error of.
+    """
+    edge_of = dict(sites.edges)
+    index = {pair: k for k, pair in enumerate(sites.edges)}
+    labelled, loose = (surroundings(own, elements=elements) for own in (sites.train, pool))
+    described = [describe(s.absorber, s.species, s.positions, vocabulary=elements) for s in pool]
+    known = torch.from_numpy(np.array(described)).float()
+    lenders = torch.from_numpy(read.known.described).float()
+    edges = torch.tensor([index[s.absorber, edge_of[s.absorber]] for s in pool])
+    return PlacementLesson(
+        labelled=labelled,
+        pool=loose,
+        described=known,
+        lenders=lenders,
+        donors=find_donors(
+            Clusters(atoms=loose.positions, edge=edges, described=known, cn=loose.cn),
+            Clusters(
+                atoms=labelled.positions,
+                edge=torch.from_numpy(read.known.edge),
+                described=lenders,
+                cn=labelled.cn,
+            ),
+            scale=read.reader.ensemble.get_buffer("scale"),
+            donors=donors,
+        ),
+        expected=[tidy(one, species=len(elements)) for one in read.expected],
+        members=torch.from_numpy(read.bank.members),
+    )
+
+
+def _joined(parts: Sequence[ToldClusters]) -> ToldClusters:
+    given = {
+        field.name: torch.cat([getattr(part.given, field.name) for part in parts])
+        for field in fields(Given)
+    }
+    return ToldClusters(
+        positions=torch.cat([part.positions for part in parts]),
+        given=Given(**given),
+        there=torch.cat([part.there for part in parts]),
     )
 
 
 @dataclass(slots=True, eq=False)
 class PlacementTraining:
-    """A training under way: it steps, and its state can be saved and taken up again.
+    """A training under way: what is learned, and how far the descent has come.
 
     Every step's randomness follows from the seed and the step's number alone.
+
+    Attributes
+    ----------
+    exam
+        Held-out clusters, in as many ways as they are told.
     """
 
-    model: Placement
-    lesson: Surroundings
-    exam: tuple[Tensor, Tensor, Tensor]
+    descent: Descent[Placement]
+    lesson: PlacementLesson
+    exam: Sequence[ToldClusters]
     recipe: PlacementRecipe
     seed: int
-
-    averaged: AveragedModel
-    optimiser: torch.optim.AdamW
-    schedule: torch.optim.lr_scheduler.LambdaLR
-    step: int = 0
 
     @classmethod
     def start(
         cls,
         model: Placement,
-        lesson: Surroundings,
+        lesson: PlacementLesson,
         *,
-        exam: tuple[Tensor, Tensor, Tensor],
+        exam: Sequence[ToldClusters],
         recipe: PlacementRecipe,
         seed: int,
     ) -> "PlacementTraining":
         """Begin at step 0."""
-        optimiser = torch.optim.AdamW(
-            model.parameters(), recipe.rate, weight_decay=recipe.decay, betas=(0.9, 0.98)
+        descent = Descent.start(
+            model,
+            rate=recipe.rate,
+            decay=recipe.decay,
+            ema=recipe.ema,
+            schedule=cosine_rate(recipe.steps),
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, cosine_rate(recipe.steps))
-        average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
-        averaged = AveragedModel(model, multi_avg_fn=average)
-        return cls(model, lesson, exam, recipe, seed, averaged, optimiser, schedule)
+        return cls(descent=descent, lesson=lesson, exam=exam, recipe=recipe, seed=seed)
 
     def advance(self) -> float:
         """Make one step and return its loss, nats against uniform directions."""
-        rng = np.random.default_rng([self.seed, self.step])
+        model, step = self.descent.model, self.descent.step
+        rng = np.random.default_rng([self.seed, step])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        atoms = self.model.size.atoms
-        drawn = self.lesson.draw(
-            self.recipe.batch, atoms=atoms, rattling=Rattling(), generator=generator
-        )
-        positions, given = told(self.model, *drawn, generator=generator)
-        ranges = NEAR_RANGES if self.step % 6 else ALL_RANGES
+        atoms = model.size.atoms
+        told = self.lesson.batch(model, self.recipe, rng=rng)
+        ranges = NEAR_RANGES if step % 6 else ALL_RANGES
         ranks = sorted({int(rng.integers(a, b)) for a, b in ranges if b <= atoms})
-        self.model.train()
+        model.train()
         with torch.autocast("cpu", torch.bfloat16):
-            loss = surprise(self.model, positions, given, ranks, generator=generator).mean()
-        self.optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimiser.step()
-        self.schedule.step()
-        self.averaged.update_parameters(self.model)
-        self.step += 1
-        return float(loss.detach())
+            nats, counts = surprise(model, told, ranks, generator=generator)
+        return self.descent.descend((nats * counts).sum() / counts.sum().clamp(min=1))
 
     @torch.no_grad()
-    def examine(self) -> dict[str, float]:
-        """Nats of the averaged weights on held-out clusters told exactly, by rank, same noise."""
-        generator, model = torch.Generator().manual_seed(self.seed), self.average()
-        given = exactly(model, *self.exam)
-        found = surprise(model, self.exam[0], given, EXAMINED, generator=generator, even=256).mean(
-            1
-        )
-        return {f"val_rank_{rank}": float(v) for rank, v in zip(EXAMINED, found, strict=True)}
+    def examine(self) -> list[list[float]]:
+        """Return the nats of the averaged weights on each exam, by rank, with the same noise."""
+        return [self._examine(told) for told in self.exam]
 
-    def average(self) -> Placement:
-        """Return the model with averaged weights, in evaluation mode."""
-        module = self.averaged.module
-        assert isinstance(module, Placement)  # noqa: S101
-        return module.eval()
-
-    def state(self) -> dict[str, object]:
-        """Everything that `restore` needs."""
-        return {
-            "step": self.step,
-            "model": self.model.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "schedule": self.schedule.state_dict(),
-        }
-
-    def restore(self, state: dict[str, object]) -> None:
-        """Go on where `state` was taken."""
-        self.step = int(state["step"])  # type: ignore[call-overload]
-        for name in ("model", "averaged", "optimiser", "schedule"):
-            getattr(self, name).load_state_dict(state[name])
+    def _examine(self, told: ToldClusters) -> list[float]:
+        generator, model = torch.Generator().manual_seed(self.seed), self.descent.average()
+        ranks = [rank for rank in EXAMINED if rank < model.size.atoms]
+        nats, counts = surprise(model, told, ranks, generator=generator, even=256)
+        return ((nats * counts).sum(1) / counts.sum(1)).tolist()
 
 
 #: Ranks that a training is examined by.
-EXAMINED = (1, 2, 3, 5, 8, 12, 15, 20, 25, 29)
+EXAMINED = (0, 1, 2, 3, 5, 8, 12, 15, 20, 25, 29)
 
 
 def cosine_rate(steps: int) -> Callable[[int], float]:

@@ -88,10 +88,26 @@ class PlacementRecipe(RecipeSection):
     vectors: int = Field(default=32, ge=2, description="1o channels of each atom")
     layers: int = Field(default=2, ge=1, description="rounds of messages")
     steps: int = Field(default=8000, ge=1, description="of training")
-    batch: int = Field(default=48, ge=1, description="clusters per step")
+    batch: int = Field(default=48, ge=3, description="clusters per step")
+    labelled: float = Field(default=0.35, ge=0, le=1, description="share of clusters with spectra")
+    exact: float = Field(default=0.25, ge=0, le=1, description="share that is told exactly")
     rate: float = Field(default=2e-3, gt=0, description="highest learning rate")
     decay: float = Field(default=0.01, ge=0, description="weight decay")
     ema: float = Field(default=0.998, gt=0, lt=1, description="of the averaged weights")
+
+
+class SharesRecipe(RecipeSection):
+    """The networks that read the mean coordination number of averages."""
+
+    members: int = Field(default=3, ge=1, description="networks of each edge")
+    width: int = Field(default=192, ge=1, description="of the hidden layers")
+    dropout: float = Field(default=0.3, ge=0, lt=1, description="share of hidden numbers dropped")
+    spectra: int = Field(default=7000, ge=1, description="averages and single spectra of each edge")
+    steps: int = Field(default=2500, ge=1, description="of training, of each network")
+    batch: int = Field(default=128, ge=1, description="spectra per step")
+    rate: float = Field(default=2e-3, gt=0, description="highest learning rate")
+    decay: float = Field(default=0.2, ge=0, description="weight decay")
+    weight: float = Field(default=0.5, ge=0, le=1, description="share in the mean CN")
 
 
 class Recipe(RecipeSection):
@@ -109,6 +125,9 @@ class Recipe(RecipeSection):
     mixture: MixtureRecipe = MixtureRecipe()
     encoder: EncoderRecipe = EncoderRecipe()
     denoiser: DenoiserRecipe = DenoiserRecipe()
+    shares: SharesRecipe | None = Field(
+        default=None, description="what reads the mean of averages; without it none is trained"
+    )
     report_every: int = Field(
         default=500, ge=1, description="steps between checkpoints and log lines"
     )

@@ -114,6 +114,27 @@ def read_spectra(
     return SpectrumSide(reader=trained, bank=bank, known=known, expected=expected)
 
 
+def read_blindly(sites: Sites, reader: Reader, recipe: Recipe) -> SpectrumSide:
+    """Ask a reader that is trained about views of its own training spectra, blindly.
+
+    The ridges are left out, as they were not fitted without a site's family.
+
+    Parameters
+    ----------
+    sites, reader
+        Data that the reader was trained on, and the reader.
+    recipe
+        Recipe with the seed and the folds of the reader; its views may be others.
+    """
+    bank = _views(sites.train, recipe, views=recipe.views, cells=cells_of(sites, recipe))
+    known = encoders.targets(sites.train, vocabulary=recipe.species, edges=sites.edges)
+    size = {"folds": recipe.encoder.folds, "rounds": recipe.encoder.rounds}
+    folds = encoders.partition(sites.train, **size, seed=recipe.seed)
+    blind = encoders.blind_weights(folds, parts=recipe.encoder.folds)
+    expected = encoders.expect(reader.ensemble, bank, known.edge, weights=blind)
+    return SpectrumSide(reader=reader, bank=bank, known=known, expected=expected)
+
+
 def expected_of(exam: EncoderExam, reader: Reader) -> Expectation:
     """Give what is expected of the held-out spectra, view by view."""
     parts = [

@@ -1,0 +1,103 @@
+"""Clusters that grow out of nothing: where the drawing of clusters starts, with nothing looked up.
+
+Each sample's coordination number is drawn first, by its probability. What is expected of a site is
+told to the generator (`nearedge.models.parts.growth`), which places one atom after the other. More
+clusters grow than are wanted; those are kept in which no atoms overlap and whose bond angles agree
+with what is expected.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nearedge.models.clusters.descriptors import SHELL, Expectation
+from nearedge.models.parts.diffusion import encode_kinds
+from nearedge.models.parts.growth import grow, take_chances
+from nearedge.models.parts.placement import Placement
+from nearedge.models.parts.told import given_by, ranks_of
+
+#: Coordination numbers that are less likely than this are not drawn.
+LEAST_SHARE = 0.01
+#: Least standard deviation that the expected mean of the angles' cosines is taken to have.
+SHARPEST = 0.03
+#: What overlapping atoms cost: more than any disagreement of the angles.
+OVERLAP = 1e3
+
+
+def drawn_classes(log: Tensor, samples: int, *, generator: torch.Generator) -> Tensor:
+    """Draw coordination classes (samples,), ascending, by logarithms of their odds (classes,).
+
+    Systematic resampling: a class that is due k times is drawn k times or once more or less.
+    """
+    odds = log.double().softmax(0)
+    shares = torch.where(odds < LEAST_SHARE, 0, odds).cumsum(0)
+    steps = torch.arange(samples) + torch.rand(1, generator=generator, dtype=torch.float64)
+    found = torch.searchsorted(shares, steps / samples * shares[-1])
+    return found.clamp(max=len(odds) - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Grown:
+    """Clusters drawn from a density; takes the place of `nearedge.models.parts.library.Library`.
+
+    Attributes
+    ----------
+    placement
+        The density.
+    absorbers
+        (edges,) number of each edge's absorber among the species.
+    nearest
+        (species, species) distance that two atoms keep, Å.
+    temperature
+        Below 1 the likely places are drawn more often than they are likely.
+    surplus
+        How many times as many clusters grow as are wanted.
+    """
+
+    placement: Placement
+    absorbers: Tensor
+    nearest: Tensor
+    temperature: float
+    surplus: int = 1
+
+    @torch.inference_mode()
+    def draw(
+        self, expected: Expectation, samples: int, *, atoms: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Draw clusters for an expectation, a batch of one.
+
+        Returns
+        -------
+            The nearest atoms (samples, atoms, 3 + species), and none beyond them.
+        """
+        cn = drawn_classes(expected.cn[0], samples, generator=generator)
+        cn = cn.repeat_interleave(self.surplus)
+        told = expected.expand(len(cn))
+        absorber = self.absorbers[told.edge]
+        cutoffs = self.placement.get_buffer("cutoffs")
+        ranks = ranks_of(told, cn, absorber=absorber, cutoffs=cutoffs, atoms=atoms)
+        given = given_by(told, ranks, absorber=absorber)
+        chance = take_chances(len(cn), atoms, generator=generator)
+        positions = grow(self.placement, given, chance, temperature=self.temperature)
+        drawn = torch.cat([positions, encode_kinds(given.kinds, len(cutoffs))], -1)
+        if self.surplus > 1:
+            drawn = self._kept(
+                drawn, given.kinds, ranks.radii < cutoffs[absorber[:, None], given.kinds], expected
+            )
+        return drawn, drawn[:, :0]
+
+    def _kept(self, drawn: Tensor, kinds: Tensor, bonded: Tensor, expected: Expectation) -> Tensor:
+        """Keep the best of the clusters that grew in place of each other."""
+        positions = drawn[..., :3]
+        apart = torch.cdist(positions, positions) + 1e3 * torch.eye(positions.shape[1])
+        close = (self.nearest[kinds[:, :, None], kinds[:, None]] - apart).clamp(min=0).sum((1, 2))
+        unit = torch.nn.functional.normalize(positions, dim=-1) * bonded[..., None]
+        n = bonded.sum(1).float()
+        pairs = (n * (n - 1) / 2).clamp(min=1)
+        cosine = (unit.sum(1).square().sum(-1) - n) / 2 / pairs
+        mean, spread = expected.mean[0, 1 - SHELL], expected.spread[0, 1 - SHELL]
+        off = torch.where(n > 1, (cosine - mean) / spread.clamp(min=SHARPEST), 0.0)
+        cost = (off**2 / 2 + OVERLAP * close).reshape(-1, self.surplus)
+        best = cost.argmin(1) + self.surplus * torch.arange(len(cost))
+        return drawn[best]
