@@ -61,7 +61,7 @@ def question(
 ) -> tuple[Tensor, Tensor, Expectation]:
     """Noisy clusters, noise and expectations of one batch."""
     told = inverter.expect(spectra[:CUDA_SPECTRA])
-    library = load_parts(inverter.card, CPU).library
+    library = load_parts(inverter.card, CPU).start
     source = torch.Generator().manual_seed(0)
     near = inverter.card.atoms
     drawn = [library.draw(one, samples, atoms=near, generator=source)[0] for one in told]

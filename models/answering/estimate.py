@@ -23,6 +23,11 @@ STATED_CN_CLASSES = 13
 TIE = 1e-9
 
 
+#: Largest share of one coordination number above which an average counts as one of sites of one
+#: kind, and below which it counts as one of many kinds.
+ONE_KIND, MANY_KINDS = 0.7, 0.4
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """What no value of a figure lies outside of."""
@@ -74,11 +79,15 @@ class Head:
         (k,) probabilities of CN = 0 … k-1.
     bond, angle
         Standard deviations of the mean bond (Å) and of the mean angle (degrees).
+    shares
+        (k,) shares of CN = 0 … k-1 in what was measured, from what learned averages; None where the
+        model has no such part, or the scan is not complete.
     """
 
     cn: Array
     bond: float
     angle: float
+    shares: Array | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +109,9 @@ class Calibration:
         spectra that say little of the bond say little of the CN.
     cn_threshold
         Cumulated probability up to which classes enter the prediction set.
+    shares_weight
+        Share of the head's ``shares`` in the mean CN of a mixture; the rest is the CN distribution,
+        which has all where the shares say that there is one kind of sites.
     cn_mean
         Widening of the interval of the mean CN.
     bond, angle, bridge
@@ -113,6 +125,7 @@ class Calibration:
     doubt: float = 0.0
     usual: float = 0.05
     cn_threshold: float = 0.9
+    shares_weight: float = 0.0
     cn_mean: Widening = Widening(scale=1.645, floor=0.1)
     bond: Widening = Widening(scale=1.645, floor=0.002)
     angle: Widening = Widening(scale=1.645, floor=0.5)
@@ -160,7 +173,8 @@ def estimate(
     bond, angle = geometry.mean_bond(*cluster), geometry.mean_angle(*cluster)
     told = (head.bond, head.angle) if head else (None, None)
     prob = cn_distribution(cn, samples.weights, calibration=calibration, head=head)
-    average = mean_interval(prob, calibration.cn_mean)
+    averaged = averaged_distribution(prob, calibration=calibration, head=head)
+    average = mean_interval(averaged, calibration.cn_mean)
     r = geometry.rdf_grid()
     species = vocabulary or sorted({str(s) for s in np.unique(samples.species) if s})
     return Estimates(
@@ -224,6 +238,29 @@ def cn_distribution(
         temperature *= (max(head.bond, 1e-4) / calibration.usual) ** calibration.doubt
     sharpened = (prob / prob.max()) ** (1 / temperature)
     return np.asarray(sharpened / sharpened.sum())
+
+
+def _mixed(largest: float) -> float:
+    """Say how surely several coordination numbers were averaged, by the largest share of one."""
+    return min(max((ONE_KIND - largest) / (ONE_KIND - MANY_KINDS), 0.0), 1.0)
+
+
+def averaged_distribution(
+    prob: Array, *, calibration: Calibration, head: Head | None = None
+) -> Array:
+    """Return the distribution over the CN of the sites that were averaged, whose mean is stated.
+
+    Parameters
+    ----------
+    prob
+        Probability of CN = 0 … 12 of a site.
+    calibration, head
+        As in `estimate`.
+    """
+    if head is None or head.shares is None:
+        return prob
+    weight = calibration.shares_weight * _mixed(float(head.shares.max()))
+    return np.asarray((1 - weight) * prob + weight * _to_classes(head.shares))
 
 
 def mean_interval(prob: Array, widening: Widening) -> Interval:

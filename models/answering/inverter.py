@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from nearedge.models.answering.agreement import Agreement, agreement, misfit
-from nearedge.models.answering.card import Card, read_card
+from nearedge.models.answering.card import Card, read_card, started
 from nearedge.models.answering.damping import looks_damped
 from nearedge.models.answering.estimate import Calibration, Head, estimate
 from nearedge.models.answering.explained import Explained, scatter_of
@@ -29,10 +29,13 @@ from nearedge.models.parts.cuda_graph import RecordedGraph
 from nearedge.models.parts.device import choose_device
 from nearedge.models.parts.diffusion import Diffusion, Noise
 from nearedge.models.parts.encoder import EncoderSize, Ensemble, unsmoothed
+from nearedge.models.parts.grown import Grown
 from nearedge.models.parts.library import Library
 from nearedge.models.parts.many_conditions import Conditions
 from nearedge.models.parts.outlier import Familiar
+from nearedge.models.parts.placement import Placement, PlacementSize
 from nearedge.models.parts.ridge import Ridge, Ridges
+from nearedge.models.parts.shares import Shares, SharesSize
 from nearedge.models.parts.surrogate import Surrogate
 from nearedge.models.spectrum import Array, NormalisedSpectrum
 
@@ -61,13 +64,14 @@ EFFORT = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """The networks and tables of one file of weights."""
+    """The networks and tables of one file of weights; ``start`` is where drawing begins."""
 
     reader: Reader
-    library: Library
+    start: Library | Grown
     diffusion: Diffusion
     familiar: Familiar
     surrogates: tuple[Surrogate, ...]
+    shares: Shares | None = None
 
 
 def load_parts(card: Card, device: torch.device) -> Parts:
@@ -92,7 +96,7 @@ def assemble(card: Card, tensors: dict[str, Tensor], device: torch.device) -> Pa
             ensemble=ensemble.eval(),
             ridges=tuple(_ridges(_below(tensors, f"ridge.{k}.")) for k in range(len(card.edges))),
         ),
-        library=Library(**_below(tensors, "library.")),
+        start=_start(card, tensors),
         diffusion=denoiser.to(device).eval(),
         familiar=Familiar(
             mean=tensors["outlier.mean"].numpy().astype(np.float64),
@@ -101,6 +105,31 @@ def assemble(card: Card, tensors: dict[str, Tensor], device: torch.device) -> Pa
         surrogates=tuple(
             Surrogate.solve(_below(tensors, f"surrogate.{k}.")) for k in range(len(card.edges))
         ),
+        shares=_shares(card, tensors),
+    )
+
+
+def _shares(card: Card, tensors: dict[str, Tensor]) -> Shares | None:
+    """Build what reads averages, where the weights have it."""
+    if not card.shares:
+        return None
+    model = Shares(SharesSize(**card.shares))
+    model.load_state_dict(_below(tensors, "shares."))
+    return model.float().eval()
+
+
+def _start(card: Card, tensors: dict[str, Tensor]) -> Library | Grown:
+    """Build what drawing starts from: clusters that grow, or known ones."""
+    if card.start.get("kind", "library") == "library":
+        return Library(**_below(tensors, "library."))
+    placement = Placement(PlacementSize(**card.start["size"]), elements=card.species)
+    placement.load_state_dict(_below(tensors, "placement."))
+    return Grown(
+        placement=placement.float().eval(),
+        absorbers=torch.tensor([card.species.index(absorber) for absorber, _ in card.edges]),
+        nearest=torch.from_numpy(_nearest_table(card)).float(),
+        temperature=float(card.start["temperature"]),
+        surplus=int(card.start["surplus"]),
     )
 
 
@@ -146,7 +175,9 @@ class Inverter:
         self._explained = Explained.of_card(card.outlier)
 
     @classmethod
-    def load(cls, model: str = "siox", *, device: str = "auto", threads: int = 0) -> "Inverter":
+    def load(
+        cls, model: str = "siox", *, device: str = "auto", threads: int = 0, start: str = ""
+    ) -> "Inverter":
         """Load weights.
 
         Parameters
@@ -158,15 +189,18 @@ class Inverter:
         threads
             CPU threads of torch; 0 leaves torch's own choice. Answers are the same bit for bit
             only for the same number.
+        start
+            Where drawing starts, ``library`` or ``grown``, instead of where the card says.
 
         Raises
         ------
         nearedge.models.answering.card.CardError
-            If weights or card are missing or don't belong together.
+            If weights or card are missing or don't belong together, or the weights hold no such
+            start.
         """
         if threads:
             torch.set_num_threads(threads)
-        card, place = read_card(model), choose_device(device)
+        card, place = started(read_card(model), start), choose_device(device)
         return cls(card, load_parts(card, place), device=place)
 
     def invert(
@@ -262,6 +296,25 @@ class Inverter:
         units = self._parts.reader.ensemble.get_buffer("scale")
         return scatter_of(expected, units[int(expected.edge[0])])
 
+    def head(self, spectrum: NormalisedSpectrum) -> Head:
+        """Return what the descriptor heads, and the part that reads averages, say of a spectrum.
+
+        Raises
+        ------
+        ValueError
+            If the model doesn't support the edge.
+        """
+        read = condition(spectrum, span=self.card.grid)
+        return self._head(spectrum, read, self._expect(spectrum, read))
+
+    def _head(self, spectrum: NormalisedSpectrum, read: Condition, expected: Expectation) -> Head:
+        head, part = head_of(expected), self._parts.shares
+        if part is None or not spectrum.complete:
+            return head
+        values, mask = (torch.from_numpy(a.copy())[None] for a in (read.values, read.mask))
+        shares = part(values, mask, self._edge(spectrum))[0]
+        return replace(head, shares=shares.double().numpy())
+
     def draw(
         self,
         expected: Expectation,
@@ -283,6 +336,11 @@ class Inverter:
         (atoms,) = self._draw([told], [seed], samples=samples, effort=EFFORT[quality])
         absorber, _ = self.card.edges[int(expected.edge[0])]
         return self._samples(atoms, expected, absorber=absorber)
+
+    @property
+    def calibration(self) -> Calibration:
+        """How the estimates are calibrated."""
+        return self._calibration
 
     def compare(self, spectrum: NormalisedSpectrum, samples: Samples) -> Agreement:
         """Compare sampled clusters with a spectrum, through the spectra that they imply.
@@ -371,9 +429,7 @@ class Inverter:
             return clean
 
         known = [
-            self._parts.library.draw(
-                one, samples, atoms=self.card.atoms, generator=source.generator
-            )
+            self._parts.start.draw(one, samples, atoms=self.card.atoms, generator=source.generator)
             for one, source in zip(expected, sources, strict=False)
         ]
         near = [atoms for atoms, _ in known]
@@ -412,7 +468,7 @@ class Inverter:
                 samples,
                 absorber=spectrum.absorber,
                 calibration=self._calibration,
-                head=head_of(expected),
+                head=self._head(spectrum, read, expected),
                 vocabulary=self.card.species,
             ),
             grid=self._grid + read.origin,

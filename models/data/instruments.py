@@ -113,11 +113,19 @@ def absorption(spectrum: Spectrum, energy: Array) -> Array:
     return np.where(energy < first, tail, inside)
 
 
-def average(spectra: Sequence[Spectrum]) -> Spectrum:
-    """Return the mean spectrum of several sites, on the first's points where all are known."""
+def average(spectra: Sequence[Spectrum], shares: Array | None = None) -> Spectrum:
+    """Return the mean spectrum of several sites, on the first's points where all are known.
+
+    Parameters
+    ----------
+    spectra
+        Spectra of the sites.
+    shares
+        (spectra,) what each counts; alike where None.
+    """
     end = min(s.energy[-1] for s in spectra)
     energy = spectra[0].energy[spectra[0].energy <= end]
-    mu = np.mean([absorption(s, energy) for s in spectra], axis=0)
+    mu = np.average([absorption(s, energy) for s in spectra], axis=0, weights=shares)
     return replace(spectra[0], energy=energy, mu=mu)
 
 

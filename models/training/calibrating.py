@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nearedge.models.answering.inverter import Inverter, head_of, reweighted
+from nearedge.models.answering.estimate import averaged_distribution
+from nearedge.models.answering.inverter import Inverter, reweighted
 from nearedge.models.clusters import geometry
 from nearedge.models.clusters.descriptors import Expectation, join
 from nearedge.models.data.dataset import Site
@@ -210,25 +211,37 @@ def calibrate(
     inverter: Inverter, asked: Sequence[Question], answers: Sequence[Inversion]
 ) -> dict[str, Any]:
     """Fit the calibration of the estimates, as plain numbers for the card."""
-    heads = [head_of(e) for e in inverter.expect([s for s, _ in asked])]
+    heads = [inverter.head(spectrum) for spectrum, _ in asked]
     fitted = fit_calibration(
         [a.samples for a in answers], [case.sites[0] for _, case in asked], heads=heads
     )
-    return fitted.to_dict()
+    weight = inverter.calibration.shares_weight
+    return replace(fitted, shares_weight=weight).to_dict()
 
 
-def calibrate_mean(asked: Sequence[Question], answers: Sequence[Inversion]) -> dict[str, float]:
+def calibrate_mean(
+    inverter: Inverter, asked: Sequence[Question], answers: Sequence[Inversion]
+) -> dict[str, float]:
     """Fit the interval of the mean CN, as plain numbers for the card.
 
     Parameters
     ----------
+    inverter
+        Model whose other estimates are calibrated.
     asked, answers
         Measured single sites and `mixtures`, and the answers to them by a model whose other
         estimates are calibrated.
     """
     pairs = [
-        (answer.estimates.cn_prob, case.sites)
-        for answer, (_, case) in zip(answers, asked, strict=True)
+        (
+            averaged_distribution(
+                answer.estimates.cn_prob,
+                calibration=inverter.calibration,
+                head=inverter.head(spectrum),
+            ),
+            case.sites,
+        )
+        for answer, (spectrum, case) in zip(answers, asked, strict=True)
         if all(site.cn for site in case.sites)
     ]
     return asdict(fit_mean([prob for prob, _ in pairs], [sites for _, sites in pairs]))

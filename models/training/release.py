@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
+from torch.nn import Module
 
 from nearedge.models.answering.card import Card, write_card
 from nearedge.models.answering.estimate import Calibration
@@ -24,12 +25,14 @@ from nearedge.models.parts.diffusion import Diffusion
 from nearedge.models.parts.library import Library
 from nearedge.models.parts.outlier import Familiar
 from nearedge.models.parts.ridge import Ridge
+from nearedge.models.parts.shares import Shares
 from nearedge.models.parts.surrogate import Surrogate
 from nearedge.models.spectrum import Array
 from nearedge.models.training import calibrating, library, surrogates
 from nearedge.models.training import denoiser as atoms_side
 from nearedge.models.training.familiarity import familiarise
 from nearedge.models.training.recipe import Recipe
+from nearedge.models.training.shares import train_shares
 from nearedge.models.training.sites import Sites, folds_of
 from nearedge.models.training.spectra import SpectrumSide
 from nearedge.models.training.surrogates import SurrogateError
@@ -83,20 +86,31 @@ def collect(sites: Sites, read: SpectrumSide, recipe: Recipe) -> Library:
     return library.build(clusters, around, expected, torch.from_numpy(read.known.described).float())
 
 
+def half(part: Module) -> dict[str, Tensor]:
+    """Return the tensors of a part, its weights in half precision."""
+    return {
+        name: value.half() if name.endswith("weight") else value
+        for name, value in part.state_dict().items()
+    }
+
+
 def _fields(part: Ridge | Library) -> dict[str, Tensor]:
     return {field.name: getattr(part, field.name) for field in fields(part)}
 
 
 def _tensors(
-    read: SpectrumSide, model: Diffusion, forward: Forward, familiar: Familiar, known: Library
+    read: SpectrumSide,
+    model: Diffusion,
+    forward: Forward,
+    familiar: Familiar,
+    known: Library,
+    averages: Shares | None,
 ) -> dict[str, Tensor]:
     parts = {
-        "encoder.": {
-            name: value.half() if name.endswith("weight") else value
-            for name, value in read.reader.ensemble.state_dict().items()
-        },
+        "encoder.": half(read.reader.ensemble),
         "diffusion.": model.cpu().state_dict(),
         "library.": _fields(known),
+        "shares.": half(averages) if averages else {},
     }
     for k, (back, own) in enumerate(zip(forward.surrogates, read.reader.ridges, strict=True)):
         parts[f"surrogate.{k}."] = back.state()
@@ -130,7 +144,12 @@ def _surrogate_entry(sites: Sites, forward: Forward, *, sharpness: float) -> dic
 
 
 def _entries(
-    sites: Sites, read: SpectrumSide, model: Diffusion, forward: Forward, recipe: Recipe
+    sites: Sites,
+    read: SpectrumSide,
+    model: Diffusion,
+    forward: Forward,
+    averages: Shares | None,
+    recipe: Recipe,
 ) -> dict[str, Any]:
     """Return a card's entries before calibration: samples weigh alike, none is flagged."""
     bare = atoms_side.as_clusters(
@@ -146,14 +165,17 @@ def _entries(
         "surrogate": _surrogate_entry(sites, forward, sharpness=0.0),
         "diffusion": asdict(model.noise),
         "members": len(read.reader.ensemble.members),
+        "shares": asdict(averages.size) if averages else {},
         "outlier": {"misfit": 1.0, "threshold": float("inf")},
         "calibration": {
             "cn_temperature": calibrating.cn_temperature(read.expected, read.known.cn),
             "nearest": calibrating.nearest_distances(bare.atoms, recipe.species),
-            "estimates": Calibration().to_dict(),
+            "estimates": Calibration(
+                shares_weight=recipe.shares.weight if recipe.shares else 0.0
+            ).to_dict(),
         },
         "data": data_entry(sites),
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": recipe.model_dump(mode="json", exclude_none=True),
         "limits": LIMITS,
     }
 
@@ -204,6 +226,7 @@ def mean_interval(
     """Fit the interval of the mean CN to answers about single sites, and to averages as well."""
     kept = [k for k, (_, case) in enumerate(asked) if case.condition is InputCondition.MEASURED]
     return calibrating.calibrate_mean(
+        inverter,
         [*(asked[k] for k in kept), *mixed],
         [*(answers[k] for k in kept), *calibrating.ask(inverter, mixed, samples=samples)],
     )
@@ -237,10 +260,16 @@ def release(
     edges = len(sites.edges)
     familiar = _familiar(read.bank, read.known.edge.astype(np.float64), edges)
     forward = learn_forward(sites, read, recipe)
-    packed = save(_tensors(read, model, forward, familiar, collect(sites, read, recipe)))
+    averages = None
+    if recipe.shares:
+        averages = train_shares(
+            sites.train, sites.edges, recipe=recipe.shares, span=recipe.grid, seed=recipe.seed
+        )
+    known = collect(sites, read, recipe)
+    packed = save(_tensors(read, model, forward, familiar, known, averages))
     seed = recipe.seed + 1
     asked = list(calibrating.questions(sites.held_out, calibrating.CONDITIONS, seed=seed))
-    entries = _entries(sites, read, model, forward, recipe)
+    entries = _entries(sites, read, model, forward, averages, recipe)
     count = min(MIXTURES, len(asked) // len(calibrating.CONDITIONS))
     mixed = list(calibrating.mixtures(sites.held_out, count, seed=seed))
     entries = _calibrated(entries, packed, asked, mixed, samples=samples)

@@ -132,7 +132,7 @@ def train(
     """
     sites, place = load_sites(data, span=recipe.grid), choose_device(device)
     out.mkdir(parents=True, exist_ok=True)
-    origin = {"recipe": recipe.model_dump(mode="json"), "data": sites.digest()}
+    origin = {"recipe": recipe.model_dump(mode="json", exclude_none=True), "data": sites.digest()}
     checkpoint = Checkpoint(out / "checkpoint.pt", origin=origin, resume=resume)
     tell = logged(progress, TrainingLog(out / "log.csv", resume=resume))
     exam = set_exam(sites, recipe)

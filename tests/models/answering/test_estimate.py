@@ -10,6 +10,7 @@ from nearedge.models.answering.estimate import (
     Calibration,
     Head,
     Widening,
+    averaged_distribution,
     cn_distribution,
     estimate,
     interval,
@@ -68,6 +69,34 @@ def test_the_head_is_blended_in():
     assert prob[5] == pytest.approx(0.75)
     longer = Head(cn=np.eye(20)[15], bond=0.05, angle=1.0)
     assert cn_distribution(cn, weights, calibration=calibration, head=longer)[-1] == 0.75
+
+
+def test_the_mean_follows_what_learned_averages_and_the_distribution_does_not(scattered):
+    shares = np.array([0, 0, 0, 0, 0.4, 0.2, 0.4])
+    head = Head(cn=np.array([0, 0, 0, 0, 1.0]), bond=0.05, angle=1.0, shares=shares)
+    found = [
+        estimate(
+            scattered(np.random.default_rng(0)),
+            absorber="Si",
+            calibration=Calibration(shares_weight=weight, cn_mean=Widening(scale=1.0, floor=0.0)),
+            head=head,
+        )
+        for weight in (0.0, 0.5, 1.0)
+    ]
+    assert found[0].cn_mean == pytest.approx(4, abs=0.1)
+    assert found[1].cn_mean == pytest.approx(4.5, abs=0.1)
+    assert found[2].cn_mean == pytest.approx(5)
+    assert found[2].cn_mean_hi - found[2].cn_mean == pytest.approx(0.8**0.5)
+    assert found[2].cn_prob == pytest.approx(found[0].cn_prob)
+
+
+def test_what_learned_averages_is_not_asked_where_it_finds_one_kind_of_sites():
+    prob, calibration = np.eye(13)[4], Calibration(shares_weight=1.0)
+    head = Head(cn=prob, bond=0.05, angle=1.0, shares=np.array([0, 0, 0, 0, 0.2, 0, 0.8]))
+    assert averaged_distribution(prob, calibration=calibration, head=head) == pytest.approx(prob)
+    less = replace(head, shares=np.array([0, 0, 0, 0, 0.45, 0, 0.55]))
+    found = averaged_distribution(prob, calibration=calibration, head=less)
+    assert found[6] == pytest.approx(0.55 / 2)
 
 
 def test_a_head_that_is_unsure_of_the_bond_flattens_the_distribution():

@@ -1,23 +1,25 @@
 import csv
 import os
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from nearedge.models.answering.card import read_card
+from nearedge.models.answering.card import CardError, read_card
 from nearedge.models.answering.inverter import Inverter
 from nearedge.models.clusters.descriptors import EXPECTED_CN_CLASSES, Expectation, count, describe
 from nearedge.models.data import rattle
 from nearedge.models.data.dataset import read_dataset, write_dataset
 from nearedge.models.normalise.xanes import normalise_xanes
+from nearedge.models.parts.placement import Placement, PlacementSize
 from nearedge.models.training import calibrating, denoiser, encoders
 from nearedge.models.training.checkpoint import CheckpointError
 from nearedge.models.training.denoiser import _rate
 from nearedge.models.training.recipe import Recipe, read_recipe
+from nearedge.models.training.refit import refit
 from nearedge.models.training.sites import load_sites
 from nearedge.models.training.spectra import read_spectra, set_exam
 from nearedge.models.training.training import start_denoiser, train
@@ -30,6 +32,7 @@ RECIPE = Recipe.model_validate(
         "views": 3,
         "encoder": {"width": 16, "folds": 2, "rounds": 1, "steps": 20, "batch": 8},
         "denoiser": {"channels": 8, "layers": 1, "pool": 30, "steps": 6, "batch": 8, "donors": 2},
+        "shares": {"members": 1, "width": 8, "spectra": 12, "steps": 4, "batch": 4},
         "report_every": 2,
     }
 )
@@ -321,7 +324,7 @@ def test_recipe_of_the_shipped_weights_reads():
 
     text = files("nearedge.models.weights") / "siox.yaml"
     recipe = read_recipe(Path(str(text)))
-    assert recipe.model_dump(mode="json") == read_card("siox").recipe
+    assert recipe.model_dump(mode="json", exclude_none=True) == read_card("siox").recipe
 
 
 def test_the_learning_rate_starts_again_once():
@@ -330,3 +333,31 @@ def test_the_learning_rate_starts_again_once():
     assert rate(401) == _rate(1000, 0)(401) > 0.6
     assert [rate(k) for k in range(300)] == [_rate(400, 0)(k) for k in range(300)]
     assert rate(1000) == pytest.approx(0.02)
+
+
+def test_weights_that_are_given_a_density_can_start_from_nothing(trained, sites, tmp_path):
+    card, out, _ = trained
+    torch.manual_seed(0)
+    size = PlacementSize(atoms=12, scalars=8, vectors=4, layers=1, filters=4)
+    density = Placement(size, elements=card.species)
+    start = {"kind": "library", "size": asdict(size), "temperature": 0.5, "surplus": 2}
+    path = tmp_path / "more.safetensors"
+    more = refit(
+        str(out / "tiny.safetensors"),
+        None,
+        data=[],
+        path=path,
+        placement=density.state_dict(),
+        start=start,
+    )
+    assert more.shares == card.shares
+    seen = normalise_xanes(next(s for s in sites if s.absorber == "Si" and s.cn == 4).spectrum)
+    models = [Inverter.load(str(path), device="cpu", start=kind) for kind in ("", "grown")]
+    known, grown = (model.invert([seen], seeds=[0], samples=4)[0] for model in models)
+    assert grown.samples.positions.shape == (4, 12, 3)
+    assert known.samples.positions.shape[1] >= 12
+    assert grown.model != known.model
+    with pytest.raises(CardError, match="starts from library or grown, not from 'noise'"):
+        Inverter.load(str(path), device="cpu", start="noise")
+    with pytest.raises(CardError, match="starts from library, not from 'grown'"):
+        Inverter.load(str(out / "tiny.safetensors"), device="cpu", start="grown")
