@@ -16,6 +16,7 @@ from nearedge.models.answering.heads import HeadAnswers
 from nearedge.models.many_spectra import NormalisedSpectra
 from nearedge.models.maps.groups import Groups
 from nearedge.models.maps.image import ScanAxis, SpectrumImage
+from nearedge.models.maps.mixtures import Mixtures
 
 FIGURES = {
     **{"cn_mean": "", "cn_mean_lo": "", "cn_mean_hi": ""},
@@ -95,7 +96,13 @@ class MapFile:
             for flag in answers.flags[k]:
                 self._bits[at] |= np.uint64(1 << _number(flag, self._flags))
 
-    def finish(self, groups: Groups, representatives: Sequence[Representative]) -> None:
+    def finish(
+        self,
+        groups: Groups,
+        representatives: Sequence[Representative],
+        *,
+        mixed: Mixtures | None = None,
+    ) -> None:
         """Write what is known once all pixels are there."""
         shape, axes = self._image.shape, self._image.axes
         data = _group(self._entry, "figures", "NXdata")
@@ -121,6 +128,13 @@ class MapFile:
             more.attrs["signal"] = "cn_prob"
             _write_axes(more, axes, last="cn")
         self._write_components(groups)
+        if mixed is not None:
+            more = _group(self._entry, "fractions", "NXdata")
+            more["fractions"] = mixed.fractions.reshape(*shape, -1)
+            more["misfit"] = mixed.misfit.reshape(shape)
+            more["member"] = np.arange(mixed.fractions.shape[1])
+            more.attrs["signal"] = "fractions"
+            _write_axes(more, axes, last="member")
         parts = _group(self._entry, "groups", "NXcollection")
         for number, one in enumerate(representatives):
             _write_representative(_group(parts, str(number), "NXcollection"), one)

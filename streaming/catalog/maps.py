@@ -40,6 +40,9 @@ def map_arrays(file: h5py.File) -> dict[str, np.ndarray]:
     arrays |= {"norm": spectra["norm"][()], "energy": spectra["energy"][()]}
     if "cn_prob" in entry:
         arrays["cn_prob"] = entry["cn_prob/cn_prob"][()]
+    if "fractions" in entry:
+        arrays["fractions"] = entry["fractions/fractions"][()]
+        arrays["fractions_misfit"] = entry["fractions/misfit"][()]
     for number, group in entry["groups"].items():
         arrays |= {f"group_{number}_{n}": group[n][()] for n in _OF_A_GROUP if n in group}
         if "species" in group:

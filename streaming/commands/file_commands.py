@@ -113,6 +113,13 @@ def map_(
             show_default=False,
         ),
     ] = None,
+    members: Annotated[
+        str | None,
+        typer.Option(
+            help="Fit each pixel by the mean spectra of these groups, such as 0,1.",
+            show_default=False,
+        ),
+    ] = None,
     store: Annotated[
         bool, typer.Option("--store", help="Put the map into the catalog, too (catalog.maps).")
     ] = False,
@@ -136,7 +143,9 @@ def map_(
     found = map_of(image, profile)
     worker = profile.worker
     model = cast("Several", load_inverter(worker.model_copy(update={"device": worker.devices[0]})))
-    options = MapOptions(bin=bin_, denoise=denoise, groups=groups, seed=seed)
+    options = MapOptions(
+        bin=bin_, denoise=denoise, groups=groups, members=_numbers(members), seed=seed
+    )
     with progress() as bar:
         task = bar.add_task("pixels", total=len(found.spectra))
         mapping = Mapping(
@@ -153,6 +162,19 @@ def map_(
         key = key_of(found, profile, model=model.digest, how=repr(options))
         store_map(found, profile, out, key=key)
         typer.echo(f"stored as {key}")
+
+
+def _numbers(text: str | None) -> tuple[int, ...]:
+    """Return the numbers of groups that a user names."""
+    try:
+        found = tuple(int(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        found = (-1,)
+    if min(found, default=0) < 0:
+        raise typer.BadParameter(
+            f"found {text!r}; expected numbers of groups, such as 0,1", param_hint="--members"
+        )
+    return found
 
 
 def _check_by_feff(

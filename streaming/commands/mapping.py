@@ -22,6 +22,7 @@ from nearedge.models.many_spectra import NormalisedSpectra
 from nearedge.models.maps.denoising import denoise
 from nearedge.models.maps.groups import Groups, group_pixels
 from nearedge.models.maps.image import SpectrumImage
+from nearedge.models.maps.mixtures import Mixtures, mixtures
 from nearedge.streaming.answers.maps import MapFile, Representative
 from nearedge.streaming.commands.inverting import seed_for
 from nearedge.streaming.settings.profile import Profile
@@ -44,6 +45,9 @@ class MapOptions:
         Groups for which clusters are drawn; 0: none; None: as many as the map shows.
     most
         Groups at most, where they are not told.
+    members
+        Numbers of the groups whose mean spectra are the end members of a linear combination fit of
+        every pixel; none: no fit.
     seed
         Of groups and clusters.
     """
@@ -52,6 +56,7 @@ class MapOptions:
     denoise: bool = False
     groups: int | None = None
     most: int = 6
+    members: tuple[int, ...] = ()
     seed: int = 0
 
 
@@ -141,9 +146,11 @@ class Mapping:
             told = _Told()
             read = self._answer(image, target, told)
             seconds = time.monotonic() - began
-            groups = self._grouped(read)
+            common = _common(read)
+            groups = self._grouped(common)
+            mixed = self._mixed(common, groups)
             found = tuple(self._representatives(image, groups))
-            target.finish(groups, found)
+            target.finish(groups, found, mixed=mixed)
         return MapReport(
             shape=image.shape,
             answered=len(image.spectra) - told.reasons.total(),
@@ -170,6 +177,7 @@ class Mapping:
             "model": self._model.digest,
             "source": source,
             "bin": self._options.bin,
+            "members": ", ".join(map(str, self._options.members)),
             "seed": self._options.seed,
             "instrument": self._instrument.model_dump_json(),
         }
@@ -194,13 +202,22 @@ class Mapping:
         )
         return spectra, answer_all(self._model, spectra, span=self._model.cards.grid)
 
-    def _grouped(self, read: Array) -> Groups:
-        """Group the pixels by the part of the grid that all of them have."""
-        known = np.isfinite(read).any(axis=1)
-        common = np.isfinite(read[known]).all(axis=0) if known.any() else np.zeros(0, dtype=bool)
-        columns = read[:, common] if known.any() and common.any() else read
+    def _mixed(self, common: Array, groups: Groups) -> Mixtures | None:
+        """Fit every pixel by the mean spectra of chosen groups."""
+        wanted = self._options.members
+        if not wanted:
+            return None
+        if max(wanted) >= groups.count:
+            raise ValueError(
+                f"found {groups.count} groups, numbered from 0; expected end members among them: "
+                f"{', '.join(map(str, wanted))}"
+            )
+        members = [common[groups.labels == number].mean(axis=0) for number in wanted]
+        return mixtures(common, np.array(members))
+
+    def _grouped(self, common: Array) -> Groups:
         return group_pixels(
-            columns,
+            common,
             most=self._options.groups or self._options.most,
             count=self._options.groups or None,
             rng=np.random.default_rng(self._options.seed),
@@ -232,6 +249,15 @@ class Mapping:
             quality=worker.quality,
         )
         return Representative(pixels=len(rows), spectrum=spectrum, answer=answer)
+
+
+def _common(read: Array) -> Array:
+    """Return the part of the grid that all pixels have that were read."""
+    known = np.isfinite(read).any(axis=1)
+    if not known.any():
+        return read
+    everywhere = np.isfinite(read[known]).all(axis=0)
+    return read[:, everywhere] if everywhere.any() else read
 
 
 class _Told:

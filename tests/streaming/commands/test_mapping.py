@@ -136,6 +136,40 @@ def test_bins_and_components_are_told(profile, model, tmp_path):
         assert file["entry/process/denoised_rank"][()] == report.rank
 
 
+def test_pixels_are_fitted_by_chosen_groups(profile, model, tmp_path):
+    options = MapOptions(members=(0, 1))
+    Mapping(profile, model, options).run(image(), tmp_path / "a.h5", source="x")
+    with h5py.File(tmp_path / "a.h5") as file:
+        group = file["entry/figures/group"][()]
+        fractions = file["entry/fractions/fractions"][()]
+        assert file["entry/fractions/misfit"].shape == SHAPE
+        assert file["entry/process/members"].asstr()[()] == "0, 1"
+    assert np.isnan(fractions[0]).all()
+    for number in (0, 1):
+        assert fractions[group == number].mean(axis=0)[number] > 0.9
+    with pytest.raises(ValueError, match="found 2 groups, numbered from 0"):
+        wrong = MapOptions(members=(0, 7))
+        Mapping(profile, model, wrong).run(image(), tmp_path / "b.h5", source="x")
+    assert not (tmp_path / "b.h5").exists()
+
+
+@pytest.mark.parametrize("members", ["a,b", "-1"])
+def test_the_command_wants_numbers_of_groups(members, tmp_path, capsys):
+    with h5py.File(tmp_path / "raw.h5", "w") as file:
+        file["counts"], file["energy"] = np.ones((2, 3, 12)), 1800.0 + np.arange(12.0)
+    command = [
+        "map",
+        str(tmp_path / "raw.h5"),
+        "-o",
+        str(tmp_path / "m.h5"),
+        f"--members={members}",
+    ]
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == 2
+    assert "expected numbers of groups" in capsys.readouterr().err
+
+
 def test_the_same_seed_gives_the_same_file(profile, model, tmp_path):
     paths = [tmp_path / name for name in ("a.h5", "b.h5")]
     for path in paths:
