@@ -39,6 +39,14 @@ class Programs:
         self.inward, self.outward, port = (f"127.0.0.1:{free_port()}" for _ in range(3))
         self.key, self.uri = secrets.token_hex(32), f"http://{port}/api/v1"
         self._running: list[Process] = []
+        try:
+            self._start_all(port)
+        except BaseException:
+            self.close()
+            raise
+        self.client: Any = connect(self.uri, api_key=self.key)
+
+    def _start_all(self, port: str) -> None:
         self._start(
             "proxy",
             "bluesky-0MQ-proxy",
@@ -60,7 +68,6 @@ class Programs:
         )
         for what, address in (("the proxy", self.inward), ("Tiled", port)):
             wait_until(what, lambda address=address: listens(address), timeout_s=START_S)
-        self.client: Any = connect(self.uri, api_key=self.key)
 
     def _configure(self) -> Path:
         """Write the shipped configuration; only its folders are others."""

@@ -16,12 +16,15 @@ from bluesky.callbacks import LiveTable
 from bluesky.callbacks.best_effort import BestEffortCallback
 from bluesky.suspenders import SuspendBoolLow
 from bluesky.utils import FailedStatus
+from bluesky_tiled_plugins import TiledWriter
 from event_model import DocumentNames, schema_validators
 from ophyd.sim import SynAxis
 from ophyd_async.core import init_devices
 
 from nearedge.streaming.acquisition import AsyncNearEdge, NearEdge, NoAnswerError
 from nearedge.streaming.acquisition.answer import FIGURES, WORDS
+from nearedge.streaming.catalog.connection import raw_container, results_container
+from nearedge.streaming.catalog.results import Provenance, ResultWriter
 from nearedge.streaming.service.notices import heartbeat
 from tests.streaming.acquisition.conftest import READY, until
 
@@ -126,6 +129,28 @@ def test_a_run_within_a_run_is_answered_point_by_point(RE, bus, answers, row_of,
     found = [plain(event["data"]) for event in log["event"]]
     assert [data["cn_mean"] for data in found] == [4.0, 5.0, 6.0]
     assert [data["raw_uid"] for data in found] == uids
+
+
+def test_run_answer_and_what_records_it_are_in_one_catalog(
+    RE, bus, answers, row_of, make, tiled_client
+):
+    nearedge, raw = make(answers), raw_container(tiled_client, "raw")
+    RE.subscribe(nearedge.follow)
+    RE.subscribe(TiledWriter(raw, batch_size=100))
+    uids: list[str] = []
+    RE(scan_and_answer(bus, row_of, lambda: 4.25, uids=uids))
+    (series,) = RE(bp.count([nearedge]))
+    row = row_of(uids[0])
+    writer = ResultWriter(results_container(tiled_client, "inversions"))
+    by = Provenance(config="c0ffee", code="0.1.0", written=1.0)
+    writer.write(row.key, row.measurement, row.outcome, row.inversion, provenance=by)
+    writer.close()
+    stored = raw[series]["primary"].read()
+    key = str(stored[nearedge.key.name].values[0])
+    result = tiled_client["inversions"][key]
+    assert str(stored[nearedge.raw_uid.name].values[0]) == result.metadata["raw"]["uid"] == uids[0]
+    assert raw[uids[0]].metadata["stop"]["exit_status"] == "success"
+    assert stored[nearedge.cn_mean.name].values[0] == result.metadata["cn"]["mean"]
 
 
 def test_live_table_and_best_effort_show_it(RE, bus, answers, row_of, make):
