@@ -59,11 +59,11 @@ def image_of(
     Parameters
     ----------
     documents
-        Of one run or several.
+        The documents of one run or several.
     instrument
         What the profile says. ``finish`` and ``split`` do not count here.
     uid
-        Of the run; None: the first that measured a sample.
+        The uid of the run; None: the first that measured a sample.
 
     Raises
     ------
@@ -242,7 +242,7 @@ def _number(point: Point, key: str) -> float:
 
 
 def _is_stack(points: Sequence[Point], instrument: Instrument) -> bool:
-    """Whether each event is an image at an energy of its own."""
+    """Tell whether each event is an image at an energy of its own."""
     key = instrument.roles.energy or ""
     return len(points) > 1 and all(key in p.values and p.values[key].size == 1 for p in points)
 

@@ -24,7 +24,7 @@ def run_map_demo(
     kind
         One of `nearedge.sim.maps.KINDS`.
     profile
-        Of the worker; the instrument is that of the map.
+        The profile of the worker; the instrument is that of the map.
     folder
         Where raw.h5 and map.h5 are written.
     tell

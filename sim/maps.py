@@ -35,7 +35,7 @@ class SimulatedMap:
     stack
         Whether they come first.
     axes
-        Of the pixels.
+        The axes of the pixels.
     cn_mean, bond_mean
         Over the axes, what is there, Å; NaN where there is nothing.
     """

@@ -25,7 +25,7 @@ class Card:
     Attributes
     ----------
     name, path
-        Of the weights.
+        The name and the path of the weights.
     digest
         SHA-256 of weights and card together, hex; the name does not count. Weights that are
         calibrated otherwise are another model.
@@ -88,18 +88,18 @@ class Card:
     limits: tuple[str, ...] = ()
 
     def supports(self, absorber: str, edge: str) -> bool:
-        """Whether the model was trained on this edge of this element."""
+        """Tell whether the model was trained on this edge of this element."""
         return (absorber, edge) in self.edges
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, hex."""
+    """Return the SHA-256 of a file, hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def weights_path(model: str) -> Path:
-    """Where the weights of a model are: a shipped name, or the path of a .safetensors file.
+    """Return where weights are, by a shipped name or the path of a .safetensors file.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def weights_path(model: str) -> Path:
 
 
 def shipped() -> list[str]:
-    """Names of the weights that come with nearedge."""
+    """Return the names of the weights that come with nearedge."""
     folder = Path(str(files("nearedge.models.weights")))
     return sorted(p.stem for p in folder.glob("*.safetensors"))
 
@@ -127,7 +127,7 @@ def _edges(pairs: list[list[str]]) -> tuple[tuple[str, str], ...]:
 
 
 def _digest(text: dict[str, Any]) -> str:
-    """SHA-256 of a card, which holds that of its weights, whatever the spaces and the name."""
+    """Return the SHA-256 of a card and its weights, whatever the spaces and the name."""
     plain = json.dumps({k: v for k, v in text.items() if k != "name"}, sort_keys=True)
     return hashlib.sha256(plain.encode()).hexdigest()
 

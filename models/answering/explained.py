@@ -50,7 +50,7 @@ def scatter_of(expected: Expectation, unit: Tensor) -> float:
     Parameters
     ----------
     expected
-        Of one spectrum.
+        The expectation of one spectrum.
     unit
         (d,) standard deviations of the descriptors over the sites of training.
     """

@@ -279,7 +279,7 @@ class GeneralInverter:
         absorber, held
             Symbols of the absorber, and of what the sample holds; empty where not known.
         seed, samples
-            Of the random numbers, and how many clusters.
+            The seed of the random numbers, and how many clusters.
         """
         calibration = self._calibrations[group_of(absorber)]
         half = float(calibration.bond.half(told.bond[1]))

@@ -149,7 +149,7 @@ class Inverter:
     Parameters
     ----------
     card
-        Of the weights.
+        The card of the weights.
     parts
         The networks.
     device
@@ -368,7 +368,7 @@ class Inverter:
     def _batches(
         self, spectra: Sequence[NormalisedSpectrum], seeds: Sequence[int]
     ) -> Iterator[tuple[Sequence[NormalisedSpectrum], Sequence[int]]]:
-        """On the CPU one by one: the last bits of a product of matrices depend on their shape."""
+        """Yield batches, on the CPU of one: the last bits of a product depend on its shape."""
         size = CUDA_SPECTRA if self.device.type == "cuda" else 1
         for first in range(0, len(spectra), size):
             yield spectra[first : first + size], seeds[first : first + size]
@@ -494,14 +494,14 @@ class Inverter:
         )
 
     def _score(self, spectrum: NormalisedSpectrum, read: Condition, unexplained: float) -> float:
-        """Out-of-distribution score; the misfit of a part of a scan is not comparable."""
+        """Return the out-of-distribution score; that of a part of a scan takes no misfit."""
         edge = self._edge(spectrum)
         far = self._parts.familiar.distance(read.values, read.mask, edge=edge)
         usual = float(self.card.outlier["misfit"])
         return outlier.score(far, unexplained, usual=usual) if spectrum.complete else far
 
     def _samples(self, atoms: Tensor, expected: Expectation, *, absorber: str) -> Samples:
-        """Clusters from drawn atoms: weighed by their angles, brought to the expected radii."""
+        """Make clusters of drawn atoms: weighed by their angles, brought to the expected radii."""
         raw = atoms[..., :3].numpy(), atoms[..., 3:].argmax(-1).numpy()
         species = self.card.species
         weights = agreeing(*raw, expected, absorber=absorber, vocabulary=species)
@@ -554,7 +554,7 @@ def head_of(expected: Expectation) -> Head:
 
 
 def _nearest_table(card: Card) -> Array:
-    """Least distance that two species keep, (species, species) Å; 0 where unknown."""
+    """Return the least distance that two species keep, (species, species) Å; 0 where unknown."""
     table: dict[str, Any] = card.calibration.get("nearest", {})
     return np.array(
         [
@@ -567,7 +567,7 @@ def _nearest_table(card: Card) -> Array:
 def _apart(
     positions: NDArray[np.float32], kinds: NDArray[np.int64], nearest: Array
 ) -> NDArray[np.bool_]:
-    """Whether no two atoms of a sample overlap, (samples,)."""
+    """Tell whether no two atoms of a sample overlap, (samples,)."""
     apart = np.linalg.norm(positions[:, :, None] - positions[:, None], axis=-1)
     i, j = np.triu_indices(positions.shape[1], 1)
     return np.asarray((apart[:, i, j] >= nearest[kinds[:, i], kinds[:, j]]).all(1))

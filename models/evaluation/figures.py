@@ -38,7 +38,8 @@ class Score:
     Attributes
     ----------
     absorber, cn_true
-        Whose answer this is, and its class: the true coordination number, the mean over sites.
+        The absorber whose answer this is, and its class: the true coordination number, the mean
+        over sites.
     cn_mean, cn_map
         What the answer says of it.
     cn_error, cn_correct

@@ -110,7 +110,7 @@ def merged(points: Array, labels: NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 def _apart(one: Array, other: Array) -> float:
-    """Distance of the centres over twice the larger scatter along it; 0 for a lone point."""
+    """Return the centres' distance over twice the larger scatter along it; 0 for a lone point."""
     way = other.mean(axis=0) - one.mean(axis=0)
     far = float(np.linalg.norm(way))
     if far == 0 or min(len(one), len(other)) < 2:

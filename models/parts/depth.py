@@ -45,7 +45,7 @@ class Depth:
         return self.fold(self.mean[:, None] + self.spread[:, None] * normal)
 
     def own(self, radius: Tensor) -> Tensor:
-        """Whether radii (batch, m) lie on the atom's side of the longest bond."""
+        """Tell whether radii (batch, m) lie on the atom's side of the longest bond."""
         return (radius < self.longest[:, None]) == self.bonded[:, None]
 
     def tempered(self, temperature: float) -> "Depth":
@@ -53,11 +53,11 @@ class Depth:
         return replace(self, spread=self.spread * temperature**0.5)
 
     def off(self, radius: Tensor) -> Tensor:
-        """How far radii (batch, m) are from what is told, in its standard deviations."""
+        """Return how far radii (batch, m) are from what is told, in its standard deviations."""
         return (radius - self.mean[:, None]) / self.spread[:, None]
 
     def log_density(self, radius: Tensor) -> Tensor:
-        """Logarithm of the density at radii (batch, m) on the atom's own side, per Å."""
+        """Return the logarithm of the density at radii (batch, m) on the atom's own side, per Å."""
         mirrored = 2 * self.longest[:, None] - radius
         log = torch.logaddexp(-(self.off(radius) ** 2) / 2, -(self.off(mirrored) ** 2) / 2)
         return log - self.spread[:, None].log() - 0.5 * math.log(2 * math.pi)

@@ -51,7 +51,7 @@ NEARLY, ROUGHLY, NEAR = (
 
 
 def looks(rank: int) -> Looks:
-    """How closely the atom of a rank, counted from 0, is placed."""
+    """Return how closely the atom of a rank, counted from 0, is placed."""
     return NEARLY if rank < NEAR else ROUGHLY
 
 
@@ -131,7 +131,7 @@ def _chosen(log: Tensor, uniform: Tensor) -> Tensor:
 
 
 def _picked(directions: Tensor, place: Tensor) -> Tensor:
-    """Directions (batch, 3) at places (batch,) of (batch, m, 3)."""
+    """Return directions (batch, 3) at places (batch,) of (batch, m, 3)."""
     return directions[torch.arange(len(place), device=place.device), place]
 
 

@@ -114,17 +114,17 @@ class _Radial(nn.Module):
         self.width = reach / (n - 1)
 
     def forward(self, r: Tensor) -> Tensor:
-        """Distances (...) to (..., n)."""
+        """Turn distances (...) into features (..., n)."""
         return torch.exp(-0.5 * ((r[..., None] - self.get_buffer("centres")) / self.width) ** 2)
 
 
 def _between(to: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-    """Distances (..., i, j) and damped unit vectors (..., i, j, 3) from ``start`` to ``to``."""
+    """Return distances (..., i, j) and damped unit vectors (..., i, j, 3) to ``to``."""
     return _along(to[..., :, None, :] - start[..., None, :, :])
 
 
 def _along(apart: Tensor) -> tuple[Tensor, Tensor]:
-    """Lengths (...) and damped unit vectors (..., 3) of vectors (..., 3)."""
+    """Return the lengths (...) and damped unit vectors (..., 3) of vectors (..., 3)."""
     r = (apart.square().sum(-1) + 1e-6).sqrt()
     return r, apart / (r[..., None] + 0.05)
 
@@ -218,7 +218,7 @@ class Placement(nn.Module):
     Parameters
     ----------
     size
-        Of the network.
+        The size of the network.
     elements
         Symbols of all elements, in the order of their numbers.
     """
@@ -251,22 +251,22 @@ class Placement(nn.Module):
         nn.init.zeros_(self.fit.weight)
 
     def bonded(self, given: Given) -> Tensor:
-        """Which atoms are bonded to the absorber, (batch, atoms)."""
+        """Return which atoms are bonded to the absorber, (batch, atoms)."""
         return given.radii < self.get_buffer("cutoffs")[given.absorber[:, None], given.kinds]
 
     def blur(self, given: Given) -> Tensor:
-        """Angular blur of the density of each rank, (batch, atoms) radians."""
+        """Return the angular blur of the density of each rank, (batch, atoms) radians."""
         return torch.where(self.bonded(given), BONDED_BLUR, LOOSE_BLUR) / given.radii
 
     def depth(self, given: Given, rank: int) -> Depth:
-        """How far the atom of a rank, counted from 0, is from the absorber."""
+        """Return how far the atom of a rank, counted from 0, is from the absorber."""
         mean = given.radii[:, rank]
         longest = self.get_buffer("cutoffs")[given.absorber, given.kinds[:, rank]]
         spread = (given.slack[:, rank] ** 2 + EXACT**2).sqrt()
         return Depth(mean=mean, spread=spread, longest=longest, bonded=mean < longest)
 
     def start(self, given: Given) -> Tensor:
-        """Scalars of the absorber and of all ranks before any message, (batch, atoms + 1, c)."""
+        """Return the scalars of absorber and ranks before any message, (batch, atoms + 1, c)."""
         kinds = self.embed(self.get_buffer("features"))
         bonded = self.bonded(given)
         rank = torch.cat(
@@ -289,7 +289,7 @@ class Placement(nn.Module):
         return out
 
     def trunk(self, atoms: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor]:
-        """Scalars and vectors of all atoms, each from those before it alone.
+        """Return the scalars and vectors of all atoms, each from those before it alone.
 
         Parameters
         ----------
@@ -309,7 +309,7 @@ class Placement(nn.Module):
     def trunk_of_next(
         self, atoms: Tensor, node: Tensor, passed: list[tuple[Tensor, Tensor]]
     ) -> tuple[Tensor, Tensor]:
-        """Scalars and vectors of one more atom: what `trunk` gives of the last.
+        """Return the scalars and vectors of one more atom: what `trunk` gives of the last.
 
         Parameters
         ----------
@@ -372,7 +372,7 @@ class Placement(nn.Module):
         atoms, carried
             (batch, >= rank + 1, …) the absorber and the atoms before, and their `trunk`.
         nodes, given
-            Of `start`, and what it was started from.
+            The nodes of `start`, and what it was started from.
         table
             As in `Asked`.
         bonded
@@ -429,7 +429,7 @@ class Placement(nn.Module):
         Parameters
         ----------
         asked
-            Of the rank.
+            What is asked of the rank.
         points
             (batch, m, 3) Å.
 
@@ -450,7 +450,7 @@ class Placement(nn.Module):
         return out if prior is None else out + prior
 
     def _fit(self, asked: Asked, points: Tensor) -> tuple[Tensor, Tensor | None]:
-        """How candidates fit what is told, (batch, m, 64), and a first guess."""
+        """Return how candidates fit what is told, (batch, m, 64), and a first guess."""
         radius = points.norm(dim=-1)
         astray = asked.depth.off(radius).clamp(-4, 4)
         radial = torch.stack([astray, astray**2 / 4], -1)
@@ -460,7 +460,7 @@ class Placement(nn.Module):
         return self.fit(torch.cat([angular, radial], -1)), prior
 
     def _angles(self, shell: dict[str, Tensor], directions: Tensor) -> tuple[Tensor, Tensor]:
-        """How candidates fit the angles that are told, (batch, m, 8), and a first guess."""
+        """Return how candidates fit the angles that are told, (batch, m, 8), and a first guess."""
         total = (directions * shell["total"][:, None]).sum(-1)
         square = ((directions @ shell["square"]) * directions).sum(-1)
         gap = (total - shell["wanted"][:, None]) / shell["slack"][:, None]
@@ -481,14 +481,14 @@ class Placement(nn.Module):
         return torch.stack(fit, -1) * on[..., None], 0.5 * off * on
 
     def log_density(self, asked: Asked, directions: Tensor, *, points: int = 20000) -> Tensor:
-        """Logarithm of the density at directions (batch, m, 3) if the radius is right as told.
+        """Return the log density at directions (batch, m, 3) if the radius is right as told.
 
         It is normalised over the sphere, and per steradian.
 
         Parameters
         ----------
         points
-            Of the grid that it is normalised over.
+            The points of the grid that it is normalised over.
         """
         radius = asked.depth.mean[:, None, None]
         grid = even_directions(points).to(directions).expand(len(directions), -1, -1)

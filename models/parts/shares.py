@@ -24,7 +24,7 @@ class SharesSize:
     members
         Networks whose mean is the answer.
     width
-        Of the hidden layers.
+        The width of the hidden layers.
     dropout
         Share of hidden numbers dropped in training.
     """
@@ -42,7 +42,7 @@ class Shares(nn.Module):
     Parameters
     ----------
     size
-        Of the networks.
+        The size of the networks.
     """
 
     def __init__(self, size: SharesSize) -> None:

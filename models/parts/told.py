@@ -57,7 +57,7 @@ def ranks_of(
     Parameters
     ----------
     expected
-        Of each site.
+        The expectation of each site.
     cn
         (batch,) how many atoms are bonded to it.
     absorber

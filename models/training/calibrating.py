@@ -95,8 +95,8 @@ def explained_scale(
     Parameters
     ----------
     answers, scatters
-        To whole spectra of single sites, and how far the descriptors of each were expected to
-        scatter. `FALSE_ALARMS` of them, at most, exceed one of the two; `MISFIT_ALARMS` the
+        Answers to whole spectra of single sites, and how far the descriptors of each were expected
+        to scatter. `FALSE_ALARMS` of them, at most, exceed one of the two; `MISFIT_ALARMS` the
         misfit.
     """
     misfits, told = np.array([a.misfit for a in answers]), np.array(scatters)

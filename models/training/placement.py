@@ -57,7 +57,7 @@ ALL_RANGES = ((0, 5), (5, 12), (10, 18), (16, 24), (22, 30))
 
 
 def shell_of(placement: Placement, positions: Tensor, given: Given) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of the cosines of the bond angles, (batch,) each; 0 without."""
+    """Return mean and spread of the cosines of the bond angles, (batch,) each; 0 without."""
     bonded = placement.bonded(given).float()
     unit = functional.normalize(positions, dim=-1) * bonded[..., None]
     n = bonded.sum(1)
@@ -127,9 +127,9 @@ def told_by(
     Parameters
     ----------
     placement
-        Of which the number of atoms and the longest bonds are taken.
+        The network that has the number of atoms and the longest bonds.
     expected, cn
-        Of each cluster, and its coordination class.
+        The expectation of each cluster, and its coordination class.
     positions, kinds, absorber
         (batch, most, 3) Å, nearest first, `BEYOND` or more where there is none; species numbers.
     """
@@ -155,7 +155,7 @@ def surprise(
     generator: torch.Generator,
     even: int = EVEN,
 ) -> tuple[Tensor, Tensor]:
-    """How unlikely the true places are, against even directions and radii as they are told.
+    """Return how unlikely the true places are, against even directions and radii as they are told.
 
     The density is normalised by importance sampling: half of the candidates are even over the
     sphere, half lie about the truth.
@@ -218,7 +218,7 @@ def surprise(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Surroundings:
+class ClusterTensors:
     """Clusters: (n, most, 3) Å, 99 beyond the last, species numbers, absorbers, CN classes."""
 
     positions: Tensor
@@ -232,7 +232,7 @@ class Surroundings:
 
 def surroundings(
     sites: Sequence[Site | RattledCluster], *, elements: Sequence[str], most: int = MOST
-) -> Surroundings:
+) -> ClusterTensors:
     """Gather clusters as tensors."""
     positions = np.full((len(sites), most, 3), 99.0, np.float32)
     kinds = np.zeros((len(sites), most), np.int64)
@@ -241,7 +241,7 @@ def surroundings(
         positions[row, :n] = site.positions[:n]
         kinds[row, :n] = numbers(site.species[:n], elements)
     cn = [cn_class(s.absorber, s.species, s.positions) for s in sites]
-    return Surroundings(
+    return ClusterTensors(
         positions=torch.from_numpy(positions),
         kinds=torch.from_numpy(kinds),
         absorber=torch.from_numpy(numbers(np.array([s.absorber for s in sites]), elements)),
@@ -266,8 +266,8 @@ class PlacementLesson:
         (views, labelled, most) the sites that each view is the average over, -1 beyond the last.
     """
 
-    labelled: Surroundings
-    pool: Surroundings
+    labelled: ClusterTensors
+    pool: ClusterTensors
     described: Tensor
     lenders: Tensor
     donors: Tensor
@@ -440,7 +440,7 @@ EXAMINED = (0, 1, 2, 3, 5, 8, 12, 15, 20, 25, 29)
 
 
 def cosine_rate(steps: int) -> Callable[[int], float]:
-    """Linear warm-up over 100 steps, then half a cosine to 2 %."""
+    """Return the linear warm-up over 100 steps, then half a cosine to 2 %."""
 
     def rate(step: int) -> float:
         wave = 1 + float(np.cos(np.pi * min(step / steps, 1)))

@@ -87,7 +87,7 @@ def draw_averages(
     Parameters
     ----------
     sites
-        With a spectrum.
+        Sites with a spectrum.
     count
         How many spectra.
     span
@@ -130,7 +130,7 @@ def train_shares(
     Parameters
     ----------
     sites
-        With a usable spectrum.
+        Sites with a usable spectrum.
     edges
         The (absorber, edge) pairs.
     recipe
@@ -138,7 +138,7 @@ def train_shares(
     span
         The model's grid.
     seed
-        Of weights, averages and batches.
+        The seed of weights, averages and batches.
     """
     drawn = []
     for number, pair in enumerate(edges):

@@ -40,7 +40,7 @@ class Representative:
     spectrum
         The mean of their raw spectra, normalised; None where it was rejected.
     answer
-        With clusters, or why there is none.
+        The answer with clusters, or why there is none.
     """
 
     pixels: int

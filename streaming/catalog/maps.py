@@ -57,7 +57,7 @@ def map_metadata(file: h5py.File, about: dict[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     file
-        Of `nearedge.streaming.answers.maps`.
+        The file of `nearedge.streaming.answers.maps`.
     about
         Where it comes from and how it was made.
     """

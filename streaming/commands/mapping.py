@@ -49,7 +49,7 @@ class MapOptions:
         Numbers of the groups whose mean spectra are the end members of a linear combination fit of
         every pixel; none: no fit.
     seed
-        Of groups and clusters.
+        The seed of groups and clusters.
     """
 
     bin: int = 1
@@ -67,7 +67,7 @@ class MapReport:
     Attributes
     ----------
     shape
-        Of the map that was answered.
+        The shape of the map that was answered.
     answered
         Pixels with an answer.
     reasons, details
@@ -75,7 +75,7 @@ class MapReport:
     flags
         How many answers have each.
     groups
-        Those of which clusters were drawn, the largest first.
+        The groups of which clusters were drawn, the largest first.
     rank
         Principal components that were kept; None where nothing was denoised.
     seconds

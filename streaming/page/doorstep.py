@@ -40,7 +40,7 @@ class Doorstep:
     Attributes
     ----------
     address
-        Of the page.
+        The address of the page.
     progress
         What is being started, for whoever looks.
 

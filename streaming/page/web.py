@@ -83,7 +83,7 @@ def load(feed: Feed, history: History) -> None:
         logger.warning("results of before are not shown: %s: %s", type(e).__name__, e)
 
 
-class Server(uvicorn.Server):
+class PageServer(uvicorn.Server):
     """Tells when it serves: one that is told to end before that leaves its socket open.
 
     Attributes
@@ -126,7 +126,7 @@ def served(app: ASGIApp, *, port: int = 0, waiting: Doorstep | None = None) -> I
         If the port is taken.
     """
     with listening(port) if waiting is None else waiting.leave() as listener:
-        server = Server(
+        server = PageServer(
             uvicorn.Config(
                 app,
                 ws="none",  # updates are server-sent events
