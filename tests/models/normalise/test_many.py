@@ -116,7 +116,7 @@ BLOCKS = {
 }
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(technique=st.sampled_from(list(WAYS)), **BLOCKS)
 def test_every_spectrum_of_a_block_is_what_it_is_alone(technique, axis, **told):
     compare(block(technique, axis, **told))
