@@ -16,7 +16,7 @@ from nearedge.streaming.answers.figures import (
     plain_figures,
 )
 from nearedge.streaming.commands.inverting import Outcome
-from nearedge.streaming.commands.table import DOUBTS
+from nearedge.streaming.commands.table import flags_text
 from nearedge.streaming.ledger.job import State
 
 COLUMNS = {
@@ -87,9 +87,7 @@ def line_of(row: dict[str, Any]) -> str:
             shown = (figure.text(plain), figure.unit, figure.interval_text(plain))
             words = [figure.symbol, *shown, figure.bounds_text(plain) if figure is CN else ""]
             figures.append(" ".join(filter(None, words)))
-    doubt = "do not rely on it: " if DOUBTS.intersection(row["flags"]) else ""
-    flags = f"; {doubt}{', '.join(row['flags'])}" if row["flags"] else ""
-    return f"{row['id']}: {', '.join(figures)}{flags}"
+    return "; ".join(filter(None, [f"{row['id']}: {', '.join(figures)}", flags_text(row["flags"])]))
 
 
 def as_json(row: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -145,8 +145,15 @@ def words(row: Row) -> str:
         return f"{row.status}: {row.error}"
     if isinstance(row.outcome, Rejected):
         return f"{row.status}: {row.outcome.reason}: {row.outcome.detail}"
-    flags = ", ".join(row.flags)
-    return f"do not rely on it: {flags}" if DOUBTS.intersection(row.flags) else flags
+    return flags_text(row.flags)
+
+
+def flags_text(flags: Iterable[str]) -> str:
+    """Return flags in one line, those first that make an answer's figures mean little."""
+    told = list(flags)
+    doubts = ", ".join(flag for flag in told if flag in DOUBTS)
+    others = ", ".join(flag for flag in told if flag not in DOUBTS)
+    return "; ".join(filter(None, [doubts and f"do not rely on it: {doubts}", others]))
 
 
 def figures_text(answer: Answered | None) -> tuple[str, str, str]:

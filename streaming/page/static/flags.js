@@ -83,4 +83,7 @@ export function verdict({ status, reason, flags = [], ood, complete, cn }) {
 const words = (flag) => FLAGS[flag] ?? flag.replaceAll("-", " ");
 export const flagText = (flag) => flag.split(": ").map(words).join(": ");
 export const flagKind = (flag) => (HARMLESS.has(flag) ? "" : LOUD.has(flag) ? "doubt" : "warn");
+// Doubts come first, then what is worth a look; what is harmless last.
+const RANKS = ["doubt", "warn", ""];
+export const louder = (one, other) => RANKS.indexOf(flagKind(one)) - RANKS.indexOf(flagKind(other));
 export const reasonText = (reason) => REASONS[reason] ?? reason.replaceAll("-", " ");

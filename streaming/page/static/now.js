@@ -2,7 +2,7 @@
 
 import state, { detail, latest, newestRunning, runningDetail, sorted, subscribe } from "./store.js";
 import { card, chip, h, onResize, put, typing } from "./dom.js";
-import { flagKind, flagText, reasonText, verdict } from "./flags.js";
+import { flagKind, flagText, louder, reasonText, verdict } from "./flags.js";
 import { bounds, clock, decimals, figure, number, shortRun, spectrumName, usual } from "./format.js";
 import { Chart } from "./chart.js";
 import { Cluster, legend, neighbours } from "./cluster.js";
@@ -327,7 +327,7 @@ function why(told) {
 
 function flags(words, answer) {
   const all = new Set(answer?.ood?.flag ? [...words, "out-of-distribution"] : words);
-  return all.size ? h("div", { class: "flags" }, [...all].map((word) => chip(flagText(word), flagKind(word)))) : null;
+  return all.size ? h("div", { class: "flags" }, [...all].sort(louder).map((word) => chip(flagText(word), flagKind(word)))) : null;
 }
 
 const capital = (words) => words[0].toUpperCase() + words.slice(1);

@@ -2,7 +2,7 @@
 
 import state, { sorted, subscribe } from "./store.js";
 import { chip, h } from "./dom.js";
-import { flagText, reasonText, verdict } from "./flags.js";
+import { flagText, louder, reasonText, verdict } from "./flags.js";
 import { bounds, dateTime, decimals, duration, figure, interval, number, set, shortRun, spectrumName } from "./format.js";
 
 const SHOWN = 300;
@@ -64,7 +64,7 @@ function matches(text) {
 function line(told) {
   const opens = state.results.has(told.key);
   const open = () => { if (opens) location.hash = `now/${encodeURIComponent(told.key)}`; };
-  const notes = told.reason && told.reason !== "not-a-sample" ? `${reasonText(told.reason)}: ${told.detail}` : (told.detail ?? words(told).map(flagText).join("; "));
+  const notes = told.reason && told.reason !== "not-a-sample" ? `${reasonText(told.reason)}: ${told.detail}` : (told.detail ?? words(told).sort(louder).map(flagText).join("; "));
   return h("tr", { class: verdict(told)?.kind, tabindex: opens ? "0" : null, onclick: open, onkeydown: (event) => event.key === "Enter" && open() },
     h("td", {}, spectrumName(told)), h("td", { class: "sample" }, told.sample ?? ""), h("td", { class: "spare" }, h("code", { title: told.run }, shortRun(told.run))), h("td", { class: "spare" }, dateTime(told.time)),
     h("td", { class: "spare" }, told.edge ?? ""), h("td", {}, stateChip(told)),

@@ -101,7 +101,9 @@ class Trend {
     this.drawn = shape;
     const x = this.points.map(xOf);
     this.plots.forEach(({ plot, name }) => {
-      const values = this.points.map((told) => valueOf(told[name]));
+      // the misfit of a part of a scan is not comparable
+      const has = (told) => name !== "misfit" || !told.flags.includes("partial");
+      const values = this.points.map((told) => (has(told) ? valueOf(told[name]) : null));
       const means = values.map((v) => v?.mean ?? null);
       const of = (foreign) => means.map((mean, i) => (isDoubtful(this.points[i]) === foreign ? mean : null));
       plot.setData([x, of(false), of(true), values.map((v) => v?.lo ?? null), values.map((v) => v?.hi ?? null)]);

@@ -7,7 +7,15 @@ import pytest
 from rich.console import Console
 
 from nearedge.models import Reason, Rejected
-from nearedge.streaming.commands.table import DOUBTS, HEADINGS, LiveTable, cells, line, showing
+from nearedge.streaming.commands.table import (
+    DOUBTS,
+    HEADINGS,
+    LiveTable,
+    cells,
+    flags_text,
+    line,
+    showing,
+)
 from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.row import Row
 
@@ -83,3 +91,10 @@ def test_on_a_terminal_rows_are_a_table_with_the_notes_below(row):
         show(row)
     last = console.file.getvalue().rpartition("CN 90 %")[2]
     assert "the live page: http://127.0.0.1:1234/" in last
+
+
+def test_doubts_are_said_before_what_is_harmless():
+    told = flags_text(["dark-subtracted", "not-explained", "gap", "out-of-distribution"])
+    assert told == "do not rely on it: not-explained, out-of-distribution; dark-subtracted, gap"
+    assert flags_text(["dark-subtracted"]) == "dark-subtracted"
+    assert flags_text([]) == ""
