@@ -16,7 +16,8 @@ import torch
 from output import options, show
 from torch import Tensor
 
-from nearedge.models.answering.inverter import CUDA_SPECTRA, Inverter, load_parts
+from nearedge.models.answering.inverter import CUDA_SPECTRA, Inverter
+from nearedge.models.answering.loading import load_parts
 from nearedge.models.clusters import descriptors
 from nearedge.models.clusters.descriptors import Expectation
 from nearedge.models.data.dataset import read_dataset

@@ -29,7 +29,7 @@ import torch
 from safetensors.torch import load_file
 
 from nearedge.models.answering.card import read_card
-from nearedge.models.answering.inverter import load_parts
+from nearedge.models.answering.loading import load_parts
 from nearedge.models.answering.reader import Reader
 from nearedge.models.clusters import descriptors
 from nearedge.models.data.dataset import Site, read_dataset

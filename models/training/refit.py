@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from nearedge.models.answering.card import Card, read_card, write_card
-from nearedge.models.answering.inverter import Inverter, assemble
+from nearedge.models.answering.inverter import Inverter
+from nearedge.models.answering.loading import assemble
 from nearedge.models.aside import written_aside
 from nearedge.models.data.instruments import InputCondition
 from nearedge.models.parts.device import CPU

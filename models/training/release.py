@@ -13,7 +13,8 @@ from torch.nn import Module
 
 from nearedge.models.answering.card import Card, write_card
 from nearedge.models.answering.estimate import Calibration
-from nearedge.models.answering.inverter import Inverter, assemble
+from nearedge.models.answering.inverter import Inverter
+from nearedge.models.answering.loading import assemble
 from nearedge.models.aside import written_aside
 from nearedge.models.clusters import descriptors
 from nearedge.models.data.dataset import describe
