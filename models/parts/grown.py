@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nearedge.models.clusters.descriptors import SHELL, Expectation
 from nearedge.models.parts.diffusion import encode_kinds
-from nearedge.models.parts.growth import grow, take_chances
+from nearedge.models.parts.growth import grow_in_parts, take_chances
 from nearedge.models.parts.placement import Placement
 from nearedge.models.parts.told import given_by, ranks_of
 
@@ -79,7 +79,7 @@ class Grown:
         ranks = ranks_of(told, cn, absorber=absorber, cutoffs=cutoffs, atoms=atoms)
         given = given_by(told, ranks, absorber=absorber)
         chance = take_chances(len(cn), atoms, generator=generator)
-        positions = grow(self.placement, given, chance, temperature=self.temperature)
+        positions = grow_in_parts(self.placement, given, chance, temperature=self.temperature)
         drawn = torch.cat([positions, encode_kinds(given.kinds, len(cutoffs))], -1)
         if self.surplus > 1:
             drawn = self._kept(

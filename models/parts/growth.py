@@ -44,8 +44,8 @@ class Looks:
 #: How closely near and far atoms are placed, and how many are near. The far ones cost most, for
 #: they have most atoms before them, and matter least.
 NEARLY, ROUGHLY, NEAR = (
-    Looks(coarse=160, caps=8, close=10, fine=16),
-    Looks(coarse=96, caps=6, close=8, fine=8),
+    Looks(coarse=96, caps=5, close=6, fine=8),
+    Looks(coarse=48, caps=3, close=5, fine=5),
     14,
 )
 
@@ -89,6 +89,9 @@ class Chance:
     fine_aside: Tensor
     depth: Tensor
     choice: Tensor
+
+    def __getitem__(self, index: slice) -> "Chance":
+        return Chance(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
     def to(self, device: torch.device) -> "Chance":
         """Move to another device."""
@@ -173,6 +176,14 @@ def draw_place(
     fine = fine * radii[..., None]
     log = placement.score(asked, fine) / temperature + depth.log_density(radii)
     return _picked(fine, _chosen(log, chance.choice[:, rank, 1]))
+
+
+def grow_in_parts(
+    placement: Placement, given: Given, chance: Chance, *, temperature: float, size: int = 8
+) -> Tensor:
+    """Grow clusters as `grow` does, some at a time: as many as a processor keeps at hand."""
+    parts = [slice(first, first + size) for first in range(0, len(given.radii), size)]
+    return torch.cat([grow(placement, given[p], chance[p], temperature=temperature) for p in parts])
 
 
 def grow(placement: Placement, given: Given, chance: Chance, *, temperature: float = 1.0) -> Tensor:
