@@ -14,6 +14,7 @@ from nearedge.models.normalise.evidence import (
     PRE_PEAK,
 )
 from nearedge.models.normalise.glitches import (
+    ABOVE_EDGES,
     FLANK,
     LEAST_HEIGHT,
     LEVEL,
@@ -72,7 +73,8 @@ def has_glitches(mu: Array, noise: Array) -> NDArray[np.bool_]:
     """Tell whether `find_glitches` finds any in each spectrum (p, n)."""
     lo, hi = np.quantile(mu, (0.1, 0.9), axis=1)
     least = np.maximum(SIGNIFICANCE * noise, LEAST_HEIGHT * (hi - lo))
-    maybe = _may_settle(mu, least)
+    beyond = np.maximum(least, ABOVE_EDGES * (hi - lo))
+    maybe = _may_settle(mu, least) | _may_settle(mu[:, ::-1], beyond)
     for size in range(1, LONGEST + 1):
         maybe |= _may_spike(mu, size, least)
     for k in np.flatnonzero(maybe):
@@ -88,13 +90,22 @@ def _may_spike(mu: Array, size: int, least: Array) -> NDArray[np.bool_]:
     left, inside, right = (mu[:, k : k + count] for k in (0, 1, size + 1))
     share = 1 / (size + 1)
     off = np.abs(inside - (left * (1 - share) + right * share))
-    found = (off > least[:, None]) & (np.abs(right - left) <= LEVEL * off)
-    return np.asarray(found.any(axis=1))
+    rows, at = np.nonzero(off > least[:, None])
+    if not len(rows):  # as in nearly all spectra: the rest costs more
+        return np.zeros(len(mu), dtype=bool)
+    step = (right - left)[rows, at]
+    before = mu[rows, at] - mu[rows, np.maximum(at - 1, 0)]
+    behind = mu[rows, np.minimum(at + size + 2, mu.shape[1] - 1)] - mu[rows, at + size + 1]
+    fall = (before + behind) / 2 * (size + 1)
+    level = np.minimum(np.abs(step), np.abs(step - fall))
+    found = np.zeros(len(mu), dtype=bool)
+    found[rows[level <= LEVEL * off[rows, at]]] = True
+    return found
 
 
 def _may_settle(mu: Array, least: Array) -> NDArray[np.bool_]:
     found = np.zeros(len(mu), dtype=bool)
-    for size in range(1, LONGEST):
+    for size in range(1, LONGEST + 1):
         behind = mu[:, size : size + 4]
         height = np.abs(mu[:, :size] - behind[:, :1]).min(axis=1)
         found |= (height > least) & (np.ptp(behind, axis=1) <= FLANK * height)

@@ -56,7 +56,7 @@ def block(technique, axis, *, element="Si", counts=1e4, seed=0, spoilt=0.0, **ch
 def spoil(row, rng):
     """Spoil a spectrum as detectors do."""
     at = int(rng.integers(len(row)))
-    match rng.integers(5):
+    match rng.integers(6):
         case 0:
             row[at] = np.nan
         case 1:
@@ -67,6 +67,8 @@ def spoil(row, rng):
             np.minimum(row, np.quantile(row, 0.8), out=row)
         case 4:
             row[:] = np.nan
+        case 5:
+            row[-1 - int(rng.integers(3)) :] += 50 * np.abs(row).max()
 
 
 def compare(spectra, **how):
