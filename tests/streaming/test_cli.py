@@ -57,12 +57,17 @@ def test_help_imports_nothing_heavy():
 
 
 def test_help_answers_at_once():
+    # of the processor, not of the clock, and the best of some: other work of the machine, which
+    # empties its caches too, is none of ours
+    assert min(help_cpu_s() for _ in range(3)) < 0.5
+
+
+def help_cpu_s() -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "nearedge.streaming", "--help"]
     subprocess.run(command, check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    # of the processor, not of the clock: other work of the machine is none of ours
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_version(nearedge):

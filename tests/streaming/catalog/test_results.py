@@ -5,7 +5,6 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearedge.callbacks.measurement import Measurement, Run
-from nearedge.models import Inversion, NormalisedSpectrum, Reason, Rejected, Samples
+from nearedge.callbacks.measurement import Measurement
+from nearedge.models import Inversion, NormalisedSpectrum, Reason, Rejected
 from nearedge.streaming.catalog import result_writer
 from nearedge.streaming.catalog.connection import container, raw_container, results_container
 from nearedge.streaming.catalog.result_files import ResultFiles
@@ -331,31 +330,10 @@ def test_an_entry_in_a_file_takes_one_request_and_its_file_goes_with_it(
     assert "degraded" not in left.name
 
 
-def test_a_measurement_with_an_empty_column_is_read_as_it_was_written(
-    box: Any, files: ResultFiles | None, spectrum: NormalisedSpectrum, make_inversion: Make
-) -> None:
-    run = Run(uid="run-1", scan_id=7, time=1000.0, start={})
-    columns = {"energy": np.linspace(0, 1, 4), "empty": np.empty((4, 0))}
-    bare = Measurement(
-        run=run,
-        stream="primary",
-        spectrum="0",
-        columns=columns,
-        complete=True,
-        final=True,
-        time=1.0,
-    )
-    inversion = make_inversion()
-    samples = Samples(
-        species=np.empty((2, 0), "U1"),
-        positions=np.empty((2, 0, 3), np.float32),
-        weights=inversion.samples.weights,
-    )
-    none = replace(inversion, samples=samples)
-    with closing(ResultWriter(box, files=files)) as writer:
-        writer.write("k", bare, spectrum, none, provenance=provenance())
-    result = Results(box)["k"]
-    assert (result.status, result.positions.shape) == ("complete", (2, 0, 3))
+def test_arrays_without_elements_do_not_go_into_a_file() -> None:
+    assert ResultFiles.suit({"a": np.ones(3)})
+    assert not ResultFiles.suit({"a": np.ones(3), "b": np.empty((2, 0, 3))})
+    assert not ResultFiles.suit({})
 
 
 def test_what_is_being_written_is_not_found(box: Any) -> None:
