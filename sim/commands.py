@@ -1,6 +1,7 @@
 """The commands of the simulator: demo and simulate."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +21,6 @@ Keep = Annotated[
     typer.Option(help="Keep catalog, ledger, a profile for replay and a picture in this folder."),
 ]
 
-LOADING = "loading the program …"
 PLAIN_WIDTH = 120  # columns of the summary where there is no terminal
 
 
@@ -85,17 +85,14 @@ def run_and_report(profile: "Profile", directory: Path, *, kept: bool, stay: boo
     """Run a demo, print its summary, and return whether it was good."""
     from rich.console import Console
 
-    from nearedge.streaming.page.doorstep import doorstep
+    from nearedge.streaming.commands.starting import starting
 
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-    with doorstep(profile.service.page_port) as waiting:
-        if waiting is not None:  # before all that takes long, of which importing it is much
-            waiting.progress = LOADING
-            console.print(f"the live page: {waiting.address}", highlight=False, soft_wrap=True)
-        console.print(LOADING)
+    say = partial(console.print, highlight=False, soft_wrap=True)
+    with starting(profile.service.page_port, say) as tell:
         from nearedge.sim.demo import keep_files, print_report, run_demo
 
-        report = run_demo(profile, directory, console, stay=stay, waiting=waiting)
+        report = run_demo(profile, directory, console, tell, stay=stay)
     print_report(report, console)
     if kept:
         keep_files(report, directory)

@@ -28,6 +28,7 @@ from nearedge.streaming.commands.opening import (
     results_of,
     serving,
 )
+from nearedge.streaming.commands.starting import Starting
 from nearedge.streaming.commands.stopping import stop_signals
 from nearedge.streaming.commands.table import showing
 from nearedge.streaming.ledger.job import State
@@ -73,20 +74,6 @@ class DemoReport:
         return self.outcome is not None and self.outcome.good and complete == self.expected > 0
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Says what is being started, in the terminal and at the page's address."""
-
-    console: Console
-    waiting: Doorstep | None
-
-    def __call__(self, text: str) -> None:
-        """Say it."""
-        self.console.print(text)
-        if self.waiting is not None:
-            self.waiting.progress = text
-
-
 class DemoResults:
     """Rows of measured specimens, as the service's threads bring them."""
 
@@ -113,9 +100,9 @@ def run_demo(
     profile: Profile,
     directory: Path,
     console: Console,
+    tell: Starting,
     *,
     stay: bool = False,
-    waiting: Doorstep | None = None,
 ) -> DemoReport:
     """Run everything until each simulated spectrum has its result.
 
@@ -126,11 +113,11 @@ def run_demo(
     directory
         The folder of the catalog, the ledger and the camera's files.
     console
-        Where results and progress are printed.
+        Where results are printed.
+    tell
+        Says what is being started, also at the page's address until the page answers there.
     stay
         Whether the page stays once everything is measured.
-    waiting
-        What answers at the page's address until the page does.
 
     Raises
     ------
@@ -141,14 +128,13 @@ def run_demo(
     results = DemoResults()
     with ExitStack() as stack:
         stopped = stack.enter_context(stop_signals())
-        tell = Progress(console, waiting)
         tell("starting a 0MQ proxy …")
         proxy = stack.enter_context(running_proxy())
         profile = placed(profile, directory, proxy)
         tell("starting a Tiled server …")
         server = stack.enter_context(connected(profile))
         tell("starting the service and its worker …")
-        stack.enter_context(serving_demo(profile, server, console, results, waiting))
+        stack.enter_context(serving_demo(profile, server, console, results, tell.waiting))
         tell("starting the simulated beamline; its first scan takes some seconds …")
         beamline = stack.enter_context(
             running_beamline(profile, storage(profile, server, directory))

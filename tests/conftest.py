@@ -1,7 +1,8 @@
 """What all tests share."""
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import settings
@@ -9,6 +10,15 @@ from hypothesis import settings
 # a busy machine must not fail a test for being slow: pytest-timeout ends what hangs
 settings.register_profile("nearedge", deadline=None)
 settings.load_profile("nearedge")
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """Give the next test the logger as it was: a command sets it up for a whole process."""
+    ours = logging.getLogger("nearedge")
+    before = ours.handlers, ours.level, ours.propagate
+    yield
+    ours.handlers, ours.level, ours.propagate = before
 
 
 @pytest.fixture

@@ -10,12 +10,24 @@ import typer
 from nearedge.streaming.commands.options import Configs, Device, Samples, profile_of
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs
+    from nearedge.streaming.commands.starting import Starting
     from nearedge.streaming.ledger.ledger import Ledger
     from nearedge.streaming.settings.profile import Profile
 
 
 def run(config: Configs = None, device: Device = None, samples: Samples = None) -> None:
     """Invert spectra while you measure them, until Ctrl-C or SIGTERM."""
+    from nearedge.streaming.commands.starting import starting
+    from nearedge.streaming.settings.configuration import describe
+
+    profile = profile_of(config, device=device, samples=samples)
+    typer.echo(describe(profile), err=True)
+    with starting(profile.service.page_port, lambda text: typer.echo(text, err=True)) as tell:
+        _serve(profile, tell)
+
+
+def _serve(profile: "Profile", tell: "Starting") -> None:
+    """Run the service of a profile until it is stopped."""
     from rich.console import Console
 
     from nearedge.streaming.commands.opening import (
@@ -27,25 +39,25 @@ def run(config: Configs = None, device: Device = None, samples: Samples = None) 
         results_of,
         serving,
     )
+    from nearedge.streaming.commands.starting import await_ready
     from nearedge.streaming.commands.stopping import ending_within, stop_signals
     from nearedge.streaming.commands.table import showing
     from nearedge.streaming.page.feed import Feed
     from nearedge.streaming.service.bus import beating, opened_bus
     from nearedge.streaming.service.service import Audience
-    from nearedge.streaming.settings.configuration import describe
     from nearedge.streaming.settings.words import results_place
     from nearedge.streaming.sources.zmq_source import ZmqSource
 
-    profile = profile_of(config, device=device, samples=samples)
-    typer.echo(describe(profile), err=True)
-    source, feed = ZmqSource(profile.source), Feed()
+    own = "" if profile.catalog.uri else "a Tiled server, "
+    tell(f"starting {own}the service and its worker …")
+    console, source, feed = Console(), ZmqSource(profile.source), Feed()
     with (
         stop_signals() as stopped,
         ending_within(stopped),
         opened_bus(profile.bus) as bus,
         connected(profile) as server,
         ledger_for(profile, server) as ledger,
-        showing(Console(), counts=ledger.backlog.counts) as show,
+        showing(console, counts=ledger.backlog.counts) as show,
         serving(
             profile,
             source=source,
@@ -60,15 +72,19 @@ def run(config: Configs = None, device: Device = None, samples: Samples = None) 
             ),
         ) as service,
         beating(bus, service, every_s=profile.bus.heartbeat_s),
-        page_of(profile, service=service, feed=feed, server=server) as address,
+        page_of(
+            profile, service=service, feed=feed, server=server, waiting=tell.waiting
+        ) as address,
         probing(profile, server),
     ):
         service.metrics.watch_live(source, service.worker)
-        if address is not None:
+        if address is not None and console.is_terminal:  # its table pushes away what was printed
             show.note(f"the live page: {address}")
         show.note(f"results go to {results_place(profile.catalog)}")
         if bus.address is not None:
             show.note(f"answers are published at {bus.address}")
+        if await_ready(service, stopped):
+            show.note(f"ready: waiting for runs at {profile.source.address}")
         stopped.wait()
 
 

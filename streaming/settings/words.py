@@ -36,7 +36,7 @@ def results_place(catalog: CatalogSettings) -> str:
     if catalog.directory is not None:
         return f"{own} in the folder {catalog.directory}"
     return (
-        f"{own} in a temporary folder, and are gone when it ends: set catalog.directory to a "
+        f"{own} in a temporary folder that is gone when it ends: set catalog.directory to a "
         "folder, or catalog.uri to a server, to keep them"
     )
 

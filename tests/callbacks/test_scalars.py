@@ -65,8 +65,7 @@ def test_a_number_has_no_unit_of_a_reading_that_only_shares_its_name(along):
 
 
 @pytest.mark.parametrize("where", ["metadata", "baseline"])
-def test_only_so_many_are_carried_along_and_the_rest_is_told(along, caplog, monkeypatch, where):
-    monkeypatch.setattr(logging.getLogger("nearedge"), "propagate", True)
+def test_only_so_many_are_carried_along_and_the_rest_is_told(along, caplog, where):
     many = {f"n{k:03d}": float(k) for k in reversed(range(MAX_SCALARS + 9))}
     run = {"metadata": many} if where == "metadata" else {"baseline": [many]}
     with caplog.at_level(logging.INFO, logger="nearedge"):

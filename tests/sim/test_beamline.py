@@ -1,4 +1,3 @@
-import logging
 import socket
 from collections import Counter
 from pathlib import Path
@@ -87,7 +86,6 @@ def test_failing_store_is_counted_and_never_raises(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("bluesky_tiled_plugins.TiledWriter", Broken)
-    monkeypatch.setattr(logging.getLogger("nearedge"), "propagate", True)
     store = RawStore(None, backup=tmp_path)
     for name, doc in (("start", {"uid": "u"}), ("stop", {"uid": "v", "run_start": "u"})):
         store(name, doc)

@@ -8,10 +8,7 @@ from nearedge.streaming.commands.logs import Form, start_logging
 
 @pytest.fixture
 def logger():
-    ours = logging.getLogger("nearedge")
-    before = ours.handlers, ours.level, ours.propagate
-    yield logging.getLogger("nearedge.test")
-    ours.handlers, ours.level, ours.propagate = before
+    return logging.getLogger("nearedge.test")
 
 
 def test_a_line_of_json_has_the_uid_of_its_run(logger, capsys):
