@@ -4,6 +4,7 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,20 +69,32 @@ def amcsd_structures(absorbers: Sequence[str], *, most_atoms: int = MOST_ATOMS) 
     return [named for _, named in best.values()]
 
 
-def _entries(absorbers: Sequence[str]) -> Iterator[Any]:
-    """Give the database's entries with an absorber and full occupancy, each once."""
+@contextmanager
+def opened_amcsd() -> Iterator[Any]:
+    """Yield larixite's database, closed at the end of the block: larixite leaves it open."""
     import larixite
     from larixite.amcsd import AMCSD
 
     database = AMCSD(str(Path(larixite.__file__).parent / "amcsd_cif1.db"), read_only=True)
+    try:
+        yield database
+    finally:
+        database.close()
+        database.conn.close()
+        database.engine.dispose()
+
+
+def _entries(absorbers: Sequence[str]) -> Iterator[Any]:
+    """Give the database's entries with an absorber and full occupancy, each once."""
     seen = set()
-    for absorber in absorbers:
-        for entry in database.find_cifs(
-            contains_elements=[absorber], full_occupancy=True, max_matches=10**6
-        ):
-            if entry.ams_id not in seen and _year(entry) >= EARLIEST:
-                seen.add(entry.ams_id)
-                yield entry
+    with opened_amcsd() as database:
+        for absorber in absorbers:
+            for entry in database.find_cifs(
+                contains_elements=[absorber], full_occupancy=True, max_matches=10**6
+            ):
+                if entry.ams_id not in seen and _year(entry) >= EARLIEST:
+                    seen.add(entry.ams_id)
+                    yield entry
 
 
 def _year(entry: Any) -> int:

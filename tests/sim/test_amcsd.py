@@ -1,3 +1,6 @@
+import gc
+import warnings
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
@@ -9,12 +12,13 @@ pytest.importorskip("larixite")
 
 @pytest.fixture(scope="module")
 def database():
-    from pathlib import Path
-
-    import larixite
-    from larixite.amcsd import AMCSD
-
-    return AMCSD(str(Path(larixite.__file__).parent / "amcsd_cif1.db"), read_only=True)
+    with ExitStack() as stack:
+        with warnings.catch_warnings():
+            # to see what kind of file it is, larixite opens it once more, and does not close that
+            warnings.filterwarnings("ignore", "unclosed database", ResourceWarning)
+            opened = stack.enter_context(amcsd.opened_amcsd())
+            gc.collect()
+        yield opened
 
 
 def of(monkeypatch, database, *numbers):
