@@ -1,20 +1,28 @@
 """Cells of text that stand for numbers, in the ways in which instruments write them."""
 
+import csv
 import math
 import re
 from dataclasses import dataclass
 
 _EMPTY = frozenset(
     "n/a na #n/a none null - -- --- nan(ind) nan(snan) overflow over under ovfl #div/0! "
-    "1.#ind -1.#ind 1.#qnan -1.#qnan 1.#inf -1.#inf true false".split()
+    "1.#ind -1.#ind 1.#qnan -1.#qnan 1.#inf -1.#inf true false overload overrange saturated "
+    "invalid missing am pm".split()
 )
 _STARS = re.compile(r"[*?#]+")
 _TIME = re.compile(
-    r"(\d{4}[-/]\d\d?[-/]\d\d?([T ]|$))?\d{0,2}(:\d\d){0,2}([.,]\d+)?(Z|[+-]\d\d:?\d\d)?"
+    r"((\d{4}[-/]\d\d?[-/]\d\d?|\d\d?[-/]\d\d?[-/]\d{2,4})([T ]|$))?"
+    r"\d{0,2}(:\d\d){0,2}([.,]\d+)?( ?[AP]M)?(Z|[+-]\d\d:?\d\d)?",
+    re.IGNORECASE,
 )
-_FORTRAN = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:[dD]([+-]?\d+)|([+-]\d{3}))")
+_FORTRAN = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:[dDqQ]([+-]?\d+)|([+-]\d{3}))")
 _JOINED = re.compile(r"\*+|[+-]?\d*\.\d*(?:[eEdD][+-]?\d{1,3})?")
 _COMMA = re.compile(r"[+-]?\d*,\d+(?:[eEdD][+-]?\d+)?")
+# thousands apart: 8,979.25 or 1,234,567 (but 1,234 may be one and a bit), 8.979,25, 8 979,25
+_GROUPED = re.compile(r"[+-]?\d{1,3}(?:(?:,\d{3})+\.\d*|(?:,\d{3}){2,})")
+_GROUPED_COMMA = re.compile(r"[+-]?\d{1,3}(?:(?:\.\d{3})+,\d*|(?:\.\d{3}){2,})")
+_SPACED = re.compile(r"[+-]?\d{1,3}(?: \d{3})+[.,]\d*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +35,19 @@ class Style:
         Between cells; None: any blanks.
     decimal_comma
         Whether 1,5 is one and a half.
+    words
+        Whether some columns hold words, which stand for no numbers.
     """
 
     delimiter: str | None = None
     decimal_comma: bool = False
+    words: bool = False
 
 
+# of two that fit as many lines, the first is taken
 STYLES = (
-    *(Style(delimiter, True) for delimiter in (";", "\t", None)),
-    *(Style(delimiter) for delimiter in (";", ",", "\t", None)),
+    *(Style(delimiter, True) for delimiter in (";", "\t", "|", ",", None)),
+    *(Style(delimiter) for delimiter in (";", "\t", "|", ",", None)),
 )
 
 
@@ -48,10 +60,10 @@ def numbers(line: str, style: Style) -> list[float] | None:
     found: list[float] = []
     for cell in cells(line, style):
         read = _number(cell, style)
-        if read is None:
+        if read is None and not style.words:
             return None
-        found.extend(read)
-    return found
+        found.extend(read or [math.nan])
+    return None if style.words and sum(map(math.isfinite, found)) < 2 else found
 
 
 def cells(line: str, style: Style) -> list[str]:
@@ -59,10 +71,28 @@ def cells(line: str, style: Style) -> list[str]:
     if style.delimiter is None:
         return [cell.strip("\"'") for cell in line.split()]
     found: list[str] = []
-    for part in line.strip(" \r\n").split(style.delimiter):
+    for part in split(line, style.delimiter):
         bare = part.strip().strip("\"'").strip()
-        found.extend([bare] if not bare or _is_time(bare) else bare.split())
+        if not bare or _is_time(bare):
+            found.append(bare)
+        elif style.delimiter == ";" and _SPACED.fullmatch(bare):
+            found.append(bare.replace(" ", ""))
+        else:
+            found.extend(bare.split())
     return found
+
+
+def split(line: str, delimiter: str) -> list[str]:
+    """Return what a delimiter parts; within double quotes it parts nothing."""
+    bare = line.strip(" \r\n")
+    if delimiter == "|":
+        bare = bare.strip("|")
+    if '"' not in bare:
+        return bare.split(delimiter)
+    try:
+        return next(csv.reader([bare], delimiter=delimiter, skipinitialspace=True), [])
+    except csv.Error:  # a cell without end
+        return bare.split(delimiter)
 
 
 def starts_with_number(line: str, style: Style) -> bool:
@@ -72,6 +102,8 @@ def starts_with_number(line: str, style: Style) -> bool:
 
 
 def _number(cell: str, style: Style) -> list[float] | None:
+    if _GROUPED_COMMA.fullmatch(cell) if style.decimal_comma else _GROUPED.fullmatch(cell):
+        cell = cell.replace("." if style.decimal_comma else ",", "")
     if style.decimal_comma:
         if "." in cell or ("," in cell and not has_decimal_comma(cell)):
             return None
@@ -104,4 +136,4 @@ def _is_time(cell: str) -> bool:
 
 def has_decimal_comma(cell: str) -> bool:
     """Tell whether a cell is a number with a comma for its point."""
-    return bool(_COMMA.fullmatch(cell))
+    return bool(_COMMA.fullmatch(cell) or _GROUPED_COMMA.fullmatch(cell))

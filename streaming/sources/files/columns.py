@@ -127,11 +127,13 @@ class FileColumns:
         absorber = (self._table.header.get("element.symbol") or self._instrument.absorber).lower()
         corrected = self._numbered(CORRECTED.format(absorber=re.escape(absorber)))
         counted = self._numbered(COUNTED)
-        # numbered windows may be lines of several elements: only rates show that they are elements
-        rois = all(self.plain[name].startswith(("roi", "sca")) for name in counted)
-        if corrected or not rois or len(counted) == 1 or self._rated(counted):
+        if corrected or self._rated(counted):
             return corrected or counted
-        return ()
+        # numbered windows may be lines of several elements, and numbered detectors any: rates show
+        # that they are elements of one
+        begins = {self.plain[name][:3] for name in counted}
+        doubtful = "det" in begins or (len(counted) > 1 and begins <= {"roi", "sca"})
+        return () if doubtful else counted
 
     def _rated(self, elements: Sequence[str]) -> bool:
         return all(len(self._numbered(pattern)) == len(elements) for pattern in RATES.values())

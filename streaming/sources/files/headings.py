@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from nearedge.streaming.sources.files.cells import split
 from nearedge.streaming.sources.files.rows import Rows
 from nearedge.streaming.sources.files.table import UnreadableFileError
 
@@ -15,11 +16,17 @@ _UNIT = re.compile(
     r"(.+?)[\s_]*[(\[]\s*(k?ev|deg\w*|m?rad\w*|[mun]?[asv]|sec|a\.?u\.?|arb\S*|counts|cps)\s*[)\]]",
     re.I,
 )
-_TAILED = re.compile(r"(.*energy|e|omega)[\s/_.-]+(k?ev)", re.IGNORECASE)
-_LEGEND = re.compile(r"col(?:umn)?[ ._]*([0-9]+)\s*[:=.]?\s+(?P<name>\S.*)", re.IGNORECASE)
+_TAILED = re.compile(r"(.*energ\w+|e|omega)[\s/_.,-]+(k?ev)", re.IGNORECASE)
+_BARE_UNIT = re.compile(
+    r"[(\[]?(k?ev|deg\w*|°|m?rad\w*|[munpµ]?[asv]|sec|a\.?u\.?|arb\S*|counts|k?cps|-|)[)\]]?", re.I
+)
+# of a line by itself: `Column 1: energy`, and `2 [1-D Positioner 1] PV, …` of mda2ascii
+_LEGEND = re.compile(
+    r"(?:col(?:umn)?[ ._]*([0-9]+)\s*[:=.]?|([0-9]+)\s+\[[^]]+\])\s+(?P<name>\S.*)", re.IGNORECASE
+)
 _FIELD = re.compile(r"column\.([0-9]+)", re.IGNORECASE)
 _TYPE = re.compile(r"\s+(DOUBLE|FLOAT|INTEGER|LONG|ASCII)$")  # of DESY's .fio files
-_LABELS = re.compile(r"^[LCN]\s+(?=\S)|@#$")  # what marks a line of labels
+_LABELS = re.compile(r"^[LCN]\s+(?=\S)|^columns?\s*[:=]\s*|@#$", re.IGNORECASE)  # of labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,9 +129,15 @@ def _xdi_columns(fields: dict[str, str], width: int) -> list[Label] | None:
 def _legend(lines: Sequence[str], width: int) -> list[Label] | None:
     """Return names that a header lists one a line: ``Column 1: energy``."""
     matches = [found for line in lines if (found := _LEGEND.fullmatch(line))]
-    named = {int(found[1]): label_of(_TYPE.sub("", found["name"])) for found in matches}
+    named = {int(found[1] or found[2]): _legend_label(found) for found in matches}
     every = range(1, width + 1)
     return [named[n] for n in every] if set(named) == set(every) else None
+
+
+def _legend_label(found: re.Match[str]) -> Label:
+    if found[2]:  # behind the PV stand its description, mode and unit
+        return label_of(found["name"].partition(",")[0].strip())
+    return label_of(_TYPE.sub("", found["name"]))
 
 
 def _of_beamline(header: Sequence[str], width: int) -> list[Label] | None:
@@ -150,12 +163,10 @@ def _of_beamline(header: Sequence[str], width: int) -> list[Label] | None:
 
 
 def _label_line(lines: Sequence[str], rows: Rows) -> list[Label] | None:
-    """Return the words of the line that names the columns: the lowest with an energy, or lowest."""
-    words = _words_of_labels(lines, rows)
-    return None if words is None else [label_of(word) for word in words]
+    """Return the words of the line that names the columns: the lowest with an energy, or lowest.
 
-
-def _words_of_labels(lines: Sequence[str], rows: Rows) -> list[str] | None:
+    A line of units may stand below the names.
+    """
     filled = [n for n, column in enumerate(rows.values.T) if not all(map(_is_nan, column))]
     width = rows.values.shape[1]
     fitting = [
@@ -164,13 +175,29 @@ def _words_of_labels(lines: Sequence[str], rows: Rows) -> list[str] | None:
         for words in _ways(_LABELS.sub("", line).strip(), rows.style.delimiter)
         if len(words) in (width, len(filled))
     ]
+    units = next((words for words in fitting if _are_units(words)), None)
+    words = _names([words for words in fitting if not _are_units(words)], width)
+    if words is None:
+        return None
+    labels = [label_of(word) for word in words]
+    if units is not None and len(units) == len(words):
+        below = [unit.strip("()[]") for unit in units]
+        labels = [(name, unit or under) for (name, unit), under in zip(labels, below, strict=True)]
+    if len(labels) == width:
+        return labels
+    by_place = dict(zip(filled, labels, strict=True))
+    return [by_place.get(n, (f"column {n + 1}", "")) for n in range(width)]
+
+
+def _names(fitting: Sequence[list[str]], width: int) -> list[str] | None:
     best = next((words for words in fitting if any(map(is_energy, words))), None)
     if best is None and width > 2:
         best = next((words for words in fitting if not any(map(_is_number, words))), None)
-    if best is None or len(best) == width:
-        return best
-    by_place = dict(zip(filled, best, strict=True))
-    return [by_place.get(n, f"column {n + 1}") for n in range(width)]
+    return best
+
+
+def _are_units(words: Sequence[str]) -> bool:
+    return any(words) and all(_BARE_UNIT.fullmatch(word) for word in words)
 
 
 def is_energy(name: str) -> bool:
@@ -189,9 +216,9 @@ def _is_number(word: str) -> bool:
 
 def _ways(line: str, delimiter: str | None) -> Iterator[list[str]]:
     """Yield the words of a line in the ways in which headings are written."""
-    for mark in dict.fromkeys((delimiter, ",", "\t", ";")):
+    for mark in dict.fromkeys((delimiter, ",", "\t", ";", "|")):
         if mark and mark in line:
-            yield [word.strip().strip("\"'").strip() for word in line.split(mark)]
+            yield [word.strip().strip("\"'").strip() for word in split(line, mark)]
     if '"' in line:
         yield [quoted or bare for quoted, bare in re.findall(r'"([^"]*)"|(\S+)', line)]
     yield re.split(r"\t+|\s{2,}", line)

@@ -4,7 +4,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -26,7 +26,9 @@ MOST_STRAY = 2  # rows of numbers that may stand in a header, such as offsets an
 SHOWN = 60  # characters of a line in a message
 
 _Row: TypeAlias = list[float] | None
-_BEGINS = frozenset("+-.0123456789*\"'nN")
+_BEGINS = frozenset("+-.0123456789*\"'nN|")
+# what parts thousands and is no blank between columns: of Switzerland, and of careful typesetters
+_THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3}(?:['\u2019\u00a0\u202f\u2009]\d{3})+)(?!\d)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -60,19 +62,29 @@ def decode(data: bytes) -> str:
         If the bytes are not text.
     """
     for mark, name in (
+        (b"\xff\xfe\0\0", "utf-32"),
+        (b"\0\0\xfe\xff", "utf-32"),
         (b"\xff\xfe", "utf-16"),
         (b"\xfe\xff", "utf-16"),
         (b"\xef\xbb\xbf", "utf-8-sig"),
     ):
         if data.startswith(mark):
-            return data.decode(name, errors="replace").replace("\u2212", "-")
+            return _plain(data.decode(name, errors="replace"))
+    if b"\0" not in (padded := data.rstrip(b"\0")):  # some programs fill up a block
+        data = padded
     if b"\0" in data:
-        return _without_mark(data)
+        return _plain(_without_mark(data))
     try:
         text = data.decode()
     except UnicodeDecodeError:
         text = data.decode("latin-1")
-    return text.replace("\u2212", "-")
+    return _plain(text)
+
+
+def _plain(text: str) -> str:
+    """Return a text with plain minus signs, and without what parts thousands."""
+    parted = _THOUSANDS.sub(lambda found: re.sub(r"\D", "", found[1]), text)
+    return parted.replace("\u2212", "-")
 
 
 def _without_mark(data: bytes) -> str:
@@ -150,26 +162,37 @@ def _is_skipped(line: str) -> bool:
 
 def _row(line: str, style: Style, width: int) -> _Row:
     """Return the numbers of a line, without what stands for none past the last column."""
-    row = None if _is_skipped(line) else numbers(line, style)
+    row = None if _is_skipped(line) else _numbers(line, style)
     if row is None or not all(map(math.isnan, row[width:])):
         return row
     return row[:width]
+
+
+def _numbers(line: str, style: Style) -> _Row:
+    """Return the numbers of a line, with or without a remark behind them."""
+    bare, mark, _ = line.partition(" #")
+    row = None if mark and style.words else numbers(line, style)
+    return numbers(bare, style) if mark and row is None else row
 
 
 def _style(lines: Sequence[str]) -> tuple[Style, int]:
     """Return the style in which most lines have the same number of cells, and that number."""
     likely = [line for line in lines if line.strip()[:1] in _BEGINS and line.strip()]
     looked_at = likely[:: 1 + len(likely) // LOOKED_AT]
+    styles = [style for style in STYLES if _may_be(style, looked_at)]
+    for ways in (styles, [replace(style, words=True) for style in styles]):
+        if found := _fitting(ways, looked_at):
+            return found
+    raise UnreadableFileError("no rows of numbers in two or more columns")
+
+
+def _fitting(styles: Sequence[Style], lines: Sequence[str]) -> tuple[Style, int] | None:
     best = Style(), 0, 0
-    for style in STYLES:
-        if not _may_be(style, looked_at):
-            continue
-        width, count = _commonest([len(row) for line in looked_at if (row := numbers(line, style))])
+    for style in styles:
+        width, count = _commonest([len(row) for line in lines if (row := _numbers(line, style))])
         if width > 1 and count > best[2]:
             best = style, width, count
-    if not best[2]:
-        raise UnreadableFileError("no rows of numbers in two or more columns")
-    return best[:2]
+    return best[:2] if best[2] else None
 
 
 def _may_be(style: Style, lines: Sequence[str]) -> bool:

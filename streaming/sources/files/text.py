@@ -1,6 +1,7 @@
 """Read text files: XDI, EMSA/MSPEC, the 9809 form of Japanese beamlines, and columns."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from importlib.util import find_spec
 
@@ -12,7 +13,8 @@ from nearedge.streaming.sources.files.headings import fields_of, is_xdi, read_he
 from nearedge.streaming.sources.files.rows import Rows, lines_of, read_rows
 from nearedge.streaming.sources.files.table import DOUBT, Table, UnreadableFileError, named
 
-_MODES = {"1": "i0", "2": "it", "3": "if"}  # what a 9809 file's line "Mode" says of a detector
+# what a 9809 file's line "Mode" says of a detector
+_MODES = {"1": "i0", "2": "it", "3": "if", "101": "resets", "103": "icr"}
 
 
 def read_text(text: str) -> Table:
@@ -34,11 +36,13 @@ def read_text(text: str) -> Table:
 
 def _read_columns(rows: Rows) -> Table:
     heading = read_heading(rows)
-    width = rows.values.shape[1]
+    columns = list(rows.values.T)
+    while len(columns) > max(2, len(heading.names)) and np.isnan(columns[-1]).all():
+        columns.pop()  # delimiters that end the lines
+    width = len(columns)
     unnamed = [f"column {n}" for n in range(1, width + 1)] if width > 2 else ["energy", "mu"]
-    names = heading.names or unnamed
     return Table(
-        columns=named(names, list(rows.values.T)),
+        columns=named(heading.names or unnamed, columns),
         units=heading.units,
         header=heading.fields | _doubt(rows, named=bool(heading.names)),
         technique=Technique.XANES if is_xdi(rows.header) else None,
@@ -64,13 +68,23 @@ def _read_9809(lines: Sequence[str]) -> Table:
         raise UnreadableFileError("a 9809 file without the lines 'Mono : … D=' and 'Offset'")
     rows = read_rows(lines[begin + 1 :])
     modes = next((line.split()[1:] for line in lines[:begin] if line.split()[:1] == ["Mode"]), [])
-    roles = [_MODES.get(mode, "") for mode in modes[2:]]
+    roles = _numbered([_MODES.get(mode, "") for mode in modes[2:]])
     count = rows.values.shape[1]
     given = ["angle_set", "angle", "time", *roles][:count]
     names = [name or f"column {n}" for n, name in enumerate(given, start=1)]
     names += [f"column {n}" for n in range(len(names) + 1, count + 1)]
     header = fields_of(lines[:begin]) | {"mono.d_spacing": spacing[1]}
     return Table(columns=named(names, list(rows.values.T)), header=header, complete=rows.complete)
+
+
+def _numbered(roles: Sequence[str]) -> list[str]:
+    """Return names with numbers where several detectors have one: the elements of one."""
+    seen = Counter[str]()
+    found = []
+    for role in roles:
+        seen[role] += 1
+        found.append(f"{role}_{seen[role]}" if role and roles.count(role) > 1 else role)
+    return found
 
 
 def read_msa(text: str) -> Table:

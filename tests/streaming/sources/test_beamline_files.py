@@ -109,6 +109,77 @@ def test_the_foil_is_never_taken_for_the_sample(tmp_path):
     assert "detector" in refusal.detail
 
 
+def of_columns(tmp_path, head, **columns):
+    """Write columns below a heading; the spectrum that is read, and what it is made of."""
+    path = tmp_path / "a.txt"
+    rows = "".join(
+        " ".join(f"{v:.6f}" for v in row) + "\n" for row in zip(*columns.values(), strict=True)
+    )
+    path.write_text(f"{head}\n{rows}")
+    (found,) = read_spectra(path, COPPER)
+    return found
+
+
+ENERGY = np.arange(8900.0, 9100.0)
+I0 = 1000 + ENERGY % 7
+MU = 0.3 + 0.9 / (1 + np.exp(-(ENERGY - 8984.0)))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "E_photon I0 It",
+        "mono_e(eV) I0Detector TransDetector",
+        "energy_eV\tI0_A\tIt_A",
+        "Energy/eV I0/A It/A",
+        "Energy, eV\tI0, nA\tI1, nA",
+        "# Columns: Energy[eV] I0Detector I1Detector",
+        "Mono Energy *  preKB I0 *  It *",
+    ],
+)
+def test_names_of_other_beamlines_are_known(tmp_path, head):
+    found = of_columns(tmp_path, head, energy=ENERGY, i0=I0, it=I0 * np.exp(-MU))
+    assert found.measured == "transmission", found.spectrum
+    np.testing.assert_allclose(found.spectrum.mu, MU, atol=1e-6)
+
+
+def test_numbered_detectors_are_not_taken_for_elements_of_one(tmp_path):
+    detectors = {"det1": I0 * np.exp(-MU), "det2": I0 * np.exp(-2 * MU)}
+    found = of_columns(tmp_path, "energy monitor det1 det2", energy=ENERGY, i0=I0, **detectors)
+    assert isinstance(found.spectrum, Rejected)
+    assert "det1, det2" in found.spectrum.detail
+
+
+def test_columns_of_mda2ascii_have_the_names_of_their_pvs(tmp_path):
+    head = "\n".join([
+        "# Column Descriptions:", "#    1  [     1-D Scan 1    ]   (Index)",
+        "#    2  [1-D Positioner 1]  BL01:ENERGY_SP, , LINEAR, eV, , , ",
+        "#    3  [1-D Detector   1]  BL01:IC1, upstream, counts",
+        "#    4  [1-D Detector   2]  BL01:IC2, downstream, counts", "# 1-D Scan Values",
+    ])  # fmt: skip
+    columns = {"n": ENERGY - 8899, "e": ENERGY, "i0": I0, "it": I0 * np.exp(-MU)}
+    refused = of_columns(tmp_path, head, **columns).spectrum
+    assert "BL01:ENERGY_SP, BL01:IC1, BL01:IC2 do not give" in refused.detail
+    chosen = parse_columns("i0=BL01:IC1,it=BL01:IC2")
+    (spectrum,) = spectra(tmp_path / "a.txt", columns=chosen)
+    np.testing.assert_allclose(spectrum.mu, MU, atol=1e-6)
+
+
+def test_every_element_of_a_9809_file_counts(tmp_path):
+    whole = (DATA / "pf-bl12c.dat").read_text()
+    head, _, body = whole.partition("      Mode")
+    rows = [line.split() for line in body.splitlines()[2:]]
+    mode = "      Mode         0         0         3         3         3         1"
+    offset = "    Offset         0         0     0.000     0.000     0.000     0.000"
+    scan = [[a, b, t, f, f, f, i0] for a, b, t, i0, _, f in rows]
+    path = tmp_path / "ssd.dat"
+    path.write_text("\n".join([head.rstrip("\n"), mode, offset, *(" ".join(row) for row in scan)]))
+    (found,) = read_spectra(path, COPPER)
+    assert found.signal == "(if_1 + if_2 + if_3)/i0"
+    three = 3 * np.array([float(f) / float(i0) for *_, f, i0 in scan])
+    np.testing.assert_allclose(found.spectrum.mu, three)
+
+
 def test_relative_energies_are_told_as_such():
     (spectrum,) = spectra(DATA / "fdmnes.txt")
     refusal = normalise(spectrum, COPPER.normalise)

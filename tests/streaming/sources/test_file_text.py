@@ -10,6 +10,8 @@ from nearedge.streaming.sources.files.spectra import sweeps
 
 ENERGY = np.arange(1800.0, 1900.0, 1.0)
 MU = 0.3 + 1 / (1 + np.exp(-(ENERGY - 1841.0)))
+POINTS = list(zip(ENERGY, MU, strict=True))
+GROUPED = [f"{e:,.6f};{m:,.6f}" for e, m in POINTS]
 PLAIN = [f"{e:.6f}\t{m:.6f}" for e, m in zip(ENERGY, MU, strict=True)]
 
 
@@ -17,6 +19,10 @@ def read(tmp_path, text, *, encoding="utf-8", **settings):
     path = tmp_path / "scan.dat"
     path.write_bytes(text.encode(encoding))
     return [one.spectrum for one in read_spectra(path, Instrument(**settings))]
+
+
+def german(number):
+    return f"{number:,.6f}".translate(str.maketrans(",.", ".,"))
 
 
 def joined(lines, end="\n"):
@@ -41,6 +47,23 @@ def joined(lines, end="\n"):
         (joined(["n,Energy (eV),mu", *(f"7,{a}" for a in PLAIN)]).replace("\t", ","), "utf-8"),
         (joined(["energy\t\tmu", *PLAIN]).replace("\t", "\t\t"), "utf-8"),
         (joined(["time\tenergy\tmu", *(f"2024-01-02 10:11:12.5\t{a}" for a in PLAIN)]), "utf-8"),
+        (joined(["time\tenergy\tmu", *(f"5/6/2024 10:11:12 PM\t{a}" for a in PLAIN)]), "utf-8"),
+        (joined(["Energie;mu", *(f"{german(e)};{german(m)}" for e, m in POINTS)]), "utf-8"),
+        (joined(["energy\tmu", *(f"{e:,.6f}\t{m:,.6f}" for e, m in POINTS)]), "utf-8"),
+        (joined(["energy,mu", *(f'"{e:,.6f}","{m:,.6f}"' for e, m in POINTS)]), "utf-8"),
+        (joined(["energy;mu", *GROUPED]).replace(",", "’"), "utf-8"),
+        (joined(["energy\tmu", *GROUPED]).replace(";", "\t").replace(",", "\u202f"), "utf-8"),
+        (joined(["energy;mu", *GROUPED]).replace(",", " "), "utf-8"),
+        (joined([f"{line};" for line in PLAIN]).replace("\t", ";\t").replace(".", ","), "utf-8"),
+        (joined(['"Energy, eV","mu, a.u."', *PLAIN]).replace("\t", ","), "utf-8"),
+        (joined(["| energy | mu |", *(f"| {a} |" for a in PLAIN)]).replace("\t", " | "), "utf-8"),
+        (joined(["energy\tmu", "eV\t-", *PLAIN]), "utf-8"),
+        (joined(["energy mu state", *(f"{a}\tOK" for a in PLAIN)]), "utf-8"),
+        (joined(["energy mu", *(f"{a} # refill {n}" for n, a in enumerate(PLAIN))]), "utf-8"),
+        (joined(["energy\tmu", *PLAIN]), "utf-32"),
+        (joined(["energy\tmu", *PLAIN]), "utf-16-be"),
+        (joined(["Energía (eV)\tmu", *PLAIN]), "utf-8-sig"),
+        (joined(["energy\tmu", *PLAIN]) + "\0" * 90, "utf-8"),
     ],
 )  # fmt: skip
 def test_every_way_of_writing_numbers_gives_the_same(tmp_path, text, encoding):
@@ -58,7 +81,9 @@ def test_negative_numbers_that_ran_together_are_two(tmp_path):
     np.testing.assert_allclose(spectrum.mu, -MU, atol=1e-6)
 
 
-@pytest.mark.parametrize("cell", ["N/A", "****", "-1.#IND", "1.#QNAN", "nan", "null", "#DIV/0!"])
+@pytest.mark.parametrize(
+    "cell", ["N/A", "****", "-1.#IND", "1.#QNAN", "nan", "null", "#DIV/0!", "OVERLOAD"]
+)
 def test_cells_that_stand_for_no_number_leave_their_point_out_with_a_flag(tmp_path, cell):
     lines = [*PLAIN]
     for n in (0, 1, 30):
@@ -94,6 +119,18 @@ def test_a_line_that_makes_no_sense_is_named(tmp_path, changed, said):
     assert isinstance(refusal, Rejected)
     assert said in refusal.detail
     assert "mend or remove" in refusal.detail
+
+
+def test_units_below_the_names_count(tmp_path):
+    lines = [f"{e / 1e3:.6f}\t{m:.6f}" for e, m in POINTS]
+    (spectrum,) = read(tmp_path, joined(["Energy\tmu", "[keV]\t[a.u.]", *lines]), absorber="Fe")
+    np.testing.assert_allclose(spectrum.energy, ENERGY)
+
+
+def test_whole_numbers_that_may_be_grouped_are_no_fractions(tmp_path):
+    lines = [f"{e:,.0f},{1e6:,.0f},{1e6 * np.exp(-m):,.0f}" for e, m in POINTS]
+    (refusal,) = read(tmp_path, joined(["energy,i0,it", *lines]))
+    assert isinstance(refusal, Rejected)
 
 
 def test_a_cut_last_row_makes_the_scan_partial(tmp_path):
