@@ -14,6 +14,15 @@ MAGIC = b"\x89HDF\r\n\x1a\n"
 _GROUPS = ("measurement", "scan_data", "data")  # of ESRF, SOLEIL, and the usual one
 _BEAMS = {"Transmission": "transmitted_beam", "Fluorescence Yield": "fluorescence_beam"}
 LEAST = 3  # values of a column
+ELEMENTS = 32  # of a detector at most; what has more of them beside each energy is an image
+
+
+def is_hdf5(path: Path) -> bool:
+    """Tell whether a file is HDF5, which may begin with a block of somebody else's."""
+    with path.open("rb") as file:
+        if file.read(8) == MAGIC:
+            return True  # however broken the rest is
+    return bool(h5py.is_hdf5(path))
 
 
 def read_hdf5(path: Path) -> Iterator[list[Table]]:
@@ -63,7 +72,7 @@ def _candidates(entry: h5py.Group) -> Iterator[tuple[dict[str, Array], dict[str,
     """Yield columns by name: of the default plot, known groups, detectors, and all below."""
     plot = _default(entry)
     if plot is not None:
-        yield _columns(plot.items())
+        yield _columns(_plotted(plot))
     for name in _GROUPS:
         if isinstance(group := _items(entry).get(name), h5py.Group):
             yield _columns(group.items())
@@ -75,12 +84,21 @@ def _default(entry: h5py.Group) -> h5py.Group | None:
     """Return the NXdata that the attributes ``default`` lead to."""
     group = entry
     for _ in range(8):
-        name = group.attrs.get("default")
-        step = _items(group).get(name) if isinstance(name, str) else None
+        step = _items(group).get(_attribute(group, "default"))
         if not isinstance(step, h5py.Group):
             break
         group = step
     return group if _class(group) == "NXdata" else None
+
+
+def _plotted(plot: h5py.Group) -> Iterator[tuple[str, Any]]:
+    """Yield what an NXdata holds; an axis in eV or keV is its energies, whatever its name."""
+    axes = plot.attrs.get("axes", ())
+    names = [axes] if isinstance(axes, str | bytes) else list(axes)
+    axis = _text(names[-1]) if names else ""
+    for name, item in _items(plot).items():
+        in_ev = name == axis and _attribute(item, "units").lower() in ("ev", "kev")
+        yield ("energy" if in_ev and "energy" not in plot else name), item
 
 
 def _detectors(entry: h5py.Group) -> Iterator[tuple[str, Any]]:
@@ -116,30 +134,41 @@ def _items(group: h5py.Group) -> dict[str, Any]:
 def _columns(items: Any) -> tuple[dict[str, Array], dict[str, str]]:
     columns: dict[str, Array] = {}
     units: dict[str, str] = {}
-    for name, item in items:
-        if name in columns or not _is_column(item):
-            continue
-        columns[name] = np.asarray(item[()], dtype=float)
-        if isinstance(unit := item.attrs.get("units"), str):
-            units[name] = unit
-    return columns, units
+    for whole, item in items:
+        for name, values in _parts(whole, item):
+            if name not in columns:
+                columns[name] = values
+                units[name] = _attribute(item, "units")
+    return columns, {name: unit for name, unit in units.items() if unit}
 
 
-def _is_column(item: Any) -> bool:
-    return (
-        isinstance(item, h5py.Dataset)
-        and item.ndim == 1
-        and item.shape[0] >= LEAST
-        and item.dtype.kind in "iuf"
-    )
+def _parts(name: str, item: Any) -> Iterator[tuple[str, Array]]:
+    """Yield the columns of a dataset: itself, the fields of a table, or a detector's elements."""
+    if not isinstance(item, h5py.Dataset) or not item.shape or item.shape[0] < LEAST:
+        return
+    if item.dtype.names and item.ndim == 1:
+        for field in item.dtype.names:
+            if item.dtype[field].kind in "iuf" and not item.dtype[field].shape:
+                yield field, np.asarray(item[field], dtype=float)
+    elif item.dtype.kind in "iuf" and item.ndim == 1:
+        yield name, np.asarray(item[()], dtype=float)
+    elif item.dtype.kind in "iuf" and _is_of_elements(item.shape):
+        columns = np.asarray(item[()], dtype=float).T
+        for number, column in enumerate(columns, start=1):
+            yield (name if len(columns) == 1 else f"{name}_{number}"), column
+
+
+def _is_of_elements(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 2 and shape[1] <= ELEMENTS and shape[1] < shape[0]
 
 
 def _table(
     columns: dict[str, Array], units: dict[str, str]
 ) -> tuple[dict[str, Array], dict[str, str]] | None:
-    """Return the columns of the length that most have, at least two of them."""
+    """Return the columns of the length that energies have, else most; at least two of them."""
     lengths = [len(column) for column in columns.values()]
-    length = max(set(lengths), key=lengths.count, default=0)
+    of_energies = {len(column) for name, column in columns.items() if "energ" in name.lower()}
+    length = max(set(lengths), key=lambda n: (n in of_energies, lengths.count(n)), default=0)
     alike = {name: column for name, column in columns.items() if len(column) == length}
     energies = {name: unit for name, unit in units.items() if "energ" in name.lower()}
     return (alike, energies) if len(alike) > 1 else None
@@ -154,8 +183,7 @@ def _about(entry: h5py.Group) -> dict[str, str]:
     for name, item in _below(entry):
         if name in keys and isinstance(item, h5py.Dataset) and item.shape == ():
             value = item[()]
-            text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-            found.setdefault(keys[name], text)
+            found.setdefault(keys[name], _text(value))
     return found
 
 
@@ -165,5 +193,12 @@ def _technique(entry: h5py.Group) -> Technique | None:
 
 
 def _class(group: h5py.Group) -> str:
-    value = group.attrs.get("NX_class", "")
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return _attribute(group, "NX_class")
+
+
+def _attribute(item: Any, name: str) -> str:
+    return _text(item.attrs.get(name, ""))
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

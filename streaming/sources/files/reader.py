@@ -1,5 +1,8 @@
 """Tell the form of a file from its content, and read every spectrum in it."""
 
+import gzip
+import io
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -83,7 +86,7 @@ def _read(path: Path, instrument: Instrument, columns: Chosen | None) -> Iterato
             yield FileSpectrum(id=name, spectrum=spectrum)
     elif path.suffix.lower() in rosetta.READERS:
         yield from _all(path, rosetta.read_signals(path), instrument, columns)
-    elif start == hdf5.MAGIC:
+    elif hdf5.is_hdf5(path):
         for tables in hdf5.read_hdf5(path):
             yield from _likeliest(path, tables, instrument, columns)
     elif (project := athena.project_text(path)) is not None:
@@ -95,12 +98,28 @@ def _read(path: Path, instrument: Instrument, columns: Chosen | None) -> Iterato
 def _texts(path: Path) -> Iterator[Table | UnreadableFileError]:
     if path.stat().st_size > MAX_TEXT_MB * 1e6:
         raise UnreadableFileError(f"larger than {MAX_TEXT_MB} MB, which no text of one spectrum is")
-    text = decode(path.read_bytes())
+    text = decode(_unpacked(path))
     lines = lines_of(text)
     if spec.is_spec(lines):
         yield from spec.read_spec(lines)
     else:
         yield read_text(text)
+
+
+def _unpacked(path: Path) -> bytes:
+    """Return the bytes of a file, those within where gzip has packed it."""
+    data = path.read_bytes()
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    most = int(MAX_TEXT_MB * 1e6)
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            inside = file.read(most + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UnreadableFileError(f"gzip cannot unpack it: {error}") from error
+    if len(inside) > most:
+        raise UnreadableFileError(f"larger than {MAX_TEXT_MB} MB unpacked, which no text is")
+    return inside
 
 
 def _all(

@@ -53,6 +53,14 @@ class Rows:
     complete: bool
 
 
+_FORMS = {
+    b"PK\x03\x04": "a zip archive, such as a spreadsheet; save its table as CSV",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet or document of old Office; save its table as CSV",
+    b"\x93NUMPY": "an array of NumPy; save it as text with numpy.savetxt",
+    b"%PDF": "a PDF; expected the numbers as text",
+}
+
+
 def decode(data: bytes) -> str:
     """Return the text of a file's bytes.
 
@@ -61,6 +69,9 @@ def decode(data: bytes) -> str:
     UnreadableFileError
         If the bytes are not text.
     """
+    for mark, form in _FORMS.items():
+        if data.startswith(mark):
+            raise UnreadableFileError(form)
     for mark, name in (
         (b"\xff\xfe\0\0", "utf-32"),
         (b"\0\0\xfe\xff", "utf-32"),

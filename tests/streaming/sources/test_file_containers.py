@@ -1,5 +1,6 @@
 """Files that hold several spectra: SPEC, Athena projects, HDF5 and those of microscopes."""
 
+import gzip
 import json
 
 import h5py
@@ -142,6 +143,74 @@ def test_nxxas_says_of_what_its_absorbed_beam_is(tmp_path, mode, expected):
     else:
         assert spectrum.absorber == "Cu"
         np.testing.assert_allclose(spectrum.mu, expected)
+
+
+def written(path, **columns):
+    """Write an HDF5 file with an NXdata of these columns; return it open, to change it."""
+    file = h5py.File(path, "w")
+    entry = file.create_group("entry")
+    entry.attrs["NX_class"] = np.bytes_("NXentry")
+    entry.attrs["default"] = np.bytes_("plot")
+    plot = entry.create_group("plot")
+    plot.attrs["NX_class"] = "NXdata"
+    for name, values in columns.items():
+        plot[name] = values
+    return file
+
+
+def test_texts_of_hdf5_may_be_bytes_and_an_axis_in_ev_is_its_energies(tmp_path):
+    with written(tmp_path / "a.h5", x=ENERGY / 1e3, y=MU) as file:
+        plot = file["entry/plot"]
+        plot.attrs["axes"], plot.attrs["signal"] = np.bytes_("x"), np.bytes_("y")
+        plot["x"].attrs["units"] = np.bytes_("keV")
+        other = file["entry"].create_group("data")
+        other["energy"], other["mu"] = ENERGY, 9 * MU
+    (spectrum,) = found(tmp_path / "a.h5", Instrument(absorber="Fe")).values()
+    np.testing.assert_allclose(spectrum.energy, ENERGY)
+    np.testing.assert_array_equal(spectrum.mu, MU)
+
+
+def test_columns_of_hdf5_may_be_a_table_or_have_a_second_axis(tmp_path):
+    table = np.rec.fromarrays([ENERGY, I0, I0 * np.exp(-MU)], names="energy,i0,it")
+    with h5py.File(tmp_path / "table.h5", "w", userblock_size=512) as file:
+        file["scan"] = table
+        file["image"] = np.zeros((3, 4))
+    written(tmp_path / "n1.h5", energy=ENERGY[:, None], mu=MU[:, None]).close()
+    for name in ("table", "n1"):
+        (spectrum,) = found(tmp_path / f"{name}.h5").values()
+        np.testing.assert_allclose(spectrum.mu, MU)
+
+
+def test_every_element_of_a_detector_in_hdf5_counts(tmp_path):
+    counts = np.outer(MU, [1.0, 2.0, 3.0])
+    written(tmp_path / "a.h5", energy=ENERGY, i0=I0, fluor=counts).close()
+    (one,) = read_spectra(tmp_path / "a.h5", COPPER)
+    assert one.signal == "(fluor_1 + fluor_2 + fluor_3)/i0"
+    np.testing.assert_allclose(one.spectrum.mu, 6 * MU / I0)
+
+
+def test_text_that_gzip_packed_is_read(tmp_path):
+    text = "energy mu\n" + "".join(f"{e} {m}\n" for e, m in zip(ENERGY, MU, strict=True))
+    packed = gzip.compress(text.encode())
+    (tmp_path / "a.dat.gz").write_bytes(packed)
+    (spectrum,) = found(tmp_path / "a.dat.gz").values()
+    np.testing.assert_allclose(spectrum.mu, MU)
+    (tmp_path / "a.dat.gz").write_bytes(packed[:-20])
+    assert "gzip cannot" in found(tmp_path / "a.dat.gz")["a.dat.gz"].detail
+
+
+@pytest.mark.parametrize(
+    ("begins", "said"),
+    [
+        (b"PK\3\4", "CSV"),
+        (b"\xd0\xcf\x11\xe0", "CSV"),
+        (b"%PDF-1.4\n", "PDF"),
+        (b"\x93NUMPY", "savetxt"),
+    ],
+)
+def test_other_known_forms_say_what_to_do(tmp_path, begins, said):
+    (tmp_path / "a.dat").write_bytes(begins + bytes(99))
+    assert said in found(tmp_path / "a.dat")["a.dat"].detail
 
 
 def test_hdf5_without_columns_says_so(tmp_path):
