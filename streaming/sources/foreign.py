@@ -7,6 +7,7 @@ at the end its `content` takes the record's place: text, numbers and containers,
 
 import datetime
 import math
+import re
 import uuid
 from collections.abc import Callable
 from pathlib import PurePosixPath, PureWindowsPath
@@ -28,6 +29,28 @@ PLAIN_TYPES = frozenset(
 
 Protocols below 3 write some as in Python 2.
 """
+ADMITTED = frozenset(
+    {
+        ("types", "SimpleNamespace"),
+        *((module, "matrix") for module in ("numpy", "numpy.matrixlib.defmatrix")),
+        *(("numpy", name) for name in ("recarray", "record", "memmap")),
+        *(
+            (f"numpy.{core}", name)
+            for core in ("rec", "core.records")
+            for name in ("recarray", "record")
+        ),
+        *((f"numpy.{module}", "MaskedConstant") for module in ("ma", "ma.core")),
+    }
+)
+"""Harmless classes of modules that run programs."""
+_BUILTIN = re.compile(r"[A-Z]\w*(Error|Exception|Warning|Iteration)|Ellipsis|NotImplemented")
+
+
+def is_admitted(module: str, name: str) -> bool:
+    """Tell whether data may name this of a module, whatever else there is in it."""
+    if module in ("builtins", "__builtin__", "exceptions"):
+        return name in PLAIN_TYPES or bool(_BUILTIN.fullmatch(name))
+    return (module, name) in ADMITTED or module.partition(".")[0] not in PROGRAMS
 
 
 class Foreign:
@@ -188,6 +211,8 @@ _KNOWN: dict[tuple[str, str], Callable[[Foreign], Any]] = {
     ("collections", "OrderedDict"): _mapped,
     ("builtins", "slice"): _called,
     ("builtins", "range"): _called,
+    ("numpy", "MaskedConstant"): lambda _: math.nan,
+    ("zoneinfo", "ZoneInfo._unpickle"): lambda item: str(item.args[0]),
     ("uuid", "UUID"): _uuid,
     ("datetime", "date"): _date,
     ("datetime", "time"): _time,

@@ -28,11 +28,10 @@ from nearedge.streaming.sources.buffers import (
 )
 from nearedge.streaming.sources.foreign import (
     LONGEST_NAME,
-    PLAIN_TYPES,
-    PROGRAMS,
     Foreign,
     content,
     foreign_type,
+    is_admitted,
     name_of,
 )
 
@@ -297,17 +296,15 @@ class _Restricted(pickle.Unpickler):
         return _Callable(function) if function else self._standin(module, name)
 
     def _standin(self, module: str, name: str) -> type[Foreign]:
-        plain = module in ("builtins", "__builtin__") and name in PLAIN_TYPES
         if len(module) + len(name) > LONGEST_NAME:
             _refuse(f"a name of {len(module) + len(name)} characters")
-        if module.partition(".")[0] in PROGRAMS and not plain:
+        if not is_admitted(module, name):
             _refuse(f"{module}.{name}")
         if (module, name) not in self._foreign:
             if len(self._foreign) >= _MAX_FOREIGN:
                 raise TooLargeError(f"pickle of more than {_MAX_FOREIGN} classes")
-            self._foreign[module, name] = foreign_type(
-                "builtins" if plain else module, name, spend=self._spend
-            )
+            home = "builtins" if module in ("__builtin__", "exceptions") else module
+            self._foreign[module, name] = foreign_type(home, name, spend=self._spend)
         return self._foreign[module, name]
 
     def persistent_load(self, pid: object) -> NoReturn:
@@ -336,10 +333,11 @@ class _Restricted(pickle.Unpickler):
             _refuse("an object of no class")
         return kind() if value is None else kind(value)
 
-    def _getattr(self, owner: Any, name: str) -> str:
+    def _getattr(self, owner: Any, name: str) -> type[Foreign]:
         if not _is_standin(owner) or not isinstance(name, str):
             _refuse("builtins.getattr")
-        return f"{name_of(owner)}.{name}"  # a member of an enumeration
+        # a member of an enumeration, or a function of a class
+        return self._standin(owner.module, f"{owner.qualname}.{name}")
 
     def _frombuffer(self, data: Any, dtype: _Dtype, shape: tuple, order: str) -> np.ndarray:
         return array_from(data, dtype.resolve(), shape, limits=self._limits, order=order)
@@ -348,7 +346,9 @@ class _Restricted(pickle.Unpickler):
         self._spend(len(data))
         return scalar_from(data, dtype.resolve(), limits=self._limits)
 
-    def _dtype(self, descr: str, *_: object) -> _Dtype:
+    def _dtype(self, descr: Any, *_: object) -> _Dtype:
+        if _is_standin(descr) and descr.qualname == "record":  # of an array of records
+            descr = "V1"
         return _Dtype(safe_dtype("V1" if descr == "V0" else descr))
 
     def _encode(self, text: str, encoding: str = "latin1") -> bytes:

@@ -8,8 +8,10 @@ import pickletools
 import struct
 import subprocess
 import sys
+import types
 import uuid
 from pathlib import Path, PureWindowsPath
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -318,6 +320,11 @@ HARMLESS = {
     "datetime": (datetime.datetime(2026, 1, 2, 3, 4, 5), "2026-01-02T03:04:05"),
     "UTC": (datetime.datetime(2026, 1, 2, tzinfo=UTC), "2026-01-02T00:00:00+00:00"),
     "offset": (datetime.datetime(2026, 1, 2, tzinfo=EAST), "2026-01-02T00:00:00+05:30"),
+    "zone": (datetime.datetime(2026, 1, 2, tzinfo=ZoneInfo("UTC")), "2026-01-02T00:00:00[UTC]"),
+    "namespace": (types.SimpleNamespace(a=1), "<types.SimpleNamespace>"),
+    "kind of error": (ValueError, "builtins.ValueError"),
+    "ellipsis": (..., "builtins.Ellipsis"),
+    "method of a class": (Kept.__init__, f"{__name__}.Kept.__init__"),
     "duration": (datetime.timedelta(minutes=2, microseconds=5), 120.000005),
     "path": (Path("/nsls2/data"), "/nsls2/data"),
     "Windows path": (PureWindowsPath("C:/data"), "C:\\data"),
@@ -350,6 +357,29 @@ def test_what_is_masked_is_not_a_number(protocol: int) -> None:
     assert same(read(np.ma.array([1, 2])), np.array([1, 2]))
     columns = np.ma.array(np.arange(6.0).reshape(2, 3), order="F", mask=np.eye(2, 3))
     np.testing.assert_array_equal(read(columns), columns.filled(np.nan))
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+def test_arrays_of_numpy_s_own_classes_are_arrays() -> None:
+    table = np.zeros(2, [("energy", "f8"), ("name", "U3")])
+    assert same(loads(pickle.dumps(np.matrix([[1.0, 2.0]])), limits=LIMITS), np.array([[1.0, 2.0]]))
+    for made in (table, table.view(np.recarray)):
+        assert same(loads(pickle.dumps(made), limits=LIMITS), table)
+    assert np.isnan(loads(pickle.dumps(np.ma.masked), limits=LIMITS))
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("types", "FunctionType"),
+        ("builtins", "SystemExit"),
+        ("builtins", "eval"),
+        ("numpy", "load"),
+    ],
+)
+def test_of_modules_that_run_programs_little_is_admitted(module: str, name: str) -> None:
+    with pytest.raises(UnsafeError, match=f"{module}.{name}"):
+        loads(f"c{module}\n{name}\n.".encode(), limits=LIMITS)
 
 
 def test_an_array_of_a_foreign_class_is_an_array() -> None:
