@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import event_model
+import numpy as np
 
 
 def plain(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,6 +28,10 @@ def scan_id_of(found: Any) -> int | None:
 
 class _Plain(event_model.NumpyEncoder):
     def default(self, o: Any) -> Any:
+        if isinstance(o, np.longdouble):  # NumPy makes one of one
+            return float(o)
+        if isinstance(o, np.complexfloating):
+            return str(o)
         try:
             return super().default(o)
         except TypeError:
