@@ -1,6 +1,7 @@
 """File-backed readings: HDF5 data sets that documents point to, below permitted folders only."""
 
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ HDF5_SPECS = frozenset(
         "XSP3",
     }
 )
+_SLICE = re.compile(r"slice\(([^,()]*), ([^,()]*), ([^,()]*)\)")  # as Python writes one
 PATHS = {"XSP3": "/entry/instrument/detector/data"}
 """Where the files of a spec hold their numbers, where the documents do not say it."""
 MAX_READ_BYTES = 2**30
@@ -94,12 +96,13 @@ def dataset_of_resource(
 
 def _frames(parameters: dict[str, Any]) -> int:
     found = parameters.get("frame_per_point", parameters.get("multiplier"))
-    return found if isinstance(found, int) and found > 1 else 0
+    whole = isinstance(found, int | float | np.number) and float(found).is_integer()
+    return int(found) if whole and found > 1 else 0
 
 
 def _as_text(cut: Any) -> str:
     parts = cut if isinstance(cut, list | tuple) else [] if cut is None else [cut]
-    return ",".join(map(str, parts))
+    return _SLICE.sub(r"\1:\2:\3", ",".join(map(str, parts)))
 
 
 def read_frames(

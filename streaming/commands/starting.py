@@ -12,7 +12,7 @@ LOADING = "loading the program …"
 LOOK_S = 0.2
 
 
-class Checked(Protocol):
+class Startable(Protocol):
     """A service that knows what it lacks."""
 
     def checks(self) -> dict[str, str | None]:
@@ -67,7 +67,7 @@ def starting(port: int | None, say: Callable[[str], None]) -> Iterator[Starting]
         yield tell
 
 
-def await_ready(service: Checked, stopped: threading.Event) -> bool:
+def await_ready(service: Startable, stopped: threading.Event) -> bool:
     """Wait until a service can take spectra and invert them; return False if it is stopped."""
     while any(service.checks().values()):
         if stopped.wait(LOOK_S):

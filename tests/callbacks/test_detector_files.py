@@ -95,8 +95,9 @@ def test_a_channel_that_a_file_lacks_is_a_rejection(hearing, fluorescence, folde
 @pytest.mark.parametrize(
     "shape", [[BINS], [3, BINS], [3, BINS, 0]], ids=["ophyd 1.0", "ophyd 1.5", "ophyd 1.3"]
 )
-def test_several_frames_make_one_point(hearing, fluorescence, folder, shape):
-    documents = run(("ad",), shape, [resource(folder, "AD_HDF5", frame_per_point=3)],
+@pytest.mark.parametrize("frames", [3, 3.0, np.int64(3)])
+def test_several_frames_make_one_point(hearing, fluorescence, folder, shape, frames):
+    documents = run(("ad",), shape, [resource(folder, "AD_HDF5", frame_per_point=frames)],
                     datum=lambda k, channel: {"point_number": k})  # fmt: skip
     only = hearing(fluorescence(("ad",))).take(documents).only
     of_frames = IN_LINE[:, 0].reshape(POINTS, 3)
@@ -111,7 +112,9 @@ def test_the_frames_of_one_point_in_a_stream(hearing, fluorescence, folder):
     assert np.array_equal(only.columns["if_"].sum(axis=1), of_frames.sum(axis=1))
 
 
-@pytest.mark.parametrize("cut", [":,{},:", "(..., {}, :)", "[:, {}]", [":", "{}", ":"]])
+@pytest.mark.parametrize(
+    "cut", [":,{},:", "(..., {}, :)", "[:, {}]", [":", "{}", ":"], "(slice(None, None, None), {})"]
+)
 def test_a_slice_of_a_data_set(hearing, fluorescence, folder, cut):
     def of(channel):
         parts = [str(part).format(channel) for part in (cut if isinstance(cut, list) else [cut])]
