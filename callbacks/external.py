@@ -96,8 +96,9 @@ def dataset_of_resource(
 
 def _frames(parameters: dict[str, Any]) -> int:
     found = parameters.get("frame_per_point", parameters.get("multiplier"))
-    whole = isinstance(found, int | float | np.number) and float(found).is_integer()
-    return int(found) if whole and found > 1 else 0
+    if not isinstance(found, int | float | np.integer) or not float(found).is_integer():
+        return 0
+    return int(found) if found > 1 else 0
 
 
 def _as_text(cut: Any) -> str:
