@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from zlib import crc32
 
+from nearedge.models.composition import elements_in
 from nearedge.models.data.dataset import Site
 from nearedge.models.data.instruments import Case, InputCondition, SimulatedInstrument, cases
 from nearedge.models.evaluation.answers import answer_of, truth_of
@@ -27,7 +28,11 @@ _BATCH = 8
 
 
 class Evaluated(Protocol):
-    """What is evaluated, such as `nearedge.models.answering.inverter.Inverter`."""
+    """What is evaluated, such as `nearedge.models.answering.several.Several`."""
+
+    def supports(self, absorber: str, edge: str) -> bool:
+        """Tell whether it answers for this edge of this element."""
+        ...
 
     def invert(
         self,
@@ -56,6 +61,8 @@ class EvaluationPlan:
     most
         The most rows of a split, except under `InputCondition.CLEAN` and
         `InputCondition.MEASURED`, which take all; None: all.
+    composition
+        Whether the model is told which elements a site's formula holds, where there is one.
     baselines
         Whether to fit and score the baselines, on the split ``train``.
     noise
@@ -70,6 +77,7 @@ class EvaluationPlan:
     quality: Quality = Quality.DEFAULT
     seed: int = 0
     most: int | None = 30
+    composition: bool = True
     baselines: bool = True
     noise: bool = True
     trees: int = 100
@@ -128,12 +136,14 @@ def _sampler_seed(case: Case, seed: int) -> int:
 def _fit_baselines(
     train: Sequence[Site], condition: InputCondition, *, seed: int, trees: int
 ) -> Iterator[tuple[str, tuple[str, str], Baseline]]:
-    """Fit both baselines for each edge to training sites under the condition."""
+    """Fit both baselines to training sites under the condition, for each edge that has spectra."""
     for edge in sorted({(site.absorber, site.edge) for site in train}):
         chosen = [site for site in train if (site.absorber, site.edge) == edge]
         shown = list(cases(chosen, condition=condition, seed=seed + 1))
         if condition is InputCondition.MEAN:
             shown += cases(chosen, condition=InputCondition.CLEAN)
+        if all(isinstance(case.spectrum, Rejected) for case in shown):
+            continue  # nothing to learn from
         yield "templates", edge, fit_templates(shown)
         yield "trees", edge, fit_trees(shown, trees=trees)
 
@@ -207,6 +217,7 @@ class _Evaluation:
                 "quality": plan.quality.value,
                 "seed": plan.seed,
                 "most": plan.most,
+                "composition": plan.composition,
                 "sites": {s: sum(one.split == s for one in self._sites) for s in plan.splits},
             },
             rows=tuple(self._rows),
@@ -235,14 +246,23 @@ class _Evaluation:
         """Return the cases that have a spectrum, and count those that were rejected."""
         usable = []
         for case in asked:
-            if isinstance(case.spectrum, Rejected):
+            reason = self._refused(case)
+            if reason:
                 splits = self._rejected.setdefault(case.condition.value, {})
                 reasons = splits.setdefault(case.sites[0].split, {})
-                reason = case.spectrum.reason.value
                 reasons[reason] = reasons.get(reason, 0) + 1
             else:
                 usable.append(case)
         return usable
+
+    def _refused(self, case: Case) -> str | None:
+        if isinstance(case.spectrum, Rejected):
+            return case.spectrum.reason.value
+        first = case.sites[0]
+        if self._inverter is None or first.split == FOREIGN:  # these are asked about as others
+            return None
+        known = self._inverter.supports(first.absorber, first.edge)
+        return None if known else f"unsupported {first.absorber} {first.edge}"
 
     def _answers(
         self, asked: Sequence[Case], stage: str
@@ -254,7 +274,7 @@ class _Evaluation:
             batch = asked[start : start + _BATCH]
             begun = time.process_time()
             found = self._inverter.invert(
-                [c.spectrum for c in batch if isinstance(c.spectrum, NormalisedSpectrum)],
+                [self._told(c) for c in batch],
                 seeds=[_sampler_seed(c, self._plan.seed) for c in batch],
                 samples=self._plan.samples,
                 quality=self._plan.quality,
@@ -262,6 +282,14 @@ class _Evaluation:
             spent = (time.process_time() - begun) / len(batch)
             self._progress(stage, start + len(batch), len(asked))
             yield from ((c, a, spent) for c, a in zip(batch, found, strict=True))
+
+    def _told(self, case: Case) -> NormalisedSpectrum:
+        """Return the spectrum of a usable case, with what is known of the composition."""
+        assert isinstance(case.spectrum, NormalisedSpectrum)
+        formula = case.sites[0].formula
+        if not (self._plan.composition and formula):
+            return case.spectrum
+        return replace(case.spectrum, elements=elements_in(formula))
 
     def _row(self, case: Case, found: Inversion, spent: float) -> ReportRow:
         self._model = found.model

@@ -236,25 +236,27 @@ def evaluate(
         ),
     ] = None,
     model: Annotated[
-        str | None,
+        str,
         typer.Option(
-            help="Shipped name or .safetensors file. The default is siox, or siox+any with "
-            "--measured.",
-            show_default=False,
+            help="Shipped names or .safetensors files, joined by +; each spectrum goes to the "
+            "first that knows its edge and composition."
         ),
-    ] = None,
+    ] = "siox+any",
     split: Annotated[
         list[str] | None, typer.Option(help="Splits to evaluate on; the default is test and glass.")
     ] = None,
     samples: Annotated[
         int, typer.Option(min=1, help="Number of clusters to draw per spectrum.")
     ] = 32,
+    composition: Annotated[
+        bool, typer.Option(help="Tell the model the elements of each site's formula.")
+    ] = True,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 uses all.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,
 ) -> None:
     """Score a model and the baselines on held-out families, or on measured standards."""
-    from nearedge.models.answering.inverter import Inverter
+    from nearedge.models.answering.several import Several
     from nearedge.models.data.dataset import read_dataset
     from nearedge.models.evaluation.evaluate import EvaluationPlan
     from nearedge.models.evaluation.evaluate import evaluate as evaluate_model
@@ -265,14 +267,16 @@ def evaluate(
         _evaluate_measured(
             measured,
             data or [],
-            model or "siox+any",
+            model,
             samples=samples,
             device=device,
             as_json=as_json,
         )
         return
-    inverter = Inverter.load(model or "siox", device=device, threads=threads)
-    plan = EvaluationPlan(samples=samples, splits=tuple(split or ("test", "glass")))
+    inverter = Several.load(model, device=device, threads=threads)
+    plan = EvaluationPlan(
+        samples=samples, splits=tuple(split or ("test", "glass")), composition=composition
+    )
     with progress() as bar:
         told = _stages(bar)
         report = evaluate_model(

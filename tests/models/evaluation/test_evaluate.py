@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,10 @@ class Oracle:
     def __init__(self, sites):
         self.sites = sites
         self.asked = []
+        self.told = []
+
+    def supports(self, absorber, edge):
+        return (absorber, edge) == ("Si", "K")
 
     def _nearest(self, spectrum):
         relative = spectrum.energy - spectrum.e0
@@ -56,6 +61,7 @@ class Oracle:
 
     def invert(self, spectra, *, seeds, samples, quality):
         self.asked += [(s.absorber, s.edge) for s in spectra]
+        self.told += [s.elements for s in spectra]
         return [
             self._invert(s, seed, samples, quality) for s, seed in zip(spectra, seeds, strict=True)
         ]
@@ -150,11 +156,39 @@ def test_rejected_spectra_are_counted(sites, make_site):
     assert "- rejected, clean, test: 1 ×" in report.to_markdown()
 
 
+ONCE = EvaluationPlan(
+    splits=("test",), conditions=(InputCondition.CLEAN,), baselines=False, noise=False, samples=2
+)
+
+
+def test_an_edge_that_the_model_does_not_know_is_counted(sites, make_site):
+    one = sites[-1]
+    iron = make_site(id="fe", split="test", absorber="Fe", energy=one.energy, mu=one.mu)
+    report = evaluate(Oracle(sites), [iron], plan=ONCE)
+    assert report.rejected["clean"]["test"] == {"unsupported Fe K": 1}
+
+
+@pytest.mark.parametrize(("composition", "elements"), [(True, ("O", "Si")), (False, ())])
+def test_the_model_is_told_the_composition_if_wanted(sites, composition, elements):
+    oracle = Oracle(sites)
+    quartz = replace(next(site for site in sites if site.split == "test"), formula="SiO2")
+    evaluate(oracle, [quartz], plan=replace(ONCE, composition=composition))
+    assert oracle.told == [elements]
+
+
 def test_baselines_are_evaluated_without_a_model(sites):
     plan = EvaluationPlan(splits=("test",), conditions=(InputCondition.CLEAN,), trees=10)
     report = evaluate(None, sites, plan=plan)
     assert set(report.figures()["clean"]) == {"templates", "trees"}
     assert report.cpu_s() is None
+
+
+def test_an_edge_without_training_spectra_has_no_baselines(sites, make_site):
+    x = np.arange(-9, 60, 0.5)
+    dull = make_site(id="dull", split="train", absorber="Fe", energy=7112 + x, mu=np.full(138, 0.3))
+    plan = EvaluationPlan(splits=("test",), conditions=(InputCondition.CLEAN,), trees=10)
+    found = evaluate(None, [*sites, dull], plan=plan).figures()["clean"]
+    assert found["trees"]["test"]["all"]["rows"] == 10
 
 
 def test_baselines_without_scikit_learn_say_what_to_install(sites, monkeypatch):
