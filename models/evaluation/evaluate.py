@@ -274,7 +274,11 @@ class _Evaluation:
             batch = asked[start : start + _BATCH]
             begun = time.process_time()
             found = self._inverter.invert(
-                [self._told(c) for c in batch],
+                [
+                    self._told(c.spectrum, c.sites[0].formula)
+                    for c in batch
+                    if isinstance(c.spectrum, NormalisedSpectrum)
+                ],
                 seeds=[_sampler_seed(c, self._plan.seed) for c in batch],
                 samples=self._plan.samples,
                 quality=self._plan.quality,
@@ -283,13 +287,11 @@ class _Evaluation:
             self._progress(stage, start + len(batch), len(asked))
             yield from ((c, a, spent) for c, a in zip(batch, found, strict=True))
 
-    def _told(self, case: Case) -> NormalisedSpectrum:
-        """Return the spectrum of a usable case, with what is known of the composition."""
-        assert isinstance(case.spectrum, NormalisedSpectrum)
-        formula = case.sites[0].formula
+    def _told(self, spectrum: NormalisedSpectrum, formula: str) -> NormalisedSpectrum:
+        """Return the spectrum with what is known of the composition."""
         if not (self._plan.composition and formula):
-            return case.spectrum
-        return replace(case.spectrum, elements=elements_in(formula))
+            return spectrum
+        return replace(spectrum, elements=elements_in(formula))
 
     def _row(self, case: Case, found: Inversion, spent: float) -> ReportRow:
         self._model = found.model
