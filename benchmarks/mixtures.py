@@ -66,8 +66,10 @@ def main() -> None:
         "in its interval, % |"
     )
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    every: list[float] = []
+    totals: list[str] = []
     for absorber, low, high in KINDS:
+        every: list[float] = []
+        errors: list[float] = []
         answers: dict[int, list[Score]] = {}
         drawn = mixtures(sites, absorber, low, high, draws=told.draws)
         for seed, (count, mixed, seen) in enumerate(drawn):
@@ -76,6 +78,7 @@ def main() -> None:
             said = [one.cn_mean for one in scores]
             held = [one.cn_mean_covered for one in scores]
             every += held
+            errors += [abs(one.cn_mean - one.cn_true) for one in scores]
             print(
                 f"| {absorber} {_text(low)} and {_text(high)} | {count} of {SITES} | "
                 f"{np.mean([one.cn_true for one in scores]):.2f} | "
@@ -84,7 +87,11 @@ def main() -> None:
                 f"{100 * np.mean([one.bond_covered for one in scores]):.0f} |",
                 flush=True,
             )
-    print(f"\nthe interval of the mean CN holds the truth of {100 * np.mean(every):.0f} %")
+        totals.append(
+            f"{absorber}: the interval of the mean CN holds the truth of "
+            f"{100 * np.mean(every):.0f} %, the mean is off by {np.mean(errors):.2f}"
+        )
+    print("", *totals, sep="\n")
 
 
 def _text(numbers: tuple[int, ...]) -> str:

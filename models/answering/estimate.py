@@ -7,7 +7,7 @@ how wide an interval must be to hold the truth nine times in ten.
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,9 @@ STATED_CN_CLASSES = 13
 TIE = 1e-9
 
 
-#: Largest share of one coordination number above which an average counts as one of sites of one
-#: kind, and below which it counts as one of many kinds.
-ONE_KIND, MANY_KINDS = 0.7, 0.4
+#: Expected scatter of the sites below which a spectrum counts as one of sites of one kind, and
+#: above which it counts as an average over unlike ones (`nearedge.models.answering.explained`).
+ONE_KIND, MANY_KINDS = 0.5, 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +82,15 @@ class Head:
     shares
         (k,) shares of CN = 0 … k-1 in what was measured, from what learned averages; None where the
         model has no such part, or the scan is not complete.
+    scatter
+        How far the sites are expected to scatter; 1 is as all sites do.
     """
 
     cn: Array
     bond: float
     angle: float
     shares: Array | None = None
+    scatter: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,9 +114,11 @@ class Calibration:
         Cumulated probability up to which classes enter the prediction set.
     shares_weight
         Share of the head's ``shares`` in the mean CN of a mixture; the rest is the CN distribution,
-        which has all where the shares say that there is one kind of sites.
+        which has all where the sites are not expected to scatter.
     cn_mean
         Widening of the interval of the mean CN.
+    cn_mean_of
+        The same by absorber, for those that have their own.
     bond, angle, bridge
         Widenings of the intervals, fitted on Å, degrees, and Å or degrees.
     """
@@ -127,6 +132,7 @@ class Calibration:
     cn_threshold: float = 0.9
     shares_weight: float = 0.0
     cn_mean: Widening = Widening(scale=1.645, floor=0.1)
+    cn_mean_of: dict[str, Widening] = field(default_factory=dict)
     bond: Widening = Widening(scale=1.645, floor=0.002)
     angle: Widening = Widening(scale=1.645, floor=0.5)
     bridge: Widening = Widening(scale=1.645, floor=0.01)
@@ -141,8 +147,14 @@ class Calibration:
         values: dict[str, Any] = {
             name: Widening(**value) if isinstance(value, dict) else value
             for name, value in numbers.items()
+            if name != "cn_mean_of"
         }
-        return cls(**values)
+        own = {one: Widening(**value) for one, value in numbers.get("cn_mean_of", {}).items()}
+        return cls(**values, cn_mean_of=own)
+
+    def of_mean(self, absorber: str) -> Widening:
+        """Return the widening of the interval of the mean CN around an absorber."""
+        return self.cn_mean_of.get(absorber, self.cn_mean)
 
 
 def estimate(
@@ -174,7 +186,7 @@ def estimate(
     told = (head.bond, head.angle) if head else (None, None)
     prob = cn_distribution(cn, samples.weights, calibration=calibration, head=head)
     averaged = averaged_distribution(prob, calibration=calibration, head=head)
-    average = mean_interval(averaged, calibration.cn_mean)
+    average = mean_interval(averaged, calibration.of_mean(absorber))
     r = geometry.rdf_grid()
     species = vocabulary or sorted({str(s) for s in np.unique(samples.species) if s})
     return Estimates(
@@ -240,9 +252,9 @@ def cn_distribution(
     return np.asarray(sharpened / sharpened.sum())
 
 
-def _mixed(largest: float) -> float:
-    """Say how surely several coordination numbers were averaged, by the largest share of one."""
-    return min(max((ONE_KIND - largest) / (ONE_KIND - MANY_KINDS), 0.0), 1.0)
+def _mixed(scatter: float) -> float:
+    """Say how surely unlike sites were averaged, by how far they are expected to scatter."""
+    return min(max((scatter - ONE_KIND) / (MANY_KINDS - ONE_KIND), 0.0), 1.0)
 
 
 def averaged_distribution(
@@ -259,7 +271,7 @@ def averaged_distribution(
     """
     if head is None or head.shares is None:
         return prob
-    weight = calibration.shares_weight * _mixed(float(head.shares.max()))
+    weight = calibration.shares_weight * _mixed(head.scatter)
     return np.asarray((1 - weight) * prob + weight * _to_classes(head.shares))
 
 

@@ -1,6 +1,6 @@
 """What a reader of an answer should know, in short words."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from nearedge.models.spectrum import NormalisedSpectrum
 
@@ -12,6 +12,7 @@ def flags_of(
     outlier: bool,
     unexplained: bool = False,
     damped: bool = False,
+    numbers: Sequence[int] = (),
 ) -> tuple[str, ...]:
     """Return the spectrum's flags and the answer's own, each once.
 
@@ -27,11 +28,15 @@ def flags_of(
         Whether the clusters of the answer do not explain it.
     damped
         Whether it looks like that of its own clusters, damped by self-absorption.
+    numbers
+        The coordination numbers of the answer's 90 % set.
     """
     other = " ".join(sorted(set(spectrum.elements) - {*species, spectrum.absorber, "H"}))
     own = {
         "out-of-distribution": outlier,
         "not-explained": unexplained,
+        # a part of a scan leaves most things open, and says that it is a part
+        "cn-undecided": spectrum.complete and len(numbers) > 1,
         "partial": not spectrum.complete,
         "maybe-self-absorbed": damped,
         f"other-elements: {other}": bool(other),

@@ -248,13 +248,14 @@ class GeneralInverter:
         )
         score = self._familiar.distance(read.values, read.mask, edge=0)
         unusual = score > float(self.card.outlier["threshold"])
+        estimates = estimates_of(
+            clusters, told, absorber=spectrum.absorber, calibration=calibration
+        )
         return Inversion(
             absorber=spectrum.absorber,
             edge=spectrum.edge,
             samples=clusters,
-            estimates=estimates_of(
-                clusters, told, absorber=spectrum.absorber, calibration=calibration
-            ),
+            estimates=estimates,
             grid=self._grid + read.origin,
             condition=read.known(),
             ood_score=score,
@@ -264,7 +265,12 @@ class GeneralInverter:
             seed=seed,
             quality=quality,
             seconds=time.perf_counter() - started,
-            flags=flags_of(spectrum, species=self.card.species, outlier=unusual),
+            flags=flags_of(
+                spectrum,
+                species=self.card.species,
+                outlier=unusual,
+                numbers=estimates.cn_set,
+            ),
         )
 
     def draw(

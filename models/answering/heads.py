@@ -28,16 +28,8 @@ from nearedge.models.spectrum import Array, Reason, Rejected, freeze_arrays
 #: Flag of an answer for which no cluster was drawn.
 HEADS_ONLY = "heads-only"
 OUTLIER = "out-of-distribution"
-#: Fitted by `nearedge.models.training.heads` on the split ``val``, for cards that hold none.
-SIOX = Calibration(
-    head_weight=1.0,
-    temperature=1.15,
-    doubt=0.5,
-    usual=0.0441,
-    cn_mean=Widening(scale=1.064, floor=0.0345),
-    bond=Widening(scale=4.21, floor=0.0110, power=1.5),
-    angle=Widening(scale=1.197, floor=0.0768, power=2.0),
-)
+#: For cards that hold no calibration of the heads, as a rule of thumb.
+UNFITTED = Calibration(head_weight=1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -77,9 +69,9 @@ class Heads:
 
 
 def head_calibration(card: Card) -> Calibration:
-    """Return the calibration of a model's heads: its card's, or that of the shipped `siox`."""
+    """Return the calibration of a model's heads: its card's, or a rule of thumb."""
     stored = card.calibration.get("heads")
-    return SIOX if stored is None else Calibration.from_dict(stored)
+    return UNFITTED if stored is None else Calibration.from_dict(stored)
 
 
 class Reads(Protocol):

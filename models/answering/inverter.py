@@ -222,7 +222,8 @@ class Inverter:
             return head
         values, mask = (torch.from_numpy(a.copy())[None] for a in (read.values, read.mask))
         shares = part(values, mask, self._edge(spectrum))[0]
-        return replace(head, shares=shares.double().numpy())
+        scatter = self._scatter(expected)
+        return replace(head, shares=shares.double().numpy(), scatter=scatter)
 
     def draw(
         self,
@@ -369,17 +370,18 @@ class Inverter:
         implied = samples.weights @ found.implied
         score = self._score(spectrum, read, unexplained)
         flag = score > float(self.card.outlier["threshold"])
+        estimates = estimate(
+            samples,
+            absorber=spectrum.absorber,
+            calibration=self._calibration,
+            head=self._head(spectrum, read, expected),
+            vocabulary=self.card.species,
+        )
         return Inversion(
             absorber=spectrum.absorber,
             edge=spectrum.edge,
             samples=samples,
-            estimates=estimate(
-                samples,
-                absorber=spectrum.absorber,
-                calibration=self._calibration,
-                head=self._head(spectrum, read, expected),
-                vocabulary=self.card.species,
-            ),
+            estimates=estimates,
             grid=self._grid + read.origin,
             condition=read.known(),
             ood_score=score,
@@ -399,6 +401,7 @@ class Inverter:
                 unexplained=spectrum.complete
                 and self._explained.fails(unexplained, self._scatter(expected)),
                 damped=looks_damped(spectrum, read.known(), implied),
+                numbers=estimates.cn_set,
             ),
         )
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nearedge.models.answering.estimate import averaged_distribution
+from nearedge.models.answering.estimate import Widening, averaged_distribution
 from nearedge.models.answering.inverter import Inverter, reweighted
 from nearedge.models.clusters import geometry
 from nearedge.models.clusters.descriptors import Expectation, join
@@ -29,7 +29,7 @@ from nearedge.models.inversion import Inversion
 from nearedge.models.normalise.xanes import normalise_xanes
 from nearedge.models.parts import outlier
 from nearedge.models.parts.diffusion import KIND_SCALE
-from nearedge.models.spectrum import NormalisedSpectrum, Rejected
+from nearedge.models.spectrum import Array, NormalisedSpectrum, Rejected
 from nearedge.models.training.uncertainty import fit_calibration, fit_mean
 
 #: What uncertainty is calibrated on.
@@ -140,9 +140,9 @@ def mixtures(sites: Sequence[Site], count: int, *, seed: int) -> Iterator[Questi
     edges = sorted({(s.absorber, s.edge) for s in bonded})
     for number in range(count):
         own = [s for s in bonded if (s.absorber, s.edge) == edges[number % len(edges)]]
-        # all coordination numbers alike, so that the rare ones are in it
+        # rare coordination numbers more often than they occur, so that they are in it
         common = Counter(s.cn for s in own)
-        odds = np.array([1 / common[s.cn] for s in own])
+        odds = np.array([common[s.cn] ** -0.5 for s in own])
         size = int(rng.integers(2, min(MOST_AVERAGED, len(own)) + 1))
         mixed = [own[k] for k in rng.choice(len(own), size, replace=False, p=odds / odds.sum())]
         seen = normalise_xanes(measure(average([s.spectrum for s in mixed]), rng=rng))
@@ -221,8 +221,8 @@ def calibrate(
 
 def calibrate_mean(
     inverter: Inverter, asked: Sequence[Question], answers: Sequence[Inversion]
-) -> dict[str, float]:
-    """Fit the interval of the mean CN, as plain numbers for the card.
+) -> dict[str, Any]:
+    """Fit the interval of the mean CN, of all absorbers and of each, as entries of the card.
 
     Parameters
     ----------
@@ -244,7 +244,15 @@ def calibrate_mean(
         for answer, (spectrum, case) in zip(answers, asked, strict=True)
         if all(site.cn for site in case.sites)
     ]
-    return asdict(fit_mean([prob for prob, _ in pairs], [sites for _, sites in pairs]))
+    own = {
+        absorber: asdict(_fit_mean([pair for pair in pairs if pair[1][0].absorber == absorber]))
+        for absorber in sorted({sites[0].absorber for _, sites in pairs})
+    }
+    return {"cn_mean": asdict(_fit_mean(pairs)), "cn_mean_of": own}
+
+
+def _fit_mean(pairs: Sequence[tuple[Array, tuple[Site, ...]]]) -> Widening:
+    return fit_mean([prob for prob, _ in pairs], [sites for _, sites in pairs])
 
 
 def figures(asked: Sequence[Question], answers: Sequence[Inversion]) -> dict[str, Any]:

@@ -100,14 +100,14 @@ class SharesRecipe(RecipeSection):
     """The networks that read the mean coordination number of averages."""
 
     members: int = Field(default=3, ge=1, description="networks of each edge")
-    width: int = Field(default=192, ge=1, description="of the hidden layers")
+    width: int = Field(default=144, ge=1, description="of the hidden layers")
     dropout: float = Field(default=0.3, ge=0, lt=1, description="share of hidden numbers dropped")
-    spectra: int = Field(default=7000, ge=1, description="averages and single spectra of each edge")
+    spectra: int = Field(default=9000, ge=1, description="averages and single spectra of each edge")
     steps: int = Field(default=2500, ge=1, description="of training, of each network")
     batch: int = Field(default=128, ge=1, description="spectra per step")
     rate: float = Field(default=2e-3, gt=0, description="highest learning rate")
     decay: float = Field(default=0.2, ge=0, description="weight decay")
-    weight: float = Field(default=0.5, ge=0, le=1, description="share in the mean CN")
+    weight: float = Field(default=1.0, ge=0, le=1, description="share in the mean CN of mixtures")
 
 
 class Recipe(RecipeSection):

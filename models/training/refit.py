@@ -1,8 +1,9 @@
 """Give weights that exist another part, without training the others again.
 
-The part that reads averages is trained anew and the interval of the mean CN fitted again; the
-density that grows clusters is added as it was trained (`benchmarks/train_placement.py`). All other
-parts, and the calibration of all other figures, stay as they are.
+The part that reads averages is trained anew, and the interval of the mean CN and the heads'
+calibration are fitted again; the density that grows clusters is added as it was trained
+(`benchmarks/train_placement.py`). All other parts, and the calibration of all other figures, stay
+as they are.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from nearedge.models.aside import written_aside
 from nearedge.models.data.instruments import InputCondition
 from nearedge.models.parts.device import CPU
 from nearedge.models.training import calibrating
+from nearedge.models.training.heads import fit_heads
 from nearedge.models.training.recipe import SharesRecipe
 from nearedge.models.training.release import MIXTURES, half
 from nearedge.models.training.shares import train_shares
@@ -76,23 +78,29 @@ def refit(
         entries["recipe"] = entries["recipe"] | {"shares": recipe.model_dump(mode="json")}
         estimates = entries["calibration"]["estimates"] | {"shares_weight": recipe.weight}
         entries["calibration"]["estimates"] = estimates
-        mean = _mean(entries, tensors, sites, seed=seed, samples=samples)
-        entries["calibration"]["estimates"] = estimates | {"cn_mean": mean}
+        entries["calibration"] |= _calibration(entries, tensors, sites, seed=seed, samples=samples)
     with written_aside(path) as part:
         part.write_bytes(save(tensors))
     return write_card(path, **entries)
 
 
-def _mean(
+def _calibration(
     entries: dict[str, Any], tensors: dict[str, Tensor], sites: Sites, *, seed: int, samples: int
-) -> dict[str, float]:
-    """Fit the interval of the mean CN to held-out single sites and averages."""
-    asked = list(calibrating.questions(sites.held_out, [InputCondition.MEASURED], seed=seed + 1))
-    asked += calibrating.mixtures(sites.held_out, min(MIXTURES, len(asked)), seed=seed + 1)
+) -> dict[str, Any]:
+    """Fit the interval of the mean CN, and the heads, to held-out single sites and averages."""
+    every = list(calibrating.questions(sites.held_out, calibrating.CONDITIONS, seed=seed + 1))
+    measured = [one for one in every if one[1].condition is InputCondition.MEASURED]
+    count = min(MIXTURES, len(measured))
+    mixed = list(calibrating.mixtures(sites.held_out, count, seed=seed + 1))
+    asked = [*measured, *mixed]
     draft = Card(name="draft", path=Path(), digest="", **entries)
     inverter = Inverter(draft, assemble(draft, tensors, CPU), device=CPU)
     answers = calibrating.ask(inverter, asked, samples=samples)
-    return calibrating.calibrate_mean(inverter, asked, answers)
+    mean = calibrating.calibrate_mean(inverter, asked, answers)
+    return {
+        "estimates": entries["calibration"]["estimates"] | mean,
+        "heads": fit_heads(inverter, every, mixed).to_dict(),
+    }
 
 
 def _with(tensors: dict[str, Tensor], prefix: str, own: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -32,6 +32,7 @@ from nearedge.models.spectrum import Array
 from nearedge.models.training import calibrating, library, surrogates
 from nearedge.models.training import denoiser as atoms_side
 from nearedge.models.training.familiarity import familiarise
+from nearedge.models.training.heads import fit_heads
 from nearedge.models.training.recipe import Recipe
 from nearedge.models.training.shares import train_shares
 from nearedge.models.training.sites import Sites, folds_of
@@ -40,7 +41,7 @@ from nearedge.models.training.surrogates import SurrogateError
 
 #: Most averages over unlike sites that the interval of the mean CN is fitted on, beside as many
 #: single sites or more.
-MIXTURES = 200
+MIXTURES = 300
 LIMITS = (
     "Trained on calculated (FEFF10) spectra only.",
     "Structures of the elements in `species` only; a spectrum of others is flagged at best.",
@@ -207,8 +208,10 @@ def _calibrated(
     entries = entries | {"calibration": entries["calibration"] | {"estimates": estimates}}
     answers = calibrating.ask(model(), asked, samples=samples)
     mean = mean_interval(model(), asked, answers, mixed, samples=samples)
-    estimates = estimates | {"cn_mean": mean}
-    entries = entries | {"calibration": entries["calibration"] | {"estimates": estimates}}
+    estimates = estimates | mean
+    heads = fit_heads(model(), asked, mixed).to_dict()
+    told = {"estimates": estimates, "heads": heads}
+    entries = entries | {"calibration": entries["calibration"] | told}
     explained = calibrating.explained_scale(answers, raw.scatter([s for s, _ in asked]))
     return entries | {
         "outlier": calibrating.outlier_scale(answers) | {"explained": explained},
@@ -223,7 +226,7 @@ def mean_interval(
     mixed: Sequence[calibrating.Question],
     *,
     samples: int,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Fit the interval of the mean CN to answers about single sites, and to averages as well."""
     kept = [k for k, (_, case) in enumerate(asked) if case.condition is InputCondition.MEASURED]
     return calibrating.calibrate_mean(

@@ -63,7 +63,9 @@ def draw_members(cn: NDArray[np.int64], rng: np.random.Generator) -> tuple[list[
     if kind < SINGLE + ANY or len(usual) < 2:
         count = int(rng.integers(2, MOST_AVERAGED + 1))
         return rng.choice(len(cn), count, p=odds).tolist(), rng.dirichlet(np.ones(count))
-    return _of_two(cn, [int(k) for k in rng.choice(usual, 2, replace=False)], rng)
+    often = np.sqrt([common[k] for k in usual])
+    kinds = rng.choice(usual, 2, replace=False, p=often / often.sum())
+    return _of_two(cn, [int(k) for k in kinds], rng)
 
 
 def _of_two(

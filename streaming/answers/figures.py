@@ -111,12 +111,14 @@ class Figure:
         """Return the decimal places to show.
 
         A mean of whole numbers has those that its interval bears: where all samples have six
-        neighbours, their mean is 6.00, however unsure.
+        neighbours, their mean is 6.00, however unsure. It keeps one, for without any it reads as
+        a count.
         """
         match plain:
             case {"mean_lo": float(lo), "mean_hi": float(hi)}:
                 unsure = (hi - lo) / 2
-                return next((n for n in range(self.digits) if unsure >= 10.0**-n), self.digits)
+                bears = (n for n in range(1, self.digits) if unsure >= 10.0**-n)
+                return next(bears, self.digits)
             case {"set": _}:
                 return min(self.digits, 1)
         return self.digits

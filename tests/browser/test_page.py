@@ -250,7 +250,7 @@ def test_answers_of_different_worth_look_different(
 
 
 @pytest.mark.parametrize(
-    ("half", "decimals"), [(0.03, 2), (0.3, 1), (1.2, 0)], ids=["sure", "unsure", "a guess"]
+    ("half", "decimals"), [(0.03, 2), (0.3, 1), (1.2, 1)], ids=["sure", "unsure", "a guess"]
 )
 def test_a_mean_of_whole_numbers_has_the_decimals_that_its_interval_bears(
     page: Any, half: float, decimals: int

@@ -251,6 +251,7 @@ CASES = {
     "out-of-distribution": Case(readings=chambers(ENERGY, ODD)),
     "not-explained": Case(readings=chambers(ENERGY, TWICE_AS_ODD)),
     "unlike-averaged": Case(readings=two_sweeps()),
+    "cn-undecided": Case(readings=chambers(ENERGY, edge(ENERGY))),
     "partial": Case(change=stopped),
     "short-post-edge": Case(readings=chambers(SHORT, edge(SHORT))),
     "noisy": Case(readings=noisy()),

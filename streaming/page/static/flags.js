@@ -3,6 +3,7 @@
 const FLAGS = {
   "aborted": "the scan was aborted",
   "bad-points": "some points had no light",
+  "cn-undecided": "several coordination numbers are possible: read the 90 % set",
   "coarse-edge": "the edge was crossed in coarse steps",
   "constant-background": "no decaying background before the edge",
   "dead-element": "a dead fluorescence element is left out",

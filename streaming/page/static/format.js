@@ -13,12 +13,13 @@ export function ends(value) {
   return value?.set ? [value.mean_lo ?? null, value.mean_hi ?? null] : [value?.lo ?? null, value?.hi ?? null];
 }
 
-// The decimal places to show: of a mean of whole numbers those that its interval bears.
+// The decimal places to show: of a mean of whole numbers those that its interval bears, but one at
+// least, for without any it reads as a count.
 export function decimals(value, digits) {
   if (!value?.set) return digits;
   const [lo, hi] = ends(value);
   if (lo === null || hi === null) return Math.min(digits, 1);
-  const found = [...Array(digits).keys()].find((n) => (hi - lo) / 2 >= 10 ** -n);
+  const found = [...Array(digits).keys()].find((n) => n > 0 && (hi - lo) / 2 >= 10 ** -n);
   return found ?? digits;
 }
 

@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nearedge.models.answering.estimate import (
+    MANY_KINDS,
+    ONE_KIND,
     STATED_CN_CLASSES,
     Calibration,
     Head,
@@ -73,7 +75,9 @@ def test_the_head_is_blended_in():
 
 def test_the_mean_follows_what_learned_averages_and_the_distribution_does_not(scattered):
     shares = np.array([0, 0, 0, 0, 0.4, 0.2, 0.4])
-    head = Head(cn=np.array([0, 0, 0, 0, 1.0]), bond=0.05, angle=1.0, shares=shares)
+    head = Head(
+        cn=np.array([0, 0, 0, 0, 1.0]), bond=0.05, angle=1.0, shares=shares, scatter=MANY_KINDS
+    )
     found = [
         estimate(
             scattered(np.random.default_rng(0)),
@@ -92,11 +96,24 @@ def test_the_mean_follows_what_learned_averages_and_the_distribution_does_not(sc
 
 def test_what_learned_averages_is_not_asked_where_it_finds_one_kind_of_sites():
     prob, calibration = np.eye(13)[4], Calibration(shares_weight=1.0)
-    head = Head(cn=prob, bond=0.05, angle=1.0, shares=np.array([0, 0, 0, 0, 0.2, 0, 0.8]))
+    shares = np.array([0, 0, 0, 0, 0.45, 0, 0.55])
+    head = Head(cn=prob, bond=0.05, angle=1.0, shares=shares, scatter=ONE_KIND)
     assert averaged_distribution(prob, calibration=calibration, head=head) == pytest.approx(prob)
-    less = replace(head, shares=np.array([0, 0, 0, 0, 0.45, 0, 0.55]))
-    found = averaged_distribution(prob, calibration=calibration, head=less)
+    between = replace(head, scatter=(ONE_KIND + MANY_KINDS) / 2)
+    found = averaged_distribution(prob, calibration=calibration, head=between)
     assert found[6] == pytest.approx(0.55 / 2)
+
+
+def test_an_absorber_has_an_interval_of_the_mean_of_its_own(scattered):
+    own = {"Si": Widening(scale=0.0, floor=0.0)}
+    calibration = Calibration(cn_mean=Widening(scale=0.0, floor=0.0), cn_mean_of=own)
+    wide = replace(calibration, cn_mean_of={"Si": Widening(scale=2.0, floor=0.5)})
+    sure, unsure = (
+        estimate(scattered(np.random.default_rng(0)), absorber="Si", calibration=one)
+        for one in (calibration, Calibration.from_dict(wide.to_dict()))
+    )
+    assert sure.cn_mean_hi == sure.cn_mean_lo
+    assert unsure.cn_mean_hi - unsure.cn_mean >= 1.0
 
 
 def test_a_head_that_is_unsure_of_the_bond_flattens_the_distribution():

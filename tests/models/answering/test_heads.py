@@ -7,7 +7,7 @@ import pytest
 
 from nearedge.models import Reason, Technique
 from nearedge.models.answering.estimate import Calibration, Head, cn_distribution, mean_interval
-from nearedge.models.answering.heads import HEADS_ONLY, SIOX, answer_all, cn_probabilities
+from nearedge.models.answering.heads import HEADS_ONLY, answer_all, cn_probabilities
 from nearedge.models.answering.inverter import Inverter
 from nearedge.models.answering.several import Several
 from nearedge.models.many_spectra import Spectra
@@ -161,4 +161,4 @@ def test_the_probabilities_are_those_of_the_head_alone():
     )
     (found,) = cn_probabilities(head[None], np.array([0.07]), calibration)
     assert found == pytest.approx(wanted)
-    assert mean_interval(found, SIOX.cn_mean).mean == pytest.approx(found @ np.arange(13))
+    assert mean_interval(found, calibration.cn_mean).mean == pytest.approx(found @ np.arange(13))
