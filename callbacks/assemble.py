@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from nearedge.callbacks.block import Block, MapEnd
 from nearedge.callbacks.documents import (
     Datum,
     Descriptor,
@@ -57,6 +58,9 @@ class Assembler:
         What the profile says.
     emit
         Gets every measurement: final ones once, and partial ones of running step scans.
+    emit_block
+        Gets the pixels of runs that are maps as they come, and at the end of each run what the map
+        has become. They are cut when documents come and when `flush` is called.
     on_gap
         Gets what a run lacks, when it ends.
     on_discard
@@ -83,6 +87,7 @@ class Assembler:
         instrument: Instrument,
         *,
         emit: Callable[[Measurement], None],
+        emit_block: Callable[[Block | MapEnd], None] = lambda block: None,
         on_gap: Callable[[Gap], None] = lambda gap: None,
         on_discard: Callable[[str, str], None] = lambda reason, uid: None,
         on_end: Callable[[str, bool], None] = lambda uid, whole: None,
@@ -91,7 +96,7 @@ class Assembler:
         darks: Darks | None = None,
     ) -> None:
         self._instrument = instrument
-        self._emit = emit
+        self._emit, self._emit_block = emit, emit_block
         self._on_gap = on_gap
         self._on_discard = on_discard
         self._on_end = on_end
@@ -119,6 +124,13 @@ class Assembler:
             return
         for document in documents:
             self._take(document, doc)
+
+    def flush(self) -> None:
+        """Let the pixels go on that have waited long enough."""
+        now = self._clock()
+        for run in list(self._runs.values()):
+            for block in run.blocks(now):
+                self._emit_block(block)
 
     def close(self, run_uid: str | None = None) -> None:
         """End a run, or all, that will get no stop document: what there is goes out, flagged."""
@@ -178,13 +190,15 @@ class Assembler:
 
     def _pass_on(self, document: Document, raw: Mapping[str, Any], run: OpenRun) -> None:
         if isinstance(document, Start):
-            refused = run.begin(document, raw=raw)
+            refused = run.begin(document, raw=raw, now=self._clock())
         else:
-            refused = run.take(document)
+            refused = run.take(document, now=self._clock())
         if refused:
             self._discard(refused, run.uid, repr(document)[:200])
         for measurement in run.finished():
             self._emit(measurement)
+        for block in run.blocks(self._clock()):
+            self._emit_block(block)
         if isinstance(document, Descriptor | StreamResource | Resource):
             self._run_of.add(document.uid, run.uid)
             for orphan in self._orphans.pop(document.uid):
@@ -233,8 +247,11 @@ class Assembler:
         gaps = run.gaps(ending)
         for detail in gaps:
             self._gap(run.uid, detail)
-        for measurement in run.end(ending):
-            self._emit(measurement)
+        for what in run.end(ending):
+            if isinstance(what, Measurement):
+                self._emit(what)
+            else:
+                self._emit_block(what)
         if run.run is not None and not run.sent:
             self._leave_out(run)
         self._on_end(run.uid, not gaps)

@@ -24,6 +24,7 @@ from nearedge.callbacks.documents import (
     StreamResource,
     parse,
 )
+from nearedge.callbacks.frames import ImageError, cube, inner_axes, is_stack, number
 from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.plain import plain
 from nearedge.callbacks.plan import Plan, is_energy, plan_of
@@ -32,18 +33,8 @@ from nearedge.callbacks.recognise import Kind, recognise
 from nearedge.callbacks.scalars import Scalars
 from nearedge.callbacks.signal import EV
 from nearedge.callbacks.streams import Streams
-from nearedge.models import Array
 from nearedge.models.many_spectra import Spectra
 from nearedge.models.maps.image import ScanAxis, SpectrumImage
-
-_ROLES = {"spectrum": ("spectrum",), "mu": ("mu",), "transmission": ("i0", "it")}
-"""Signals that pixels may have, and the roles that make them."""
-_LEAST = 10  # energies of a spectrum
-_ALIKE = 0.5  # part of a step by which two axes of energies may differ
-
-
-class ImageError(ValueError):
-    """A run that holds no map, or one that cannot be read."""
 
 
 def image_of(
@@ -126,7 +117,7 @@ class _Taken:
         problem = next((text for point in points for text in point.problems), None)
         if problem is not None:
             raise ImageError(f"some of the run cannot be read: {problem}")
-        energy, data = _cube(points, self._instrument)
+        energy, data = cube(points, self._instrument)
         axes, data = self._placed(stream, points, data)
         if not axes:
             raise ImageError("one spectrum, no map: for single spectra there is `nearedge replay`")
@@ -155,9 +146,10 @@ class _Taken:
         self, stream: Readings, points: Sequence[Point], data: NDArray[np.floating]
     ) -> tuple[tuple[ScanAxis, ...], NDArray[np.floating]]:
         """Return all axes, and the data over them, energies last."""
-        if _is_stack(points, self._instrument):
-            return self._inner_axes(stream, data.shape[:-1]), data
-        inner = self._inner_axes(stream, data.shape[1:-1], first=int(len(points) > 1))
+        about, first = stream.descriptors[0], int(len(points) > 1)
+        if is_stack(points, self._instrument):
+            return inner_axes(about, self._instrument, data.shape[:-1]), data
+        inner = inner_axes(about, self._instrument, data.shape[1:-1], first=first)
         if len(points) == 1:
             return inner, data[0]
         outer, place = self._outer(stream, points)
@@ -165,21 +157,6 @@ class _Taken:
         full = np.full((int(np.prod(shape)), *data.shape[1:]), np.nan)
         full[place] = data
         return (*outer, *inner), full.reshape(*shape, *data.shape[1:])
-
-    def _inner_axes(
-        self, stream: Readings, shape: Sequence[int], *, first: int = 0
-    ) -> tuple[ScanAxis, ...]:
-        """Return the axes of the arrays of an event, named as their descriptor names them."""
-        key = getattr(self._instrument.roles, _ROLES[self._instrument.signal][-1])
-        dims = stream.descriptors[0].data_keys.get(key, {}).get("dims")
-        told = [d for d in dims or () if isinstance(d, str) and not is_energy(d)]
-        names = (
-            told if len(told) == len(shape) else [f"axis {first + k}" for k in range(len(shape))]
-        )
-        return tuple(
-            ScanAxis(name=name, unit="", positions=np.arange(size, dtype=np.float64))
-            for name, size in zip(names, shape, strict=True)
-        )
 
     def _outer(
         self, stream: Readings, points: Sequence[Point]
@@ -227,115 +204,10 @@ class _Taken:
             positions = np.arange(count, dtype=np.float64)
             return ScanAxis(name=name, unit="", positions=positions), order
         told, read = (
-            np.array([_number(point, key) for point in points]) for key in (axis.told_by, axis.key)
+            np.array([number(point, key) for point in points]) for key in (axis.told_by, axis.key)
         )
         label = levels(np.where(np.isfinite(told), told, read), count=count)
         found = np.array([np.mean(read[label == k]) for k in range(int(label.max()) + 1)])
         positions = np.pad(found, (0, max(count - len(found), 0)), constant_values=np.nan)
         unit = stream.unit(axis.key) or ""
         return ScanAxis(name=axis.key, unit=unit, positions=positions), label
-
-
-def _number(point: Point, key: str) -> float:
-    value = point.values.get(key)
-    return float(np.mean(value)) if value is not None and value.size else np.nan
-
-
-def _is_stack(points: Sequence[Point], instrument: Instrument) -> bool:
-    """Tell whether each event is an image at an energy of its own."""
-    key = instrument.roles.energy or ""
-    return len(points) > 1 and all(key in p.values and p.values[key].size == 1 for p in points)
-
-
-def _cube(points: Sequence[Point], instrument: Instrument) -> tuple[Array, NDArray[np.floating]]:
-    """Return energies (n,), and the signal of all events, (events, …, n) or of a stack (…, n)."""
-    signals = [_signal(point, instrument) for point in points]
-    shapes = {signal.shape for signal in signals}
-    if len(shapes) > 1:
-        raise ImageError(f"the events hold arrays of {sorted(shapes)}; expected one shape")
-    if _is_stack(points, instrument):
-        energy = np.array([_number(point, instrument.roles.energy or "") for point in points])
-        if signals[0].size < 2:
-            raise ImageError("each event holds one number: a step scan of one spectrum, no map")
-        return energy, np.moveaxis(np.stack([np.squeeze(s) for s in signals]), 0, -1)
-    energy = _energies(points, instrument, size=signals[0].shape[-1] if signals[0].ndim else 0)
-    turned = [_along(signal, len(energy)) for signal in signals]
-    flipped = _flipped(points, instrument)
-    data = [one[..., ::-1] if turn else one for one, turn in zip(turned, flipped, strict=True)]
-    return energy, np.stack(data)
-
-
-def _signal(point: Point, instrument: Instrument) -> Array:
-    if instrument.signal not in _ROLES:
-        raise ImageError(
-            f"the signal {instrument.signal} of a map is not supported: expected one of "
-            f"{', '.join(_ROLES)} (instrument.signal)"
-        )
-    found = []
-    for role in _ROLES[instrument.signal]:
-        key = getattr(instrument.roles, role)
-        if not key or key not in point.values:
-            raise ImageError(
-                f"an event lacks {role}: expected the data key {key or 'that you name in'} "
-                f"(instrument.roles.{role})"
-            )
-        found.append(point.values[key])
-    if len(found) == 1:
-        return np.asarray(found[0], np.float64)
-    above, below = (np.where(part > 0, part, np.nan) for part in found)
-    return np.asarray(np.log(above / below))
-
-
-def _along(signal: Array, count: int) -> Array:
-    """Return the signal with its energies last, without axes of one."""
-    squeezed = np.squeeze(signal)
-    fits = [k for k, size in enumerate(squeezed.shape) if size == count]
-    if not fits:
-        raise ImageError(f"events of {signal.shape} hold no axis of {count} energies")
-    return np.moveaxis(squeezed, fits[-1], -1)
-
-
-def _energies(points: Sequence[Point], instrument: Instrument, *, size: int) -> Array:
-    key = instrument.roles.energy or ""
-    held = [np.squeeze(p.values[key]) for p in points if key in p.values]
-    if held and held[0].ndim == 1 and held[0].size >= _LEAST:
-        return np.asarray(held[0], np.float64)
-    told = (instrument.roles.offset, instrument.roles.dispersion)
-    offset, dispersion = (
-        one if isinstance(one, float) else _number(points[0], one or "") for one in told
-    )
-    if not np.isfinite(offset) or not np.isfinite(dispersion) or size < _LEAST:
-        raise ImageError(
-            f"no axis of at least {_LEAST} energies: name the data key that holds it "
-            "(instrument.roles.energy), or offset and dispersion"
-        )
-    return np.asarray(offset + dispersion * np.arange(size))
-
-
-def _flipped(points: Sequence[Point], instrument: Instrument) -> list[bool]:
-    """Tell which events ran over the energies the other way round than the first.
-
-    Raises
-    ------
-    ImageError
-        If one has other energies.
-    """
-    key = instrument.roles.energy or ""
-    axes = [np.squeeze(point.values[key]) for point in points if key in point.values]
-    if len(axes) < len(points):
-        return [False] * len(points)
-    first = axes[0]
-    close = _ALIKE * float(np.median(np.abs(np.diff(first))))
-    turned = []
-    for axis in axes:
-        same, other = (
-            axis.shape == first.shape and np.abs(one - first).max() <= close
-            for one in (axis, axis[::-1])
-        )
-        if not same and not other:
-            raise ImageError(
-                "the events have energies of their own: they are no map on one axis; make each a "
-                "spectrum (instrument.finish.when: event) and replay the run"
-            )
-        turned.append(bool(other and not same))
-    return turned

@@ -70,11 +70,12 @@ class Roles(Settings):
 class FinishSettings(Settings):
     """When a spectrum is finished."""
 
-    when: Literal["stop", "event", "events", "stream"] = Field(
+    when: Literal["stop", "event", "events", "stream", "pixel"] = Field(
         "stop",
         description="stop: one spectrum per run, of all its streams; event: every event is one; "
         "events: every n events (averaged for whole spectra, one per energy sweep for step "
-        "scans); stream: one per stream",
+        "scans); stream: one per stream; pixel: the run is a map, its pixels are answered many at "
+        "a time while they come, into one result",
     )
     n: int = Field(1, ge=1, description="how many events make one spectrum (when: events)")
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from typing import Any
 
+from nearedge.callbacks.block import Block, MapEnd
+from nearedge.callbacks.blocks import Blocks
 from nearedge.callbacks.columns import Point, is_whole
 from nearedge.callbacks.documents import Document, Start
 from nearedge.callbacks.instrument import Instrument
@@ -19,6 +21,8 @@ from nearedge.callbacks.scalars import Scalars
 from nearedge.callbacks.scanned import lacks_scan
 from nearedge.callbacks.streams import Streams
 
+MOST_LOOKED_AT = 5
+"""Readings that tell whether a run that is to be a map scanned the energy."""
 MOST_SHOWN = 5_000
 """Of a running scan with more readings an even choice of so many is shown."""
 
@@ -64,16 +68,18 @@ class OpenRun:
         self._instrument = instrument
         self._scalars = Scalars(uid, instrument.roles.context)
         self._streams = Streams(instrument, self._scalars)
+        self._darks = darks
         self._measuring = Measuring(
             instrument=instrument, streams=self._streams, scalars=self._scalars, darks=darks
         )
+        self._blocks: Blocks | None = None
         self._touched: set[tuple[str, int]] = set()
         self._plan = Plan()
         self._finish = instrument.finish
 
     # documents
 
-    def begin(self, doc: Start, *, raw: Mapping[str, Any]) -> str | None:
+    def begin(self, doc: Start, *, raw: Mapping[str, Any], now: float = 0.0) -> str | None:
         """Take the start document, ``raw`` being all of it; return why some or all is not used."""
         if self.run is not None:
             return "duplicate"
@@ -86,13 +92,30 @@ class OpenRun:
         self._plan = self._streams.plan = plan_of(start)
         if self.kind is Kind.SAMPLE:
             self._finish = finish_by(self._plan, self._instrument)
+            self._begin_blocks(self.run, now)
         return self._scalars.begin(start)
 
-    def take(self, doc: Document) -> str | None:
+    def _begin_blocks(self, run: Run, now: float) -> None:
+        """Have the readings cut into blocks, where the profile wants a map."""
+        if self._instrument.finish.when != "pixel":
+            return
+        self._blocks = Blocks(
+            run,
+            self._plan,
+            instrument=self._instrument,
+            streams=self._streams,
+            darks=self._darks,
+        )
+        for stream in self._streams.spectral():  # what came before the start document
+            self._blocks.touch(stream, stream.waiting(), now=now)
+
+    def take(self, doc: Document, *, now: float = 0.0) -> str | None:
         """Take any document between start and stop; return why some or all is not used."""
         came = self._streams.take(doc)
         for stream, seqs in came.readings:
             self._touch(stream, seqs)
+            if self._blocks is not None:
+                self._blocks.touch(stream, seqs, now=now)
         return came.refused
 
     def knows(self, uid: str) -> bool:
@@ -110,6 +133,27 @@ class OpenRun:
             self._touched.update((stream.name, group_of(seq, self._finish)) for seq in seqs)
 
     # spectra
+
+    def blocks(self, now: float) -> Iterator[Block]:
+        """Yield the pixels that are to go on now, of a run that is a map."""
+        if self._blocks is not None:
+            yield from self._blocks.ready(now)
+
+    def _last_blocks(self, blocks: Blocks, ending: Ending) -> Iterator[Block | MapEnd]:
+        """Yield the pixels that are left, and what the map has become."""
+        if self._is_left_out(self._some_points()):
+            return
+        yield from blocks.rest()
+        if blocks.sent:
+            self.sent += 1
+            yield from blocks.ends(ended=ending.time, flags=sorted(self._troubles(ending)))
+
+    def _some_points(self) -> list[Point]:
+        """Return a few readings that nothing has used yet."""
+        waiting = self._streams.waiting()
+        name = next(iter(waiting), "")
+        few = waiting.get(name, [])[:MOST_LOOKED_AT]
+        return self._streams.with_energies(self._streams[name], few) if few else []
 
     def finished(self) -> Iterator[Measurement]:
         """Yield the spectra that what came lately has finished."""
@@ -135,7 +179,7 @@ class OpenRun:
         Of several places, that of the last reading. Scans whose numbers lie in files are not shown:
         reading them all again and again would hold up the documents behind them.
         """
-        if self.run is None or self.kind is not Kind.SAMPLE:
+        if self.run is None or self.kind is not Kind.SAMPLE or self._blocks is not None:
             return None
         part = next(reversed(list(self._remaining())), None)
         if part is None or any(self._streams[name].has_files for name in part.seqs):
@@ -157,10 +201,14 @@ class OpenRun:
             return False
         return any(one.has_files or one.held > MOST_SHOWN for one in self._streams.listed())
 
-    def end(self, ending: Ending) -> Iterator[Measurement]:
+    def end(self, ending: Ending) -> Iterator[Measurement | Block | MapEnd]:
         """Yield what is left when the run ends; of a dark run, keep the means."""
         if self.run is None:
             return
+        if self._blocks is not None:
+            yield from self._last_blocks(self._blocks, ending)
+            if self.sent or self.left_out:
+                return
         flags, unlocated = self._troubles(ending), self._streams.unlocated()
         parts = self._remaining()
         while block := list(islice(parts, MAX_BLOCK)):

@@ -224,6 +224,18 @@ class Readings:
             for seq in reversed(seqs)
         )
 
+    def is_here(self, seq: int, files: Files) -> bool:
+        """Tell whether everything of one reading has come, its event too unless all is in files."""
+        row = self._rows.get(seq)
+        if row is not None:
+            return not self._lacking(seq, row, files)
+        placed = [place[seq].descriptor for place in self._places.values() if seq in place]
+        if not placed:
+            return False
+        external = self._external(placed[0])
+        inside = self._wanted.intersection(self._descriptors[placed[0]].data_keys) - external
+        return not inside and all(seq in self._places.get(key, {}) for key in external)
+
     def lacking(self, files: Files) -> dict[str, list[int]]:
         """Return the file-backed keys whose place never came, and of which events."""
         lacking: dict[str, list[int]] = {}

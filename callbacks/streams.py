@@ -239,6 +239,19 @@ class Streams:
             points = energies.attach(points, seqs, self.files)
         return None if any(point.problems for point in points) else points
 
+    def ready(self, name: str, seqs: Sequence[int]) -> list[int]:
+        """Return those of the readings of which everything has come, each by itself.
+
+        A reading that lies wholly in files needs no event: fly scans publish none.
+        """
+        stream = self._streams[name]
+        found = [seq for seq in seqs if stream.is_here(seq, self.files)]
+        energies = self._energies_for(stream)
+        if energies is None or not found:
+            return found
+        points = [Point(values={}, time=stream.time_of(seq)) for seq in found]
+        return found if energies.are_ready(found, points) else []
+
     def points(self, parts: Sequence[Part]) -> dict[tuple[str, str], list[Point]]:
         """Return the readings of several spectra; what lies together in a file is read at once."""
         asked: dict[str, list[int]] = {}
