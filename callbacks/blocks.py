@@ -114,9 +114,10 @@ class Blocks:
             while self._is_due(held, now):
                 most = max(1, MOST // held.per_event)
                 asked = sorted(held.pending)[:most]
-                cut = yield from self._cut_ready(name, held, asked)
+                before = len(held.pending)
+                yield from self._cut_ready(name, held, asked)
                 held.since = now if held.pending else None
-                if not cut:
+                if len(held.pending) == before:  # they are not whole yet
                     break
 
     def _is_due(self, held: _Held, now: float) -> bool:
@@ -125,7 +126,7 @@ class Blocks:
         return len(held.pending) * held.per_event >= MOST or now - held.since >= WAIT_S
 
     def _cut_ready(self, name: str, held: _Held, asked: Sequence[int]) -> Iterator[Block]:
-        """Yield blocks of those readings that are whole; return whether any was."""
+        """Yield blocks of those readings that are whole."""
         stream = self._streams[name]
         seqs = self._streams.ready(name, asked)
         points = self._streams.with_energies(stream, seqs) if seqs else []
@@ -133,14 +134,12 @@ class Blocks:
         if good and not held.looked:
             held.looked, held.stack = True, _is_image(good[0][1], self._instrument)
         if not good or held.stack:
-            return False
+            return
         try:
             yield from self._cut(name, held, [s for s, _ in good], [p for _, p in good])
         except ImageError as error:
             logger.warning("run %s: no map so far: %s", self._run.uid, error)
             held.hopeless = True
-            return False
-        return True
 
     def rest(self) -> Iterator[Block]:
         """Yield what is left when the run has ended, what cannot be read as a refusal."""
@@ -236,9 +235,10 @@ class Blocks:
             held.positions.add([s for s, _ in inside], [p for _, p in inside])
 
     def _frame(self, held: _Held, seq: int, point: Point) -> _Frame:
-        axis = held.energy
-        if axis is None or held.inner is None:
+        first = held.energy
+        if first is None or held.inner is None:
             raise ImageError("no event has come that tells the energies")
+        axis = first
         if held.raster is not None and seq > held.raster.events:
             raise ImageError(
                 f"event {seq} of a plan that announced {held.raster.events}: it lies nowhere"
@@ -246,7 +246,7 @@ class Blocks:
         key = self._instrument.roles.energy or ""
         if key in point.values:
             axis = np.asarray(np.squeeze(point.values[key]), np.float64)
-        flips = turned(axis, held.energy) if axis is not held.energy else False
+        flips = turned(axis, first) if axis is not first else False
         dark, flags = self._dark(point)
         data = along(signal(point, self._instrument, dark=dark), len(axis))
         if data.shape[:-1] != held.inner:
@@ -256,9 +256,7 @@ class Blocks:
             )
         if flips is None:  # energies of its own: it is normalised on them
             return _Frame(seq=seq, energy=axis, data=data, flags=flags)
-        return _Frame(
-            seq=seq, energy=held.energy, data=data[..., ::-1] if flips else data, flags=flags
-        )
+        return _Frame(seq=seq, energy=first, data=data[..., ::-1] if flips else data, flags=flags)
 
     def _dark(self, point: Point) -> tuple[Mapping[str, np.ndarray], tuple[str, ...]]:
         roles = ROLES.get(self._instrument.signal, ())

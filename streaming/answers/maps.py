@@ -4,19 +4,19 @@ docs/maps.md describes it for readers.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from nearedge.models import Array, Inversion, NormalisedSpectrum, Rejected
+from nearedge.models import Array, Rejected
 from nearedge.models.answering.heads import HeadAnswers
 from nearedge.models.many_spectra import NormalisedSpectra
 from nearedge.models.maps.groups import Groups
 from nearedge.models.maps.image import ScanAxis, SpectrumImage
 from nearedge.models.maps.mixtures import Mixtures
+from nearedge.models.maps.representative import Representative
 
 FIGURES = {
     **{"cn_mean": "", "cn_mean_lo": "", "cn_mean_hi": ""},
@@ -27,25 +27,6 @@ FIGURES = {
 """What is known of each pixel, and its unit."""
 NORMALISATION = {"e0": "eV", "edge_step": "", "edge_step_error": "", "energy_shift": "eV"}
 HYPERSPY_VERSION = "3.3"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Representative:
-    """The spectrum that stands for a group of pixels, and its answer.
-
-    Attributes
-    ----------
-    pixels
-        How many the group has.
-    spectrum
-        The mean of their raw spectra, normalised; None where it was rejected.
-    answer
-        The answer with clusters, or why there is none.
-    """
-
-    pixels: int
-    spectrum: NormalisedSpectrum | None
-    answer: Inversion | Rejected
 
 
 class MapFile:

@@ -11,7 +11,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from tiled.queries import Key, SpecsQuery
+from tiled.queries import In, Key, SpecsQuery
 from tiled.structures.core import Spec
 
 from nearedge.models.maps.image import ScanAxis
@@ -19,14 +19,23 @@ from nearedge.streaming.answers.maps import FIGURES, NORMALISATION
 from nearedge.streaming.answers.plain import plain
 from nearedge.streaming.catalog.connection import Client, connect
 from nearedge.streaming.catalog.elements import numbers_of
+from nearedge.streaming.catalog.paging import keys_of
 from nearedge.streaming.catalog.result_files import ResultFiles
 from nearedge.streaming.catalog.result_writer import ResultWriter
 from nearedge.streaming.ledger.job import State
+from nearedge.streaming.ledger.map_row import MapStatus
 
 MAP_SPEC = "SpectrumMap"
 VERSION = "1.0"
 OVER_THE_MAP = (*FIGURES, *NORMALISATION, "flags", "reason", "group")
 """Arrays that have a number for each pixel."""
+GROWING = str(MapStatus.GROWING)
+FIGURE_STACK = "figures"
+"""The array (…, k) that holds all figures of a live map, in the order of `figure_names`."""
+NOTHING = -2
+"""The reason of a pixel that has not come yet."""
+SPECTRAL = ("norm", "mu", "cn_prob")
+"""Arrays with an axis more than the map, NaN where nothing has come."""
 _OF_A_GROUP = ("energy", "norm", "positions", "weights", "cn_prob")
 
 
@@ -81,7 +90,7 @@ def map_metadata(file: h5py.File, about: dict[str, Any]) -> dict[str, Any]:
         },
         "groups": [_group(one) for _, one in sorted(entry["groups"].items())],
         **{
-            name: _range(figures[column][()])
+            name: value_range(figures[column][()])
             for name, column in (("cn", "cn_mean"), ("bond", "bond"))
         },
         "model": process["model"].asstr()[()],
@@ -104,7 +113,8 @@ def _group(group: h5py.Group) -> dict[str, Any]:
     return found | {name: group[name].asstr()[()] for name in words if name in group}
 
 
-def _range(values: np.ndarray) -> dict[str, float | None]:
+def value_range(values: np.ndarray) -> dict[str, float | None]:
+    """Return mean and ends of what is finite, None where nothing is."""
     known = values[np.isfinite(values)]
     if not known.size:
         return {"mean": None, "min": None, "max": None}
@@ -147,6 +157,9 @@ def store_map(
 class StoredMap:
     """A map of the catalog: arrays are read from the server when they are asked for.
 
+    A map whose run still lasts grows: `is_growing` tells it, ``come`` of the metadata how many
+    pixels are there, and figures of the others are NaN. `refresh` reads the metadata anew.
+
     Parameters
     ----------
     node
@@ -179,9 +192,46 @@ class StoredMap:
             for number, one in enumerate(self.metadata["axes"])
         )
 
+    @property
+    def status(self) -> str:
+        """``growing`` or ``complete``."""
+        return str(self._node.metadata["status"])
+
+    @property
+    def is_growing(self) -> bool:
+        """Whether pixels, groups and clusters are still to come."""
+        return self.status == GROWING
+
+    @property
+    def progress(self) -> float:
+        """The part of its pixels, as far as known, that have an answer or a reason."""
+        metadata = self.metadata
+        come = metadata.get("come", metadata["pixels"])
+        return float(come / metadata["pixels"]) if metadata["pixels"] else 0.0
+
+    def refresh(self) -> "StoredMap":
+        """Return the map as the server has it now."""
+        return StoredMap(self._node.refresh())
+
     def __getitem__(self, name: str) -> np.ndarray:
         """Return an array, such as ``bond``, over the map, ``norm`` (…, n) or ``energy`` (n,)."""
-        return np.asarray(self._node[name].read())
+        metadata = self._node.metadata
+        names = list(metadata.get("figure_names", ()))
+        if name in names:
+            return self._whole(FIGURE_STACK)[..., names.index(name)]
+        if self.is_growing and name == "group":
+            return np.full(metadata["shape"], -1)
+        if name in SPECTRAL and "figure_names" in metadata:
+            found = self._whole(name)
+            return np.where((self["reason"] > NOTHING)[..., None], found, np.nan)
+        return self._whole(name)
+
+    def _whole(self, name: str) -> np.ndarray:
+        """Return an array without the room that a map of unknown length has beyond its end."""
+        array = np.asarray(self._node[name].read())
+        metadata = self._node.metadata
+        over = name in (*OVER_THE_MAP, *SPECTRAL, FIGURE_STACK, "axis_0")
+        return array[: metadata["shape"][0]] if metadata.get("grows") and over else array
 
     @property
     def flags(self) -> dict[str, np.ndarray]:
@@ -220,7 +270,7 @@ class StoredMap:
         table |= {
             name: self[name].ravel() for name in OVER_THE_MAP if name not in ("flags", "reason")
         }
-        reasons = np.array([*self.metadata["reasons"], ""])
+        reasons = np.array([*self.metadata["reasons"], "not yet", ""])
         table["reason"] = reasons[self["reason"].ravel()]
         return table | {name: holds.ravel() for name, holds in self.flags.items()}
 
@@ -266,14 +316,28 @@ class Maps:
         return StoredMap(self._container[key])
 
     def search(
-        self, *, raw_uid: str | None = None, absorber: str | None = None
+        self, *, raw_uid: str | None = None, absorber: str | None = None, growing: bool = False
     ) -> Iterator[StoredMap]:
-        """Yield the maps that match everything given, the latest first."""
+        """Yield the maps that match everything given, the latest first.
+
+        Parameters
+        ----------
+        raw_uid, absorber
+            As in the metadata.
+        growing
+            Whether maps are wanted, too, whose runs still last.
+        """
         found = self._container.search(SpecsQuery(include=[MAP_SPEC]))
-        found = found.search(Key("status") == str(State.COMPLETE))
+        wanted = [str(State.COMPLETE), *([GROWING] if growing else [])]
+        found = found.search(In("status", wanted))
         for name, value in (("raw.uid", raw_uid), ("absorber", absorber)):
             found = found if value is None else found.search(Key(name) == value)
         yield from map(StoredMap, found.sort(("written", -1)).values())
+
+    def finished(self) -> Iterator[str]:
+        """Yield the key of every map that is complete."""
+        found = self._container.search(SpecsQuery(include=[MAP_SPEC]))
+        yield from keys_of(found.search(Key("status") == str(State.COMPLETE)))
 
     def latest(self) -> StoredMap:
         """Return the map that was written last.

@@ -16,6 +16,7 @@ from nearedge.callbacks.prepare import prepare
 from nearedge.callbacks.prepare_many import prepare_many
 from nearedge.models import Array, Inversion, Rejected
 from nearedge.models.answering.heads import HeadAnswers, answer_all
+from nearedge.models.answering.map_groups import common_part
 from nearedge.models.answering.several import Several
 from nearedge.models.aside import written_aside
 from nearedge.models.many_spectra import NormalisedSpectra
@@ -146,7 +147,7 @@ class Mapping:
             told = _Told()
             read = self._answer(image, target, told)
             seconds = time.monotonic() - began
-            common = _common(read)
+            common = common_part(read)
             groups = self._grouped(common)
             mixed = self._mixed(common, groups)
             found = tuple(self._representatives(image, groups))
@@ -249,15 +250,6 @@ class Mapping:
             quality=worker.quality,
         )
         return Representative(pixels=len(rows), spectrum=spectrum, answer=answer)
-
-
-def _common(read: Array) -> Array:
-    """Return the part of the grid that all pixels have that were read."""
-    known = np.isfinite(read).any(axis=1)
-    if not known.any():
-        return read
-    everywhere = np.isfinite(read[known]).all(axis=0)
-    return read[:, everywhere] if everywhere.any() else read
 
 
 class _Told:

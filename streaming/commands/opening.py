@@ -8,21 +8,26 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 
 from nearedge.callbacks.measurement import Measurement
 from nearedge.models.answering.cards import Cards, read_cards
 from nearedge.streaming.catalog.connection import Client, connect, raw_container, results_container
 from nearedge.streaming.catalog.embedded import embedded_server, files_folder
+from nearedge.streaming.catalog.growing_maps import GrowingMaps
+from nearedge.streaming.catalog.maps import Maps
 from nearedge.streaming.catalog.probe import Weight, findings
 from nearedge.streaming.catalog.result_files import ResultFiles
 from nearedge.streaming.catalog.results import Results
 from nearedge.streaming.catalog.storing import Storing
+from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.key import result_key
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.page.doorstep import Doorstep
 from nearedge.streaming.page.feed import Feed
-from nearedge.streaming.service.method import Method
+from nearedge.streaming.service.map_work import MapStore, MapWork
+from nearedge.streaming.service.method import MAP, Method
 from nearedge.streaming.service.recovery import Archive
 from nearedge.streaming.service.service import Audience, Service
 from nearedge.streaming.service.writing import Put
@@ -120,6 +125,11 @@ def results_of(profile: Profile, server: Server) -> Storing:
     )
 
 
+def maps_of(profile: Profile, server: Server) -> GrowingMaps:
+    """Return what writes maps to a server; it connects when there is the first block."""
+    return GrowingMaps(partial(maps_box, profile, server), config=profile.digest())
+
+
 def result_files(catalog: CatalogSettings, server: Server) -> ResultFiles | None:
     """Return where the arrays of results go; None: they are sent to the server."""
     if server.directory is not None:
@@ -154,8 +164,17 @@ def archive_of(profile: Profile, server: Server) -> Archive:
     """Return the runs and results on a server; it connects when it is first asked."""
     return Archive(
         raw=cache(lambda: raw_container(client_of(server), profile.catalog.raw)),
-        finished=lambda: Results(results_box(profile, server)).finished(),
+        finished=lambda: chain(
+            Results(results_box(profile, server)).finished(),
+            _finished_maps(profile, server),
+        ),
     )
+
+
+def _finished_maps(profile: Profile, server: Server) -> Iterator[tuple[str, State]]:
+    """Yield the key of every map that is complete, where the profile makes any."""
+    if profile.instrument.finish.when == "pixel":
+        yield from ((key, State.COMPLETE) for key in Maps(maps_box(profile, server)).finished())
 
 
 def client_of(server: Server) -> Client:
@@ -171,6 +190,7 @@ def serving(
     source: Source,
     ledger: Ledger,
     put: Put,
+    maps: MapStore | None = None,
     live: bool = True,
     archive: Archive | None = None,
     audience: Audience | None = None,
@@ -183,6 +203,8 @@ def serving(
         The instrument, the worker and the model.
     source, ledger, put
         Where documents come from, where the work is kept, and what writes a row.
+    maps
+        Where maps are kept; None: there are none.
     live
         Whether the source tells of measurements as they end.
     archive
@@ -203,6 +225,9 @@ def serving(
         worker=worker_of(profile.worker, card=card),
         method=method_of(profile, card=card),
         put=put,
+        maps=None
+        if maps is None
+        else MapWork(maps, supports=card.supports, span=lambda: card.grid),
         live=live,
         archive=archive,
         audience=audience,
@@ -235,14 +260,16 @@ def method_of(profile: Profile, *, card: Cards) -> Method:
         return name(measurement.run.uid, measurement.stream, measurement.spectrum)
 
     def only_keys(run_uid: str) -> list[str]:
-        if instrument.finish.when != "stop":  # as many results as there are spectra
+        if instrument.finish.when not in ("stop", "pixel"):  # as many results as spectra
             return []
-        return [name(run_uid, stream, "0") for stream in instrument.streams]
+        only = ("0",) if instrument.finish.when == "stop" else (MAP, "0")
+        return [name(run_uid, stream, one) for stream in instrument.streams for one in only]
 
     return Method(
         instrument=instrument,
         key=key,
         supports=card.supports,
+        part_key=name,
         settings=settings[:16],
         only_keys=only_keys,
     )

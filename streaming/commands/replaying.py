@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +20,7 @@ from nearedge.streaming.commands.opening import (
     client_of,
     connected,
     ledger_for,
+    maps_of,
     method_of,
     results_of,
     serving,
@@ -28,7 +29,9 @@ from nearedge.streaming.commands.stopping import stop_signals
 from nearedge.streaming.commands.table import showing
 from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.ledger import Ledger
+from nearedge.streaming.ledger.map_row import MapRow, MapStatus
 from nearedge.streaming.service.known import Known
+from nearedge.streaming.service.map_work import MapStore
 from nearedge.streaming.service.recovery import Archive
 from nearedge.streaming.service.service import Audience, Listener, Service
 from nearedge.streaming.service.writing import Put
@@ -132,9 +135,11 @@ def replay(profile: Profile, selection: Selection, *, console: Console) -> Repla
             _source(profile, server, selection, known=known, done=done),
             ledger=ledger,
             put=results_of(profile, server).put,
+            maps=maps_of(profile, server),
             archive=archive,
             console=console,
             count=lambda row: done.update([row.status]),
+            count_map=lambda row: done.update(_whole(row)),
         ) as service:
             interrupted = not _drain(service)
             done["known before"] = service.known + known.spectra
@@ -147,6 +152,11 @@ def verify(profile: Profile, selection: Selection, *, console: Console) -> Repla
 
     Parameters as for `replay`.
     """
+    if profile.instrument.finish.when == "pixel":
+        raise ValueError(
+            "finish.when is pixel: --verify compares single spectra, not maps; replay the run with "
+            "`nearedge map` and compare the figures"
+        )
     done: Counter[str] = Counter(equal=0)
     with connected(profile) as server, closing(Ledger(":memory:")) as ledger:
         comparing = Comparing(results_container(client_of(server), profile.catalog.results))
@@ -165,6 +175,10 @@ def verify(profile: Profile, selection: Selection, *, console: Console) -> Repla
     return ReplayOutcome(counts=dict(done), interrupted=interrupted)
 
 
+def _whole(row: MapRow) -> list[str]:
+    return ["complete maps"] if row.status is MapStatus.COMPLETE else []
+
+
 @contextmanager
 def _replaying(
     profile: Profile,
@@ -172,9 +186,11 @@ def _replaying(
     *,
     ledger: Ledger,
     put: Put,
+    maps: MapStore | None = None,
     archive: Archive,
     console: Console,
     count: Listener,
+    count_map: Callable[[MapRow], None] = lambda row: None,
 ) -> Iterator[Service]:
     with (
         showing(console, counts=ledger.backlog.counts) as show,
@@ -183,9 +199,10 @@ def _replaying(
             source=source,
             ledger=ledger,
             put=put,
+            maps=maps,
             live=False,
             archive=archive,
-            audience=Audience(rows=[count, show]),
+            audience=Audience(rows=[count, show], maps=[count_map, show.map]),
         ) as service,
     ):
         yield service

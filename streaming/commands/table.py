@@ -15,6 +15,7 @@ from rich.text import Text
 from nearedge.models import Rejected
 from nearedge.streaming.answers.figures import BOND, CN, DASH, Answered
 from nearedge.streaming.ledger.job import State
+from nearedge.streaming.ledger.map_row import MapRow, MapStatus
 from nearedge.streaming.ledger.row import Row
 
 HEADINGS = (
@@ -42,6 +43,9 @@ class Show(Protocol):
 
     def __call__(self, row: Row) -> None:
         """Show one more row."""
+
+    def map(self, row: MapRow) -> None:
+        """Show how far a map is."""
 
     def note(self, text: str) -> None:
         """Show a sentence for as long as rows are shown."""
@@ -71,10 +75,21 @@ class Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._tenths: dict[str, int] = {}
 
     def __call__(self, row: Row) -> None:
         """Print one more row."""
         self._console.print(Text(line(row)), soft_wrap=True)
+
+    def map(self, row: MapRow) -> None:
+        """Print how far a map is: a line for each tenth of it, and the last."""
+        tenth = 10 * row.come // max(row.pixels, 1)
+        last = row.status is MapStatus.COMPLETE
+        if last or tenth > self._tenths.get(row.key, -1):
+            self._tenths[row.key] = tenth
+            self._console.print(Text(map_line(row)), soft_wrap=True)
+        if last:
+            self._tenths.pop(row.key, None)
 
     def note(self, text: str) -> None:
         """Print a sentence."""
@@ -85,7 +100,7 @@ class LiveTable:
     """The newest rows as a table, with notes below it; any thread may add to it."""
 
     def __init__(self, *, counts: Counts | None = None, shown: int = SHOWN) -> None:
-        self._rows: deque[Row] = deque(maxlen=shown)
+        self._rows: deque[tuple[str, Row | MapRow]] = deque(maxlen=shown)
         self._notes: list[str] = []
         self._counts = counts
         self._lock = threading.Lock()
@@ -93,7 +108,16 @@ class LiveTable:
     def __call__(self, row: Row) -> None:
         """Show one more row."""
         with self._lock:
-            self._rows.append(row)
+            self._rows.append((row.key, row))
+
+    def map(self, row: MapRow) -> None:
+        """Show how far a map is, in the line that it has."""
+        with self._lock:
+            for at, (key, before) in enumerate(self._rows):
+                if key == row.key and isinstance(before, MapRow):
+                    self._rows[at] = key, row
+                    return
+            self._rows.append((row.key, row))
 
     def note(self, text: str) -> None:
         """Show a sentence below the table."""
@@ -102,12 +126,15 @@ class LiveTable:
 
     def __rich__(self) -> Group:
         with self._lock:
-            rows, notes = list(self._rows), list(self._notes)
+            rows, notes = [row for _, row in self._rows], list(self._notes)
         table = Table(caption=self._caption(), caption_justify="left")
         for heading in HEADINGS:
             table.add_column(heading, justify="right" if heading in RIGHT else "left")
         for row in rows:
-            table.add_row(*map(Text, cells(row)), style=_style(row))
+            if isinstance(row, MapRow):
+                table.add_row(*map(Text, map_cells(row)))
+            else:
+                table.add_row(*map(Text, cells(row)), style=_style(row))
         return Group(table, *(Text(note, overflow="fold") for note in notes))
 
     def _caption(self) -> str | None:
@@ -132,6 +159,30 @@ def line(row: Row) -> str:
         else str(row.status)
     )
     return f"scan {scan or '-'}  {name}  {which}  {figures}  {latency} s  {text}".rstrip()
+
+
+def map_cells(row: MapRow) -> tuple[str, ...]:
+    """Return the texts of a map, as many as there are headings."""
+    scan = "" if row.run.scan_id is None else str(row.run.scan_id)
+    figures = (DASH,) * 3
+    return (
+        *(scan, f"{row.run.uid[:8]} map", row.edge),
+        *(*figures, map_words(row), f"{row.latency_s:.2f}"),
+    )
+
+
+def map_words(row: MapRow) -> str:
+    """Return how far a map is."""
+    shape = " × ".join(map(str, row.shape))
+    refused = f", {row.rejected} rejected" if row.rejected else ""
+    flags = f"; {', '.join(row.flags)}" if row.flags else ""
+    return f"{row.status}: {row.answered} of {row.pixels} pixels ({shape}){refused}{flags}"
+
+
+def map_line(row: MapRow) -> str:
+    """Return a map as a line of text."""
+    scan, name, which, *_, text, latency = map_cells(row)
+    return f"scan {scan or '-'}  {name}  {which}  {text}  {latency} s"
 
 
 def edge(row: Row) -> str:

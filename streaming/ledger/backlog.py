@@ -10,7 +10,7 @@ from nearedge.streaming.ledger.job import OPEN, STATES, Job, State, job_of
 _OPEN = ", ".join(f"'{state}'" for state in OPEN)
 _SMALL = (
     "key, run_uid, scan_id, stream, spectrum, state, outcome, priority, attempts, error, token, "
-    "ended, queued, started, inverted, finished, NULL AS payload, NULL AS result"
+    "ended, queued, started, inverted, finished, part_of, NULL AS payload, NULL AS result"
 )
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS spectra (
     key TEXT PRIMARY KEY,
@@ -22,7 +22,8 @@ CREATE TABLE IF NOT EXISTS spectra (
     alone INTEGER NOT NULL DEFAULT 0,   -- not to be tried together with others
     error TEXT,
     owner TEXT, token TEXT, held_since REAL, held_until REAL,
-    ended REAL, queued REAL, started REAL, inverted REAL, finished REAL
+    ended REAL, queued REAL, started REAL, inverted REAL, finished REAL,
+    part_of TEXT                        -- of a map: its key, for its blocks and for the map itself
 );
 CREATE INDEX IF NOT EXISTS spectra_by_state ON spectra (state, turn);
 CREATE INDEX IF NOT EXISTS spectra_by_run ON spectra (run_uid);
@@ -41,6 +42,7 @@ CREATE TABLE IF NOT EXISTS darks (run_uid TEXT PRIMARY KEY, ended REAL NOT NULL,
 """
 ADDED = (
     ("spectra", "priority", "INTEGER NOT NULL DEFAULT 0"),
+    ("spectra", "part_of", "TEXT"),
     ("runs", "settings", "TEXT"),
 )
 """Columns that ledgers of earlier versions lack."""
@@ -108,6 +110,7 @@ class Database:
         for table, column, kind in ADDED:
             if column not in {row["name"] for row in db.execute(f"PRAGMA table_info({table})")}:
                 db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+        db.execute("CREATE INDEX IF NOT EXISTS spectra_by_map ON spectra (part_of)")
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def close(self) -> None:

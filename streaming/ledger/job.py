@@ -69,6 +69,8 @@ class Job:
     ended, queued, started, inverted, finished
         Seconds since the epoch: end of the measurement, submitted, claimed by a worker, answered,
         written. None for what has not happened.
+    part_of
+        The key of the map to which it belongs; None for a single spectrum.
     """
 
     key: str
@@ -86,6 +88,17 @@ class Job:
     started: float | None
     inverted: float | None
     finished: float | None
+    part_of: str | None = None
+
+    @property
+    def is_block(self) -> bool:
+        """Whether it holds some pixels of a map."""
+        return self.part_of is not None and self.part_of != self.key
+
+    @property
+    def is_map(self) -> bool:
+        """Whether it is the end of a map, whose groups are to be found."""
+        return self.part_of == self.key
 
 
 def job_of(row: Row) -> Job:
@@ -112,4 +125,5 @@ def job_of(row: Row) -> Job:
         started=row["started"],
         inverted=row["inverted"],
         finished=row["finished"],
+        part_of=row["part_of"],
     )

@@ -5,7 +5,8 @@ one transaction.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from nearedge.streaming.ledger.backlog import Backlog
@@ -109,6 +110,91 @@ class Ledger:
             self.partials.drop(place)
             return new
 
+    def submit_block(
+        self,
+        part_of: str,
+        place: Place,
+        pixels: tuple[int, int],
+        pack: Callable[[int, int], tuple[str, bytes]],
+        *,
+        ended: float | None = None,
+        refused: bool = False,
+        priority: Priority = Priority.LIVE,
+    ) -> list[tuple[str, bool]]:
+        """Queue those pixels of a block that the ledger does not have, in one row or several.
+
+        A run that is read again is cut in other places: what was queued before is left out. Pixels
+        that could not be read before are taken anew.
+
+        Parameters
+        ----------
+        part_of
+            The key of the map.
+        place
+            Whose pixels they are; ``spectrum`` is replaced.
+        pixels
+            The numbers of the first and the last.
+        pack
+            Returns key and payload for the first and last pixel of a part.
+        ended
+            When the last was measured, seconds since the epoch.
+        refused
+            Whether they could not be read, so that they are queued for writing only.
+        priority
+            As in `submit`.
+
+        Returns
+        -------
+        list of tuple
+            The key of each part, and whether it was new.
+        """
+        with self._database.transaction():
+            known = [
+                _range(name)
+                for name, outcome in self.queue.blocks(part_of)
+                if refused or outcome is not State.REJECTED
+            ]
+            found = []
+            for first, last in uncovered(pixels, known):
+                key, payload = pack(first, last)
+                new = self.queue.add(
+                    *(key, replace(place, spectrum=f"{first}-{last}"), payload),
+                    ended=ended,
+                    rejected=refused,
+                    priority=priority,
+                    held=False,
+                    part_of=part_of,
+                )
+                found.append((key, new))
+            return found
+
+    def submit_map(
+        self,
+        key: str,
+        place: Place,
+        payload: bytes,
+        *,
+        ended: float | None = None,
+        priority: Priority = Priority.LIVE,
+        hold_s: float | None = None,
+    ) -> bool:
+        """Queue the end of a map, to be worked on once all of its blocks are written.
+
+        Parameters as for `submit`. Returns False when the ledger has it already and no block of it
+        is new.
+        """
+        with self._database.transaction():
+            if hold_s is not None:
+                self.runs.ask(place.run_uid, "its map has gaps", wait_s=hold_s)
+            return self.queue.add(
+                *(key, place, payload),
+                ended=ended,
+                rejected=False,
+                priority=priority,
+                held=hold_s is not None,
+                part_of=key,
+            )
+
     def settle(self, run_uid: str, *, settings: str | None = None) -> None:
         """Note that a run has all that it will get, and go on with what it held.
 
@@ -169,3 +255,23 @@ class Ledger:
         """Return whether nothing was ever noted in it."""
         query = "SELECT 1 FROM runs UNION SELECT 1 FROM spectra LIMIT 1"
         return not self._database.read(query)
+
+
+def uncovered(
+    pixels: tuple[int, int], known: Sequence[tuple[int, int]]
+) -> Iterator[tuple[int, int]]:
+    """Yield the parts of a range of numbers that lie in none of others; all ends included."""
+    first, last = pixels
+    for begin, end in sorted(known):
+        if begin > last:
+            break
+        if begin > first:
+            yield first, begin - 1
+        first = max(first, end + 1)
+    if first <= last:
+        yield first, last
+
+
+def _range(name: str) -> tuple[int, int]:
+    first, last = name.split("-")
+    return int(first), int(last)

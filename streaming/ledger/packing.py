@@ -8,6 +8,7 @@ from typing import Any
 import msgpack
 import numpy as np
 
+from nearedge.callbacks.block import Block, MapEnd, MapLayout
 from nearedge.callbacks.measurement import Gap, Measurement, Run
 from nearedge.callbacks.recognise import Dark
 from nearedge.models import (
@@ -22,6 +23,12 @@ from nearedge.models import (
     Spectrum,
     Technique,
 )
+from nearedge.models.answering.pixels import PixelAnswers
+from nearedge.models.many_spectra import Spectra
+from nearedge.models.maps.findings import MapFindings
+from nearedge.models.maps.groups import Groups
+from nearedge.models.maps.image import ScanAxis
+from nearedge.models.maps.representative import Representative
 
 VERSION = 1
 VALUES: dict[str, type[Any]] = {
@@ -31,6 +38,17 @@ VALUES: dict[str, type[Any]] = {
         *(Spectrum, NormalisedSpectrum, Rejected),
         *(Interval, Samples, Estimates, Inversion),
         *(Technique, Reason, Quality),
+        *(
+            Block,
+            MapEnd,
+            MapLayout,
+            ScanAxis,
+            Spectra,
+            PixelAnswers,
+            Groups,
+            Representative,
+            MapFindings,
+        ),
     )
 }
 

@@ -33,7 +33,9 @@ class Partials:
     def take(self) -> bytes | None:
         """Take the payload of the one that waits longest, if no urgent spectrum waits."""
         with self._database.transaction() as db:
-            urgent = "SELECT 1 FROM spectra WHERE state = 'queued' AND priority = 0"
+            urgent = (
+                "SELECT 1 FROM spectra WHERE state = 'queued' AND priority = 0 AND part_of IS NULL"
+            )
             if db.execute(urgent).fetchone():
                 return None
             row = db.execute(

@@ -24,13 +24,19 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from uuid import uuid4
 
 from nearedge.streaming.ledger.database import FREE, Database
-from nearedge.streaming.ledger.job import Job, Place, Priority, State, job_of
+from nearedge.streaming.ledger.job import OPEN, Job, Place, Priority, State, job_of
 from nearedge.streaming.ledger.owners import owner_is_alive
 
 SQLITE_LIMIT = 2**63
 RELEASED = "owner = NULL, token = NULL, held_since = NULL, held_until = NULL"
 NEXT_TURN = "(SELECT COALESCE(MAX(turn), 0) + 1 FROM spectra)"
 READY = "CASE WHEN outcome = 'rejected' OR result IS NOT NULL THEN 'writing' ELSE 'queued' END"
+_OPEN = ", ".join(f"'{state}'" for state in OPEN)
+_UNFINISHED = (
+    "EXISTS (SELECT 1 FROM spectra AS block WHERE block.part_of = spectra.key "
+    f"AND block.key != block.part_of AND block.state IN ({_OPEN}))"
+)
+"""Condition of a map of which some blocks are not in the catalog."""
 _ENDED = "state = outcome, payload = NULL, finished = :wall"
 _QUEUED_AGAIN = f"state = 'queued', outcome = 'complete', priority = {Priority.AGAIN:d}"
 _TRIED = (
@@ -64,27 +70,41 @@ class Queue:
         rejected: bool,
         priority: Priority,
         held: bool,
+        part_of: str | None = None,
     ) -> bool:
-        """Queue a spectrum, or hold it; the parameters are those of `Ledger.submit`."""
+        """Queue a spectrum, or hold it; the parameters are those of `Ledger.submit`.
+
+        A map is queued again where some of its blocks were.
+        """
         outcome = State.REJECTED if rejected else State.COMPLETE
         state = State.WRITING if rejected else State.QUEUED
         with self._database.transaction() as db:
             added = db.execute(
                 "INSERT INTO spectra (key, run_uid, scan_id, stream, spectrum, state, outcome, "
-                "payload, turn, priority, ended, queued) "
-                f"VALUES (?, ?, ?, ?, ?, ?, ?, ?, {NEXT_TURN}, ?, ?, ?) "
+                "payload, turn, priority, ended, queued, part_of) "
+                f"VALUES (?, ?, ?, ?, ?, ?, ?, ?, {NEXT_TURN}, ?, ?, ?, ?) "
                 "ON CONFLICT (key) DO UPDATE SET state = excluded.state, "
                 "outcome = excluded.outcome, payload = excluded.payload, turn = excluded.turn, "
                 "ended = COALESCE(spectra.ended, excluded.ended), queued = excluded.queued, "
+                "part_of = excluded.part_of, result = NULL, "
                 f"finished = NULL, error = NULL, attempts = 0, {RELEASED} "
                 "WHERE excluded.state != 'held' AND (spectra.state = 'held' "
-                "OR spectra.outcome = 'rejected' AND excluded.outcome = 'complete')",
+                "OR spectra.outcome = 'rejected' AND excluded.outcome = 'complete' "
+                f"OR excluded.part_of = excluded.key AND {_UNFINISHED})",
                 (
                     *(key, *_columns(place), State.HELD if held else state, outcome),
-                    *(payload, priority, ended, self._database.now()),
+                    *(payload, priority, ended, self._database.now(), part_of),
                 ),
             )
             return added.rowcount == 1
+
+    def blocks(self, part_of: str) -> list[tuple[str, State]]:
+        """Return the names of a map's blocks, and the state that each takes in the end."""
+        rows = self._database.read(
+            "SELECT spectrum, outcome FROM spectra WHERE part_of = ? AND key != part_of",
+            (part_of,),
+        )
+        return [(row["spectrum"], State(row["outcome"])) for row in rows]
 
     def adopt(self, keys: Iterable[tuple[str, State]]) -> int:
         """Note results that the catalog already has, as complete or rejected; return how many.
@@ -116,11 +136,12 @@ class Queue:
         """
         query = (
             "SELECT key, run_uid FROM spectra WHERE state IN ('complete', 'rejected') "
-            "AND finished < ?"
+            "AND finished < ? AND (part_of IS NULL OR part_of = key)"
         )
         with self._database.transaction() as db:
             gone = [row for row in db.execute(query, (before,)) if row["key"] not in keys]
-            db.executemany("DELETE FROM spectra WHERE key = ?", [(row["key"],) for row in gone])
+            names = [(row["key"], row["key"]) for row in gone]
+            db.executemany("DELETE FROM spectra WHERE key = ? OR part_of = ?", names)
         return [row["run_uid"] for row in gone]
 
     def release(self, run_uid: str) -> None:
@@ -135,6 +156,8 @@ class Queue:
     def claim(self, n: int = 1, *, lease_s: float, live: bool = False) -> list[Job]:
         """Take up to ``n`` queued spectra to invert; one that must be alone comes alone.
 
+        So do a block of a map and, once all of its blocks are in the catalog, the map itself.
+
         Parameters
         ----------
         n
@@ -147,7 +170,9 @@ class Queue:
         last = Priority.LIVE if live else Priority.AGAIN
         with self._database.transaction() as db:
             waiting = db.execute(
-                "SELECT key, alone FROM spectra WHERE state = 'queued' AND priority <= ? "
+                "SELECT key, alone OR part_of IS NOT NULL AS alone FROM spectra "
+                "WHERE state = 'queued' AND priority <= ? "
+                f"AND (part_of IS NULL OR part_of != key OR NOT {_UNFINISHED}) "
                 "ORDER BY priority, turn LIMIT ?",
                 (last, n),
             ).fetchall()
@@ -266,7 +291,8 @@ class Queue:
     def waited_s(self) -> float:
         """Return how long the oldest urgent spectrum has waited to be inverted, s."""
         oldest = self._database.read(
-            "SELECT MIN(queued) FROM spectra WHERE state = 'queued' AND priority = 0"
+            "SELECT MIN(queued) FROM spectra WHERE state = 'queued' AND priority = 0 "
+            "AND part_of IS NULL"
         )[0][0]
         return 0.0 if oldest is None else max(0.0, self._database.now() - oldest)
 

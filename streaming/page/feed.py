@@ -11,6 +11,7 @@ from nearedge.callbacks.measurement import Measurement
 from nearedge.models import Inversion, NormalisedSpectrum, Rejected
 from nearedge.streaming.answers.summary import Json, summary
 from nearedge.streaming.ledger.job import State
+from nearedge.streaming.ledger.map_row import MapRow
 from nearedge.streaming.ledger.row import Row
 from nearedge.streaming.page.growing import Growing, slot_of
 
@@ -81,6 +82,7 @@ class Feed:
         self._rows: OrderedDict[str, Row] = OrderedDict()
         self._growing: OrderedDict[str, Growing] = OrderedDict()
         self._ended: OrderedDict[str, None] = OrderedDict()
+        self._maps: OrderedDict[str, Json] = OrderedDict()
         self._readers: set[Mailbox] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -116,6 +118,20 @@ class Feed:
             self._growing.move_to_end(growing.slot)
             _shorten(self._growing, self._kept_rows)
         self._tell(growing.slot, ("running", growing.notice()))
+
+    def show_map(self, row: MapRow) -> None:
+        """Show how far a map is."""
+        told = map_summary(row)
+        with self._lock:
+            self._maps[row.key] = told
+            self._maps.move_to_end(row.key)
+            _shorten(self._maps, self._kept_rows)
+        self._tell(row.key, ("map", told))
+
+    def maps(self) -> list[Json]:
+        """Return the maps that have grown since the start, the one that changed last at the end."""
+        with self._lock:
+            return list(self._maps.values())
 
     def load(self, summaries: Iterable[Json]) -> None:
         """Remember results of before, oldest first; what is known already stays as it is."""
@@ -180,6 +196,26 @@ class Feed:
             readers = list(self._readers)
         for reader in readers:
             reader.put(slot, message)
+
+
+def map_summary(row: MapRow) -> Json:
+    """Return a map in a few numbers, as plain data."""
+    return {
+        "key": row.key,
+        "status": str(row.status),
+        "run": row.run.uid,
+        "scan": row.run.scan_id,
+        "stream": row.stream,
+        "sample": row.run.sample,
+        "time": row.measured,
+        "edge": row.edge,
+        "shape": list(row.shape),
+        "pixels": row.pixels,
+        "answered": row.answered,
+        "rejected": row.rejected,
+        "latency": row.latency_s,
+        "flags": list(row.flags),
+    }
 
 
 def _shorten(kept: OrderedDict[str, Any], limit: int) -> None:

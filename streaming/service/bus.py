@@ -14,12 +14,14 @@ from zmq.auth.thread import ThreadAuthenticator
 from nearedge.callbacks.measurement import Measurement
 from nearedge.models import Inversion, NormalisedSpectrum, Rejected
 from nearedge.streaming.answers.plain import dump
+from nearedge.streaming.ledger.map_row import MapRow
 from nearedge.streaming.ledger.row import Row
 from nearedge.streaming.service.loop import Loop
 from nearedge.streaming.service.notices import (
     Documents,
     heartbeat,
     left_out_notice,
+    map_notice,
     partial_notice,
     row_notice,
 )
@@ -38,7 +40,7 @@ class BusError(ValueError):
 
 
 class Bus:
-    """A publisher; its `row`, `partial` and `left_out` are listeners of a service.
+    """A publisher; its `row`, `partial`, `left_out` and `map` are listeners of a service.
 
     Publishing never waits: 0MQ drops what a subscriber is too slow for. The catalog has it all.
 
@@ -117,6 +119,10 @@ class Bus:
     def left_out(self, run_uid: str, reason: str) -> None:
         """Publish that a run has no spectrum, so that nobody waits for its answer."""
         self._send(left_out_notice(run_uid, reason))
+
+    def map(self, row: MapRow) -> None:
+        """Publish how far a map is."""
+        self._send(map_notice(row))
 
     def beat(self, service: Service) -> None:
         """Publish how a service is."""

@@ -7,11 +7,16 @@ from typing import Protocol
 
 from nearedge.callbacks.measurement import Measurement
 from nearedge.models import Inversion, NormalisedSpectrum, Quality
+from nearedge.models.answering.pixels import PixelAnswers
+from nearedge.models.many_spectra import Spectra
+from nearedge.streaming.catalog.trouble import told
 from nearedge.streaming.ledger.job import Job, State
 from nearedge.streaming.ledger.key import seed_of
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.ledger.packing import pack, unpack
+from nearedge.streaming.service.map_work import MapWork
 from nearedge.streaming.service.metrics import Metrics
+from nearedge.streaming.service.writing import may_pass
 from nearedge.streaming.settings import profile
 from nearedge.streaming.workers.worker import WorkerDied, WorkerError, WorkerUnavailable
 
@@ -42,6 +47,9 @@ class InvertingWorker(Protocol):
     ) -> list[Inversion]:
         """Return one inversion per spectrum; raise as `nearedge.streaming.workers.worker` does."""
 
+    def answer_pixels(self, blocks: Sequence[Spectra], *, instrument: str) -> list[PixelAnswers]:
+        """Return the answers of the heads to the pixels of some blocks."""
+
 
 class Dispatch:
     """The step of the dispatch loop.
@@ -58,6 +66,8 @@ class Dispatch:
         Called with the quick answer to a spectrum that still grows.
     on_inverted
         Called with each job that has its answer, before the catalog has it.
+    maps
+        What is to be done with rows of maps; None: there are none.
     """
 
     def __init__(
@@ -71,11 +81,13 @@ class Dispatch:
         on_failed: Callable[[Job, str], None],
         on_partial: OnPartial = lambda measurement, spectrum, inversion: None,
         on_inverted: OnInverted = lambda job, inversion: None,
+        maps: MapWork | None = None,
     ) -> None:
         self._queue, self._partials = ledger.queue, ledger.partials
         self._worker, self._settings = worker, settings
         self._metrics, self._on_answer, self._on_failed = metrics, on_answer, on_failed
         self._on_partial, self._on_inverted = on_partial, on_inverted
+        self._maps = maps
         self._stopping = False
 
     def stop(self) -> None:
@@ -121,6 +133,8 @@ class Dispatch:
         return 0
 
     def _invert(self, jobs: list[Job], *, degraded: bool) -> float:
+        if jobs[0].part_of is not None:
+            return self._answer_map(jobs)
         try:
             for job, answer in zip(jobs, self._answers(jobs, degraded=degraded), strict=True):
                 if self._queue.store(job, pack(answer), degraded=degraded):
@@ -128,6 +142,25 @@ class Dispatch:
         except WorkerUnavailable as e:
             return self._wait_for_worker(jobs, e)
         except Exception as e:  # whatever it is, the jobs must not stay held
+            self._blame(jobs, e)
+        self._on_answer()
+        return 0
+
+    def _answer_map(self, jobs: list[Job]) -> float:
+        """Answer blocks of a map, or find the groups of one that has ended."""
+        if self._maps is None:
+            self._queue.hand_back(jobs)
+            raise RuntimeError("the ledger has rows of a map, and nothing keeps maps here")
+        try:
+            for job, found in zip(jobs, self._maps.answer(jobs, self._worker), strict=True):
+                self._queue.store(job, pack(found))
+        except WorkerUnavailable as e:
+            return self._wait_for_worker(jobs, e)
+        except Exception as e:  # whatever it is, the jobs must not stay held
+            if may_pass(e):  # of the catalog, out of which the end of a map is read
+                self._queue.hand_back(jobs)
+                logger.warning("a map cannot be read from the catalog yet: %s", told(e))
+                return UNAVAILABLE_S
             self._blame(jobs, e)
         self._on_answer()
         return 0

@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import stamina
 
 from nearedge.callbacks.assemble import Assembler
+from nearedge.callbacks.block import Block, MapEnd
 from nearedge.callbacks.measurement import Gap, Measurement, Run
 from nearedge.callbacks.prepare import prepare
 from nearedge.callbacks.recognise import Darks
@@ -20,12 +22,13 @@ from nearedge.streaming.ledger.job import Place, Priority
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.ledger.packing import pack
 from nearedge.streaming.service.endings import Endings
-from nearedge.streaming.service.method import Method
+from nearedge.streaming.service.method import MAP, Method
 from nearedge.streaming.service.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
 OnPartial = Callable[[Measurement, NormalisedSpectrum | Rejected], None]
+T = TypeVar("T")
 Recall = Callable[[Mapping[str, Any], Darks], None]
 
 NO_SPECTRUM = frozenset({"no-energy-scan", "no-spectrum"})
@@ -122,6 +125,7 @@ class Intake:
         self._method, self._terms, self._calls = method, terms, calls
         self._ledger, self._metrics = ledger, metrics
         self.darks, self._recall = Darks() if darks is None else darks, recall
+        self._instrument_json = method.instrument.model_dump_json()
         self.problem: str | None = None
         self.unread: dict[str, str] = {}
         self._begun: set[str] = set()
@@ -131,6 +135,7 @@ class Intake:
         self._assembler = Assembler(
             method.instrument,
             emit=self.take,
+            emit_block=self.take_block,
             on_gap=self.note_gap,
             on_discard=self.note_discard,
             on_end=self.note_end,
@@ -164,6 +169,11 @@ class Intake:
     def join(self, timeout_s: float) -> bool:
         """Wait until long runs whose stop came are in the ledger; return whether they are."""
         return self._endings.join(timeout_s)
+
+    def flush(self) -> None:
+        """Let the pixels of maps go on that have waited long enough."""
+        with self._surviving("event", None):
+            self._assembler.flush()
 
     def expire(self, silent_s: float) -> None:
         """End the runs that were silent for so long, s."""
@@ -272,6 +282,82 @@ class Intake:
         elif self._calls.on_partial is not None:
             self._show(measurement, self._calls.on_partial)
 
+    def take_block(self, what: Block | MapEnd) -> None:
+        """Submit some pixels of a map, or its end."""
+        if isinstance(what, MapEnd):
+            self._submit_map(what)
+        else:
+            self._submit_block(what)
+
+    def _submit_block(self, block: Block) -> None:
+        if block.refused is not None:
+            self.unread.setdefault(block.run.uid, block.refused.detail)
+            if self._terms.patient:
+                return
+        key = partial(self._method.part_key, block.run.uid, block.stream)
+
+        def packed(first: int, last: int) -> tuple[str, bytes]:
+            part = block.some(first, last)
+            return key(part.name), pack({"block": part, "instrument": self._instrument_json})
+
+        place = Place(
+            run_uid=block.run.uid, scan_id=block.run.scan_id, stream=block.stream, spectrum=""
+        )
+        parts = self._with_patience(
+            block.run.uid,
+            lambda: self._ledger.submit_block(
+                key(MAP),
+                place,
+                (block.first, block.last),
+                packed,
+                ended=block.time if self._terms.live else None,
+                refused=block.refused is not None,
+                priority=self._terms.priority,
+            ),
+        )
+        fresh = sum(new for _, new in parts)
+        logger.debug("run %s: pixels %s: %d rows", block.run.uid, block.name, fresh)
+        for name, new in parts:
+            self._calls.on_submit(name, new)
+
+    def _submit_map(self, end: MapEnd) -> None:
+        uid = end.run.uid
+        if self._terms.patient and uid in self.unread:
+            return
+        incomplete = INCOMPLETE.intersection(end.flags) or uid in self.unread
+        waits = self._terms.hold_s > 0 and bool(incomplete or uid in self._suspects)
+        key = self._method.part_key(uid, end.stream, MAP)
+        place = Place(run_uid=uid, scan_id=end.run.scan_id, stream=end.stream, spectrum=MAP)
+        new = self._with_patience(
+            uid,
+            lambda: self._ledger.submit_map(
+                key,
+                place,
+                pack({"map": end, "instrument": self._instrument_json}),
+                ended=end.time if self._terms.live else None,
+                priority=self._terms.priority,
+                hold_s=self._terms.hold_s if waits else None,
+            ),
+        )
+        logger.info(
+            "run %s (scan %s): a map of %d pixels has ended",
+            *(uid, end.run.scan_id, end.pixels),
+            extra={"run_uid": uid},
+        )
+        self._calls.on_submit(key, new)
+
+    def _with_patience(self, run_uid: str, submit: Callable[[], T]) -> T:
+        """Submit to the ledger, however long it takes none.
+
+        With a full disk the spectra wait here, and the documents in the source.
+        """
+        for attempt in stamina.retry_context(
+            on=sqlite3.OperationalError, attempts=None, timeout=None, wait_max=5.0
+        ):
+            with attempt, self._telling(run_uid):
+                return submit()
+        raise AssertionError("unreachable: it is tried for ever")
+
     def _show(self, measurement: Measurement, on_partial: OnPartial) -> None:
         outcome = prepare(measurement, self._method.instrument, supports=self._method.supports)
         if not isinstance(outcome, Rejected):
@@ -299,30 +385,27 @@ class Intake:
         key = self._method.key(measurement)
         payload = pack({"measurement": measurement, "outcome": outcome})
         ended = measurement.time if self._terms.live else None
-        for attempt in stamina.retry_context(
-            on=sqlite3.OperationalError, attempts=None, timeout=None, wait_max=5.0
-        ):
-            with attempt:  # a full disk: the spectrum waits here, the documents in the source
-                with self._telling(measurement):
-                    new = self._ledger.submit(
-                        key,
-                        place_of(measurement),
-                        payload,
-                        ended=ended,
-                        rejected=isinstance(outcome, Rejected),
-                        priority=self._terms.priority,
-                        hold_s=hold_s,
-                    )
+        new = self._with_patience(
+            measurement.run.uid,
+            lambda: self._ledger.submit(
+                key,
+                place_of(measurement),
+                payload,
+                ended=ended,
+                rejected=isinstance(outcome, Rejected),
+                priority=self._terms.priority,
+                hold_s=hold_s,
+            ),
+        )
         self._count(measurement, outcome, new=new)
         self._calls.on_submit(key, new)
 
     @contextmanager
-    def _telling(self, measurement: Measurement) -> Iterator[None]:
+    def _telling(self, run: str) -> Iterator[None]:
         """Tell whether the ledger takes a spectrum."""
         try:
             yield
         except sqlite3.OperationalError as e:
-            run = measurement.run.uid
             self.problem = f"the ledger takes no spectra: {e}"
             self._metrics.retries.labels("submit").inc()
             logger.error("%s; one of run %s waits", self.problem, run, extra={"run_uid": run})

@@ -7,9 +7,16 @@ from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.measurement import Measurement
 from nearedge.callbacks.prepare import Supports
 
+MAP = "map"
+"""What stands in the place of a spectrum's name for the map of a whole stream."""
+
 
 def _none(run_uid: str) -> Sequence[str]:
     return ()
+
+
+def _plain(run_uid: str, stream: str, name: str) -> str:
+    return f"{run_uid}/{stream}/{name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +31,8 @@ class Method:
         Names the result of a measurement.
     supports
         Whether the model knows an absorber and edge.
+    part_key
+        Names a block of pixels, or a map, of the uid of a run, its stream and a name.
     settings
         Digest of the settings that decide how a run is read.
     only_keys
@@ -34,5 +43,6 @@ class Method:
     instrument: Instrument
     key: Callable[[Measurement], str]
     supports: Supports
+    part_key: Callable[[str, str, str], str] = _plain
     settings: str = ""
     only_keys: Callable[[str], Sequence[str]] = _none

@@ -12,6 +12,7 @@ import numpy as np
 from nearedge.callbacks.measurement import Measurement
 from nearedge.models import Inversion, NormalisedSpectrum, Rejected
 from nearedge.streaming.answers.figures import CN, as_columns, figures_of, plain_figures
+from nearedge.streaming.ledger.map_row import MapRow
 from nearedge.streaming.ledger.row import Row
 
 Documents = list[tuple[str, dict[str, Any]]]
@@ -52,6 +53,29 @@ def left_out_notice(run_uid: str, reason: str) -> Documents:
         units={},
         about={**about, "raw": {"uid": run_uid}},
     )
+
+
+def map_notice(row: MapRow) -> Documents:
+    """Return the documents that tell how far a map is."""
+    run = row.run
+    data: dict[str, Any] = {
+        "raw_uid": run.uid,
+        "stream": row.stream,
+        "spectrum": "map",
+        "status": str(row.status),
+        "pixels": row.pixels,
+        "answered": row.answered,
+        "rejected": row.rejected,
+    }
+    about: dict[str, Any] = {
+        "key": row.key,
+        "flags": list(row.flags),
+        "error": None,
+        "shape": list(row.shape),
+        "edge": row.edge,
+        "raw": {"uid": run.uid, "scan_id": run.scan_id, "time": run.time},
+    }
+    return _run_of_one_event("answer", data, units={}, about=about)
 
 
 def heartbeat(data: Mapping[str, str | bool | float]) -> Documents:

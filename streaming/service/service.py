@@ -17,12 +17,14 @@ from nearedge.models import Inversion, NormalisedSpectrum, Rejected
 from nearedge.streaming.catalog.trouble import told
 from nearedge.streaming.ledger.job import Job, Priority, State
 from nearedge.streaming.ledger.ledger import Ledger
+from nearedge.streaming.ledger.map_row import MapRow
 from nearedge.streaming.ledger.row import Row, row_of
 from nearedge.streaming.service.dark_runs import DarkRuns, KeptDarks
 from nearedge.streaming.service.dispatch import DEGRADED, Dispatch
 from nearedge.streaming.service.intake import Calls, Intake, Terms
 from nearedge.streaming.service.known import Known
 from nearedge.streaming.service.loop import Loop
+from nearedge.streaming.service.map_work import MapWork
 from nearedge.streaming.service.method import Method
 from nearedge.streaming.service.metrics import Metrics
 from nearedge.streaming.service.recovery import Archive, Recovery
@@ -38,6 +40,7 @@ logger = logging.getLogger(__name__)
 FINISH_S = 5.0  # of the ten seconds that a stop may take: time for the work at hand
 LOOK_S = 1.0
 TEND_S = 5.0
+FLUSH_S = 0.25
 PRIME_S = 5.0  # the first documents wait so long for the darks of the catalog
 
 Listener = Callable[[Row], None]
@@ -59,12 +62,15 @@ class Audience:
         partial is ever stored; without listeners there are no partial answers.
     left_out
         Called with the uid of every run that has no spectrum, and why.
+    maps
+        Called with how far a map is, whenever some of it has come into the catalog.
     """
 
     rows: Sequence[Listener] = ()
     answers: Sequence[Listener] = ()
     partials: Sequence[PartialListener] = ()
     left_out: Sequence[Callable[[str, str], None]] = ()
+    maps: Sequence[Callable[[MapRow], None]] = ()
 
 
 class Service:
@@ -82,6 +88,8 @@ class Service:
         How documents become named spectra.
     put
         Writes a row to the catalog; idempotent under its key.
+    maps
+        What is to be done with blocks and ends of maps; None: there are none.
     live
         Whether the source tells of measurements as they end. If not, every answer is a full one,
         and a run without its end waits for nothing.
@@ -112,6 +120,7 @@ class Service:
         worker: Worker | DaskWorker | Crew,
         method: Method,
         put: Put,
+        maps: MapWork | None = None,
         live: bool = True,
         archive: Archive | None = None,
         audience: Audience | None = None,
@@ -133,7 +142,18 @@ class Service:
         self._known = Known(ledger, settings=method.settings, keys=method.only_keys)
         self._intake, self._recovery = self._intakes(method, archive)
         self._tender = self._loop("tend", self._tend)
-        writing = Writing(ledger=ledger, metrics=self.metrics, put=put, on_row=self._publish)
+        self._maps = maps
+        self._flusher = self._loop("flush", self._flush)
+        self._has_maps = method.instrument.finish.when == "pixel"
+        writing = Writing(
+            ledger=ledger,
+            metrics=self.metrics,
+            put=put,
+            on_row=self._publish,
+            put_map=None if maps is None else maps.put,
+            on_map=self._publish_map,
+            on_map_failed=self._on_failed,
+        )
         self._writer = self._loop("writer", writing.step)
         members = worker.members if isinstance(worker, Crew) else (worker,)
         self._dispatches = [self._dispatch_to(member, profile.worker) for member in members]
@@ -183,6 +203,7 @@ class Service:
             on_failed=self._on_failed,
             on_partial=self._publish_partial,
             on_inverted=self._publish_inverted,
+            maps=self._maps,
         )
 
     def _loop(self, name: str, step: Callable[[], float | None]) -> Loop:
@@ -202,6 +223,8 @@ class Service:
             loop.start()
         self._writer.start()
         self._tender.start()
+        if self._has_maps and self._live:
+            self._flusher.start()
         self._reader.start()
 
     def drain(self, timeout_s: float | None = None) -> bool:
@@ -223,6 +246,7 @@ class Service:
         if self._recovery is not None:
             self._recovery.stop()
         self._tender.stop()
+        self._flusher.stop()
         for dispatch, loop in zip(self._dispatches, self._dispatchers, strict=True):
             dispatch.stop()
             loop.stop()
@@ -315,6 +339,11 @@ class Service:
             self._intake.expire(silent_s)
         return TEND_S if self._recovery is None else self._recovery.step()
 
+    def _flush(self) -> float:
+        """Let the pixels of maps go on that have waited long enough."""
+        self._intake.flush()
+        return FLUSH_S
+
     def _ledger_error(self) -> str | None:
         try:
             self.ledger.backlog.counts()
@@ -360,7 +389,25 @@ class Service:
             _tell(self._audience.answers, replace(row, inversion=inversion))
 
     def _on_failed(self, job: Job, error: str) -> None:
-        self._publish(row_of(job, status=State.FAILED, error=error))
+        if job.part_of is None:
+            self._publish(row_of(job, status=State.FAILED, error=error))
+            return
+        logger.error(
+            "run %s: the pixels %s of its map failed: %s",
+            *(job.place.run_uid, job.place.spectrum, error),
+            extra={"run_uid": job.place.run_uid},
+        )
+        self._close(job.key)
+
+    def _publish_map(self, key: str, row: MapRow) -> None:
+        _tell(self._audience.maps, row)
+        self._work_waits()  # the end of a map waits for its last block
+        self._close(key)
+
+    def _close(self, key: str) -> None:
+        with self._changed:
+            self._open.discard(key)
+            self._changed.notify_all()
 
     def _publish(self, row: Row) -> None:
         self.metrics.count(row)

@@ -4,6 +4,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import httpx
 import stamina
@@ -11,6 +12,7 @@ import stamina
 from nearedge.streaming.catalog.trouble import told
 from nearedge.streaming.ledger.job import Job, State
 from nearedge.streaming.ledger.ledger import Ledger
+from nearedge.streaming.ledger.map_row import MapRow
 from nearedge.streaming.ledger.row import Row, row_of
 from nearedge.streaming.service.metrics import Metrics
 
@@ -22,6 +24,7 @@ LONGEST_DELAY_S = 30.0
 REFUSALS = 20
 
 Put = Callable[[Row], None]
+T = TypeVar("T")
 
 
 class Writing:
@@ -35,6 +38,11 @@ class Writing:
         Writes one row; must be idempotent under its key, and raise when it did not succeed.
     on_row
         Called with each row that the catalog has.
+    put_map, on_map
+        Writes a row of a map and returns how far the map is; called with that. None: there are no
+        maps.
+    on_map_failed
+        Called with each row of a map that the catalog refuses for good.
     jitter
         Numbers in [0, 1), so that services that wait for one server do not all come back at once.
     clock
@@ -48,11 +56,15 @@ class Writing:
         metrics: Metrics,
         put: Put,
         on_row: Callable[[Row], None],
+        put_map: Callable[[Job], MapRow] | None = None,
+        on_map: Callable[[str, MapRow], None] = lambda key, row: None,
+        on_map_failed: Callable[[Job, str], None] = lambda job, error: None,
         jitter: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue, self._backlog, self._metrics = ledger.queue, ledger.backlog, metrics
         self._put, self._on_row, self._jitter, self._clock = put, on_row, jitter, clock
+        self._put_map, self._on_map, self._on_map_failed = put_map, on_map, on_map_failed
         self._failures, self._pause_until = 0, float("-inf")
 
     def step(self) -> float:
@@ -69,22 +81,34 @@ class Writing:
 
     def _write(self, job: Job) -> None:
         try:
-            row = row_of(job)
-            self._put_with_patience(row)
+            tell = self._written(job)
         except Exception as e:  # whatever it is, the answer must not stay held
             self._put_off(job, e)
             return
         self._failures = 0
         if self._queue.finish(job):
-            self._tell(job)
+            tell()
 
-    def _put_with_patience(self, row: Row) -> None:
+    def _written(self, job: Job) -> Callable[[], None]:
+        """Write a row; return what tells of it once the ledger knows."""
+        if job.part_of is None:
+            row = row_of(job)
+            self._with_patience(lambda: self._put(row))
+            return lambda: self._tell(job)
+        if self._put_map is None:
+            raise RuntimeError("the ledger has rows of a map, and nothing keeps maps here")
+        put = self._put_map
+        how_far = self._with_patience(lambda: put(job))
+        return lambda: self._on_map(job.key, how_far)
+
+    def _with_patience(self, put: Callable[[], T]) -> T:
         """Bridge a hiccup at once; what lasts longer is put off by the ledger."""
         for attempt in stamina.retry_context(
             on=may_pass, attempts=3, timeout=5.0, wait_initial=0.1, wait_max=1.0
         ):
             with attempt:
-                self._put(row)
+                return put()
+        raise AssertionError("unreachable: the last attempt raises")
 
     def _put_off(self, job: Job, error: Exception) -> None:
         text = told(error)
@@ -94,7 +118,10 @@ class Writing:
         if not passes and job.attempts + 1 >= REFUSALS:
             logger.error("the catalog refuses %s for good: %s", job.key, text, extra=extra)
             self._queue.give_up(job, text)
-            self._on_row(row_of(job, status=State.FAILED, error=text))
+            if job.part_of is None:
+                self._on_row(row_of(job, status=State.FAILED, error=text))
+            else:
+                self._on_map_failed(job, text)
             return
         self._failures += passes
         tries = self._failures - 1 if passes else job.attempts

@@ -10,13 +10,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 from uuid import uuid4
 
 from nearedge.models import Inversion, Inverts, NormalisedSpectrum, Quality
+from nearedge.models.answering.pixels import PixelAnswers
+from nearedge.models.many_spectra import Spectra
 from nearedge.streaming.ledger.packing import pack, unpack
 from nearedge.streaming.settings import profile
 from nearedge.streaming.settings.exposure import scheduler_exposure
+from nearedge.streaming.workers.pixels import AnswersPixels, answer_block
 from nearedge.streaming.workers.worker import (
     Load,
     WorkerDied,
@@ -158,6 +161,32 @@ class DaskWorker:
                 for future in futures:
                     future.release()
 
+    def answer_pixels(self, blocks: Sequence[Spectra], *, instrument: str) -> list[PixelAnswers]:
+        """Return the answers of the heads to the pixels of some blocks, each from any worker.
+
+        Parameters and errors as for `nearedge.streaming.workers.worker.Worker.answer_pixels`.
+        """
+        with self._busy, self._failing_as_a_worker_does():
+            client = self._connected()
+            futures = [
+                client.submit(
+                    answer_pixels,
+                    pack({"pixels": spectra, "instrument": instrument}),
+                    self._settings,
+                    self._load,
+                    key=f"nearedge-{uuid4().hex}",
+                    pure=False,
+                    retries=0,
+                )
+                for spectra in blocks
+            ]
+            try:
+                self._await(client, futures, self._settings.timeout_s)
+                return [_told(unpack(future.result()))["answers"] for future in futures]
+            finally:
+                for future in futures:
+                    future.release()
+
     def close(self) -> None:
         """Leave the scheduler, at once; tasks that nobody waits for are dropped by it."""
         self._closed.set()
@@ -191,6 +220,10 @@ class DaskWorker:
                 client.close(timeout=1.0)
 
     def _gather(self, client: Client, futures: Sequence[Future], limit_s: float) -> list[Inversion]:
+        self._await(client, futures, limit_s)
+        return [self._inversion(unpack(future.result())) for future in futures]
+
+    def _await(self, client: Client, futures: Sequence[Future], limit_s: float) -> None:
         deadline = time.monotonic() + limit_s
         while not all(future.done() for future in futures):
             if self._closed.is_set():
@@ -204,12 +237,9 @@ class DaskWorker:
                     raise WorkerUnavailable(f"no worker is with {self._settings.scheduler}")
                 raise WorkerDied(f"the workers gave no answer within {limit_s:g} s")
             self._closed.wait(LOOK_S)
-        return [self._inversion(unpack(future.result())) for future in futures]
 
     def _inversion(self, answered: dict[str, Any]) -> Inversion:
-        if "error" in answered:
-            raise WorkerError(answered["error"])
-        inversion: Inversion = answered["inversion"]
+        inversion: Inversion = _told(answered)["inversion"]
         if self._model not in (None, inversion.model):
             raise WorkerUnavailable(
                 f"a worker of {self._settings.scheduler} has the model {inversion.model[:16]}, "
@@ -235,6 +265,13 @@ class DaskWorker:
                 f"the Dask scheduler {self._settings.scheduler} cannot be used: "
                 f"{type(e).__name__}: {e}"
             ) from e
+
+
+def _told(answered: dict[str, Any]) -> dict[str, Any]:
+    """Return what a worker has answered, unless it was an error."""
+    if "error" in answered:
+        raise WorkerError(answered["error"])
+    return answered
 
 
 def task_key(
@@ -286,6 +323,17 @@ def answer(question: bytes, settings: profile.WorkerSettings, load: Load) -> byt
         logger.exception("an inversion failed")
         return pack({"error": f"{type(e).__name__}: {e}"})
     return pack({"inversion": inversion})
+
+
+def answer_pixels(question: bytes, settings: profile.WorkerSettings, load: Load) -> bytes:
+    """Answer the pixels of a block with the model of this process."""
+    asked = unpack(question)
+    try:
+        model = cast(AnswersPixels, _inverter(settings, load))
+        return pack({"answers": answer_block(model, asked["pixels"], asked["instrument"])})
+    except Exception as e:  # it is told, and the worker goes on
+        logger.exception("the pixels of a block could not be answered")
+        return pack({"error": f"{type(e).__name__}: {e}"})
 
 
 def _inverter(settings: profile.WorkerSettings, load: Load) -> Inverts:

@@ -14,11 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, cast
 
 from nearedge.models import Inversion, Inverts, NormalisedSpectrum, Quality
+from nearedge.models.answering.pixels import PixelAnswers
+from nearedge.models.many_spectra import Spectra
 from nearedge.streaming.ledger.packing import pack, unpack
 from nearedge.streaming.settings import profile
+from nearedge.streaming.workers.pixels import AnswersPixels, answer_block
 
 logger = logging.getLogger(__name__)
 
@@ -188,13 +191,37 @@ class Worker:
             "samples": asked.samples,
             "quality": asked.quality,
         }
+        inversions: list[Inversion] = self._answer_to(question, asked.timeout_s)["inversions"]
+        return inversions
+
+    def answer_pixels(self, blocks: Sequence[Spectra], *, instrument: str) -> list[PixelAnswers]:
+        """Return the answers of the heads to the pixels of some blocks.
+
+        Parameters
+        ----------
+        blocks
+            The spectra of each.
+        instrument
+            How to normalise them, as JSON.
+
+        Raises
+        ------
+        WorkerError
+            As for `invert`.
+        """
+        limit_s = self._settings.timeout_s
+        return [
+            self._answer_to({"pixels": one, "instrument": instrument}, limit_s)["answers"]
+            for one in blocks
+        ]
+
+    def _answer_to(self, question: dict[str, Any], limit_s: float) -> dict[str, Any]:
         with self._busy:
             self._make_ready()
-            answer = self._ask(pack(question), asked.timeout_s)
+            answer = self._ask(pack(question), limit_s)
         if "error" in answer:
             raise WorkerError(answer["error"])
-        inversions: list[Inversion] = answer["inversions"]
-        return inversions
+        return answer
 
     def close(self) -> None:
         """End the process, at once if it is at work; a closed worker does not start again."""
@@ -325,6 +352,9 @@ def serve(pipe: Connection, beat: Any, settings: profile.WorkerSettings, load: L
 
 def _answer(inverter: Inverts, question: dict[str, Any]) -> dict[str, Any]:
     try:
+        if "pixels" in question:
+            model = cast(AnswersPixels, inverter)
+            return {"answers": answer_block(model, question["pixels"], question["instrument"])}
         return {"inversions": list(inverter.invert(question.pop("spectra"), **question))}
     except Exception as e:  # the one broad catch of this process: the batch is answered, not lost
         logger.exception("an inversion failed")
