@@ -99,7 +99,7 @@ def raster_of(
     instrument
         What the profile says.
     """
-    names, shape = plan.axes, plan.shape
+    names, shape = plan.axes, plan.shape or _line(start, plan)
     if not names or not shape or any(map(is_energy, plan.moved)) or ("time",) in names:
         return None
     roles = data_keys_of(instrument.roles)
@@ -122,6 +122,13 @@ def raster_of(
         snaking=tuple(one is True for one in told) or (False,) * len(shape),
         keys=tuple(_key(one) for one in found),
     )
+
+
+def _line(start: Mapping[str, Any], plan: Plan) -> tuple[int, ...] | None:
+    """Return the shape of a scan along one line, which tells its points alone."""
+    points = start.get("num_points")
+    told = isinstance(points, int) and points > 0 and len(plan.axes or ()) == 1
+    return (points,) if told and isinstance(points, int) else None
 
 
 def _key(axis: Axis | None) -> str:

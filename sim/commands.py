@@ -10,7 +10,10 @@ import typer
 from nearedge.streaming.commands.options import Configs, Device, Samples, one_thread, profile_of
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs
+    from rich.console import Console
+
     from nearedge.sim.silica import Specimen
+    from nearedge.streaming.commands.starting import Starting
     from nearedge.streaming.settings.profile import Profile
 
 Scans = Annotated[
@@ -90,6 +93,8 @@ def run_and_report(profile: "Profile", directory: Path, *, kept: bool, stay: boo
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     say = partial(console.print, highlight=False, soft_wrap=True)
     with starting(profile.service.page_port, say) as tell:
+        if profile.instrument.finish.when == "pixel":
+            return _live_map(profile, directory, console, tell, kept=kept, stay=stay)
         from nearedge.sim.demo import keep_files, print_report, run_demo
 
         report = run_demo(profile, directory, console, tell, stay=stay)
@@ -99,6 +104,43 @@ def run_and_report(profile: "Profile", directory: Path, *, kept: bool, stay: boo
         console.print(f"kept in {directory}; to replay: ", end="", highlight=False)
         console.print(f"nearedge replay -c {directory / 'profile.yaml'}", soft_wrap=True)
     return report.good
+
+
+def _live_map(
+    profile: "Profile",
+    directory: Path,
+    console: "Console",
+    tell: "Starting",
+    *,
+    kept: bool,
+    stay: bool,
+) -> bool:
+    """Run the demo of a map that is answered while it is measured."""
+    from nearedge.sim.live_map_demo import print_map_report, run_live_map_demo
+    from nearedge.sim.map_beamline import KIND_OF_MODE
+
+    if profile.simulator.mode not in KIND_OF_MODE:
+        raise typer.BadParameter(
+            f"found simulator.mode {profile.simulator.mode} with finish.when: pixel; expected one "
+            f"of {', '.join(KIND_OF_MODE)}",
+            param_hint="--config",
+        )
+    report = run_live_map_demo(profile, directory, console, tell, stay=stay)
+    print_map_report(report, console)
+    if kept:
+        settings = yaml_of(report.profile)
+        (directory / "profile.yaml").write_text(settings)
+        console.print(f"kept in {directory}; to read the map: ", end="", highlight=False)
+        console.print(f'opened_maps("{directory / "profile.yaml"}")', soft_wrap=True)
+    return report.good
+
+
+def yaml_of(profile: "Profile") -> str:
+    """Return a profile as YAML."""
+    import yaml
+
+    text: str = yaml.safe_dump(profile.model_dump(mode="json"), sort_keys=False)
+    return text
 
 
 def simulate(

@@ -33,6 +33,7 @@ from nearedge.streaming.commands.starting import Starting
 from nearedge.streaming.commands.stopping import stop_signals
 from nearedge.streaming.commands.table import showing
 from nearedge.streaming.ledger.job import State
+from nearedge.streaming.ledger.map_row import MapRow
 from nearedge.streaming.ledger.row import Row
 from nearedge.streaming.page.doorstep import Doorstep
 from nearedge.streaming.page.feed import Feed
@@ -80,6 +81,7 @@ class DemoResults:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._rows: list[Row] = []
+        self._maps: list[MapRow] = []
         self._clock = clock
         self._lock = threading.Lock()
         self.newest_at = clock()
@@ -90,6 +92,17 @@ class DemoResults:
             with self._lock:
                 self._rows.append(row)
                 self.newest_at = self._clock()
+
+    def add_map(self, row: MapRow) -> None:
+        """Take how far a map is."""
+        with self._lock:
+            self._maps.append(row)
+            self.newest_at = self._clock()
+
+    def maps(self) -> tuple[MapRow, ...]:
+        """Return what has come of maps so far."""
+        with self._lock:
+            return tuple(self._maps)
 
     def rows(self) -> tuple[Row, ...]:
         """Return those that have come so far."""
@@ -202,7 +215,7 @@ def serving_demo(
                 answers=[feed],
                 partials=[feed.show_partial, bus.partial],
                 left_out=[bus.left_out],
-                maps=[show.map, feed.show_map, bus.map],
+                maps=[results.add_map, show.map, feed.show_map, bus.map],
             ),
         ) as service,
         beating(bus, service, every_s=profile.bus.heartbeat_s),

@@ -1,6 +1,6 @@
 """Maps of silica whose structure is known at every pixel, and how their answers compare with it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -214,6 +214,28 @@ def compare_map(simulated: SimulatedMap, path: Path) -> MapComparison:
             for name, item in file["entry/figures"].items()
             if item.shape == simulated.cn_mean.shape
         }
+    return compare_figures(simulated, figures)
+
+
+COMPARED = (
+    *("cn_mean", "cn_mean_lo", "cn_mean_hi", "bond", "bond_lo", "bond_hi"),
+    "reason",
+)
+"""Figures that `compare_figures` needs."""
+
+
+def compare_figures(
+    simulated: SimulatedMap, figures: Mapping[str, NDArray[np.floating]]
+) -> MapComparison:
+    """Compare figures over a map with the truth.
+
+    Parameters
+    ----------
+    simulated
+        What was measured.
+    figures
+        Those `COMPARED`, by name, each over the map.
+    """
     has_answer = np.isfinite(figures["cn_mean"]) & np.isfinite(figures["bond"])
     holding = np.isfinite(simulated.cn_mean)
     both = has_answer & holding

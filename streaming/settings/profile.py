@@ -198,9 +198,9 @@ class BusSettings(Settings):
 class SimulatorSettings(Settings):
     """The simulated beamline (nearedge simulate, nearedge demo)."""
 
-    mode: Literal["transmission", "fluorescence", "eels", "eels-files"] = Field(
-        "transmission", description="what is measured, and how"
-    )
+    mode: Literal[
+        "transmission", "fluorescence", "eels", "eels-files", "eels-map", "quick", "xanes-map"
+    ] = Field("transmission", description="what is measured, and how")
     scans: int = Field(8, ge=1, description="scans along the pressure ramp")
     points: int = Field(120, ge=20, description="energies of a step scan")
     dwell_s: float = Field(0.01, ge=0, description="time per energy or per frame, s")

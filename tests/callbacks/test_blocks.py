@@ -133,6 +133,16 @@ def test_a_raster_comes_in_blocks_that_lie_where_its_plan_was():
     assert taken.blocks[0].spectra.formula == "SiO2"
 
 
+def test_a_scan_along_a_line_tells_how_many_points_there_are():
+    taken = Taken(instrument())
+    plan = {"motors": ["y"], "num_points": 4, "hints": {"dimensions": [[["y"], "primary"]]}}
+    events = raster([(y, 0) for y in range(4)])
+    taken(start_of(**plan), RASTER, *events[:3], stop_of(status="abort", primary=3))
+    (end,) = taken.ends
+    assert (end.layout.shape, end.layout.grows, end.pixels) == ((4,), False, 4)
+    assert end.layout.axes[0].positions[:3].tolist() == [0.01, 1.01, 2.01]
+
+
 def test_time_alone_sends_pixels_on():
     taken = Taken(instrument())
     plan, visits = grid(2, 2)

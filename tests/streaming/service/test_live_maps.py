@@ -143,7 +143,7 @@ class Served:
             audience=Audience(maps=[self.rows.append]),
         )
         with service:
-            assert service.drain(60)
+            assert service.drain(110)
         return self
 
 

@@ -18,7 +18,10 @@ from nearedge.streaming.settings.configuration import (
 from nearedge.streaming.settings.profile import Profile
 
 ROOT = Path(__file__).parents[3]
-SHIPPED = ("eels", "eels-files", "sim", "xanes-fluorescence", "xanes-transmission")
+SHIPPED = (
+    *("eels", "eels-files", "eels-map", "quick", "sim"),
+    *("xanes-fluorescence", "xanes-map", "xanes-transmission"),
+)
 
 
 @pytest.fixture
