@@ -165,6 +165,7 @@ def _finish(instrument: Instrument) -> str:
         "event": "every event as a spectrum",
         "events": f"every {finish.n} events as a spectrum",
         "stream": "one spectrum of each stream, when the run stops",
+        "pixel": "one map of each run, whose pixels are answered as they come",
     }
     return f"{each[finish.when]}, from the stream {streams}"
 

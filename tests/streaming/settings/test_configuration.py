@@ -215,8 +215,11 @@ def test_the_simulators_profiles_have_the_simulators_modes():
     assert modes == {
         "eels": "eels",
         "eels-files": "eels-files",
+        "eels-map": "eels-map",
+        "quick": "quick",
         "sim": "transmission",
         "xanes-fluorescence": "fluorescence",
+        "xanes-map": "xanes-map",
         "xanes-transmission": "transmission",
     }
     assert load_profile(["eels"], environ={}).instrument.technique is Technique.EELS
