@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from nearedge.models.answering.estimate import STATED_CN_CLASSES
 from nearedge.models.evaluation.alignment import shell_rmsds
 from nearedge.models.evaluation.answers import ScoredAnswer, Truth, answer_of, truth_of
 from nearedge.models.evaluation.energy import energy_score, quantiles
@@ -43,7 +44,8 @@ class Score:
     cn_mean, cn_map
         What the answer says of it.
     cn_error, cn_correct
-        Relative error of the mean, and whether the most probable is right.
+        Relative error of the mean, and whether the most probable is right; the highest class that
+        answers state (`STATED_CN_CLASSES`) stands for all above it.
     cn_covered, cn_set_size
         Whether the stated set holds the truth, and the set's size.
     cn_mean_covered, cn_mean_width
@@ -179,14 +181,15 @@ def _cn_figures(answer: ScoredAnswer, truth: Truth) -> dict[str, float]:
     true = float(truth.cn.mean())
     same = bool((truth.cn == truth.cn[0]).all())  # an average over different CN has none of its own
     stated = bool(answer.cn_set)
+    found, stated_as = (min(cn, STATED_CN_CLASSES - 1) for cn in (answer.cn_map, true))
     low, high = answer.cn_interval or (_NAN, _NAN)
     return {
         "cn_true": true,
         "cn_mean": answer.cn_mean,
         "cn_map": float(answer.cn_map),
         "cn_error": abs(answer.cn_mean - true) / true if true else _NAN,
-        "cn_correct": float(answer.cn_map == true) if same else _NAN,
-        "cn_covered": float(true in answer.cn_set) if same and stated else _NAN,
+        "cn_correct": float(found == stated_as) if same else _NAN,
+        "cn_covered": float(stated_as in answer.cn_set) if same and stated else _NAN,
         "cn_set_size": float(len(answer.cn_set)) if stated else _NAN,
         "cn_mean_covered": float(low <= true <= high) if answer.cn_interval else _NAN,
         "cn_mean_width": high - low,

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from nearedge.models import Estimates, Interval
+from nearedge.models.answering.estimate import STATED_CN_CLASSES
 from nearedge.models.clusters.geometry import BRIDGING
 
 Plain: TypeAlias = Any
@@ -132,7 +133,7 @@ class Figure:
         """Return the 90 % interval or set; empty where there is none."""
         match plain:
             case {"set": members}:
-                return "{" + ", ".join(map(str, members)) + "}"
+                return "{" + ", ".join(map(class_text, members)) + "}"
         return self.interval_text(plain)
 
     def interval_text(self, plain: Plain) -> str:
@@ -142,6 +143,11 @@ class Figure:
                 digits = self.decimals(plain)
                 return f"[{lo:.{digits}f}, {hi:.{digits}f}]"
         return ""
+
+
+def class_text(cn: int) -> str:
+    """Return a coordination number as a class of answers: the highest holds all above it, too."""
+    return f"{cn}+" if cn >= STATED_CN_CLASSES - 1 else str(cn)
 
 
 def _cn(answer: Answered) -> Plain:

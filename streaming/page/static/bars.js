@@ -1,6 +1,7 @@
 // Small bar charts as SVG: probabilities of a number, and histograms of sampled values.
 
 import { s } from "./dom.js";
+import { classText } from "./format.js";
 
 const LABELLED = 0.05;
 const LABEL_PX = 36;
@@ -16,16 +17,16 @@ export function probabilityBars(box, probabilities, set) {
     const inside = set.includes(k);
     const height = frame.height * (values[i] / frame.top);
     return s("g", {},
-      s("title", {}, `CN ${k}: ${(100 * values[i]).toFixed(1)} %${inside ? ", in the 90 % set" : ""}`),
+      s("title", {}, `CN ${classText(k)}: ${(100 * values[i]).toFixed(1)} %${inside ? ", in the 90 % set" : ""}`),
       s("rect", {
         class: inside ? "bar-fill" : "bar-out", rx: 2,
         x: EDGE.left + i * step + step * 0.16, width: step * 0.68,
         y: EDGE.top + frame.height - height, height: Math.max(height, 0.75),
       }),
       labelled(values[i], values, step) ? text(EDGE.left + (i + 0.5) * step, EDGE.top + frame.height - height - 4, percent(values[i])) : null,
-      text(EDGE.left + (i + 0.5) * step, EDGE.top + frame.height + 14, String(k)));
+      text(EDGE.left + (i + 0.5) * step, EDGE.top + frame.height + 14, classText(k)));
   });
-  const label = `Coordination number: ${shown.map((k, i) => `${k}: ${percent(values[i])}`).join(", ")}`;
+  const label = `Coordination number: ${shown.map((k, i) => `${classText(k)}: ${percent(values[i])}`).join(", ")}`;
   return frame.svg(label, [...frame.percentTicks(), ...bars, frame.baseline()]);
 }
 

@@ -35,12 +35,19 @@ export function usual(told) {
   return `typical ${told.usual_misfit.map((v) => v.toFixed(2)).join("–")}`;
 }
 
-// A set of whole numbers in order; a long run without a hole by its ends.
+// The highest coordination number that answers state; it stands for all above it, too.
+const HIGHEST_CN = 12;
+
+export function classText(cn) {
+  return cn >= HIGHEST_CN ? `${cn}+` : String(cn);
+}
+
+// A set of coordination numbers in order; a long run without a hole by its ends.
 export function set(values) {
   if (!values?.length) return "";
   const [first, last] = [values[0], values.at(-1)];
   const isRun = values.length > 3 && last - first === values.length - 1;
-  return isRun ? `{${first} – ${last}}` : `{${values.join(", ")}}`;
+  return isRun ? `{${first} – ${classText(last)}}` : `{${values.map(classText).join(", ")}}`;
 }
 
 // The 90 % interval and set of a figure, as far as it has them.

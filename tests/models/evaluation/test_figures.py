@@ -57,6 +57,16 @@ def test_bonds_half_too_long(truth):
     assert opposite.bond_mae == pytest.approx(0.03, abs=1e-6)
 
 
+def test_twelve_stands_for_all_above(make_site):
+    shell = np.random.default_rng(0).normal(size=(16, 3))
+    shell *= 1.6 / np.linalg.norm(shell, axis=1, keepdims=True)
+    found = figures.score(
+        answer_of(shell), figures.truth_of([make_site(species=["O"] * 16, positions=shell)])
+    )
+    assert found.cn_true == 16
+    assert (found.cn_correct, found.cn_covered) == (1, 1)
+
+
 def test_a_lost_bond(truth):
     """Three samples of four keep all bonds; the other has CN 3 and counts for CN and bonds only."""
     lost = TETRAHEDRON * np.array([1.6, 1.6, 1.6, 3.0])[:, None]

@@ -20,6 +20,10 @@ from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.row import Row
 
 
+def test_the_highest_class_says_that_it_holds_all_above():
+    assert CN.bounds_text({"mean": 11.0, "set": [8, 12]}) == "{8, 12+}"
+
+
 def test_what_the_catalog_holds_reads_as_what_was_answered(measurement, spectrum, make_inversion):
     inversion = make_inversion(cn=4.25)
     provenance = Provenance(config="c", code="0", written=0.0)
