@@ -43,9 +43,9 @@ class Runs:
         """Note that a run has all that it will get, and with which settings all of it was read."""
         with self._database.transaction() as db:
             db.execute(
-                "INSERT INTO runs (run_uid, state, settings) VALUES (?1, ?2, ?3) "
-                "ON CONFLICT (run_uid) DO UPDATE SET state = ?2, why = NULL, "
-                "settings = COALESCE(?3, settings)",
+                "INSERT INTO runs (run_uid, state, settings) VALUES (?, ?, ?) "
+                "ON CONFLICT (run_uid) DO UPDATE SET state = excluded.state, why = NULL, "
+                "settings = COALESCE(excluded.settings, runs.settings)",
                 (run_uid, DONE, settings),
             )
 
@@ -55,8 +55,9 @@ class Runs:
         with self._database.transaction() as db:
             db.execute(
                 "INSERT INTO runs (run_uid, state, why, held_since, held_until) "
-                "VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (run_uid) DO UPDATE SET "
-                "state = ?2, why = ?3, held_since = ?4, held_until = ?5, settings = NULL",
+                "VALUES (?, ?, ?, ?, ?) ON CONFLICT (run_uid) DO UPDATE SET "
+                "state = excluded.state, why = excluded.why, held_since = excluded.held_since, "
+                "held_until = excluded.held_until, settings = NULL",
                 (run_uid, FAILED, why, now, now + delay_s),
             )
 

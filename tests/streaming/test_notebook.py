@@ -14,6 +14,11 @@ def cells() -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
 
 
+def test_a_notebook_made_of_the_page_runs_no_command_of_the_shell() -> None:
+    languages = set(re.findall(r"^```(\w+)$", PAGE.read_text(), re.MULTILINE))
+    assert languages == {"python", "console"}  # jupytext makes cells of sh, of console none
+
+
 @pytest.mark.system
 def test_the_tutorial_runs_from_top_to_bottom(
     kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

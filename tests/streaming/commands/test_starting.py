@@ -15,6 +15,7 @@ import pytest
 
 from nearedge.streaming.commands.starting import LOADING, await_ready, starting
 
+ENVIRON = os.environ | {"NEAREDGE__BUS__ADDRESS": "127.0.0.1:0"}  # beside a service that runs
 RUN = [sys.executable, "-u", "-m", "nearedge.streaming", "run", "-c", "sim"]
 
 
@@ -63,7 +64,8 @@ def test_a_service_is_waited_for_unless_it_is_stopped():
 @contextmanager
 def piped() -> Iterator[tuple[subprocess.Popen, Iterator[str]]]:
     """Run the service, and yield it with its lines on standard error."""
-    with subprocess.Popen(RUN, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as run:
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(RUN, env=ENVIRON, text=True, **pipes) as run:
         yield run, run.stderr
 
 
@@ -73,7 +75,7 @@ def in_a_terminal() -> Iterator[tuple[subprocess.Popen, Iterator[str]]]:
     ours, theirs = pty.openpty()
     with (
         os.fdopen(ours, errors="replace") as terminal,
-        subprocess.Popen(RUN, stdin=theirs, stdout=theirs, stderr=theirs) as run,
+        subprocess.Popen(RUN, env=ENVIRON, stdin=theirs, stdout=theirs, stderr=theirs) as run,
     ):
         os.close(theirs)
         yield run, until_closed(terminal)
