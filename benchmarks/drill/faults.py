@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from benchmarks.drill import maps
 from benchmarks.drill.audit import Audit
 from benchmarks.drill.cluster import Cluster
 from benchmarks.drill.process import cpu_s, peak_mb, wait_until
@@ -710,3 +711,69 @@ def _mutants(rng: random.Random) -> list[bytes]:
     if rng.random() < 0.6:
         frames = [mutate_frame(frame, rng) for frame in frames]
     return frames
+
+
+# -- maps -----------------------------------------------------------------------------------------
+
+
+def _map_drill(
+    base: Base,
+    name: str,
+    docs: Documents,
+    pixels: int,
+    *,
+    pace_s: float,
+    at: tuple[int, ...],
+    strike: Callable[[Stand], object],
+    what: str,
+) -> Ending:
+    stand = maps.stand_of(base, name)
+    try:
+        stand.start()
+        count = maps.struck_at(stand, docs, pace_s, dict.fromkeys(at, lambda: strike(stand)))
+        base.await_tiled()
+        return Ending(audit=maps.settled(stand, docs, pixels), struck=f"{count} {what}")
+    finally:
+        stand.close()
+
+
+def _image_drill(
+    base: Base, name: str, strike: Callable[[Stand], object], what: str, *, at: tuple[int, ...]
+) -> Ending:
+    pixels, pace_s = maps.LINES * maps.COLUMNS, maps.LINE_S
+    docs = maps.map_run()
+    return _map_drill(base, name, docs, pixels, pace_s=pace_s, at=at, strike=strike, what=what)
+
+
+@drill("pixels of a map: worker killed (SIGKILL) in mid-map, three times")
+def map_worker_killed(base: Base) -> Ending:
+    what = "kills while lines were measured"
+    return _image_drill(base, "map-worker", maps.kill_worker, what, at=(10, 25, 40))
+
+
+@drill("pixels of a map: service killed (SIGKILL) in mid-map and restarted, twice")
+def map_service_killed(base: Base) -> Ending:
+    what = "kills while lines were measured"
+    return _image_drill(base, "map-service", maps.restart, what, at=(15, 35))
+
+
+@drill("pixels of a map: Tiled killed (SIGKILL) in mid-map and restarted, twice")
+def map_tiled_killed(base: Base) -> Ending:
+    what = "kills while blocks were written"
+    return _image_drill(
+        base, "map-tiled", lambda stand: maps.restart_tiled(base), what, at=(15, 35)
+    )
+
+
+@drill("sweeps of a quick scan, 20 a second: service killed (SIGKILL) and restarted")
+def quick_service_killed(base: Base) -> Ending:
+    return _map_drill(
+        base,
+        "quick-service",
+        maps.sweeps_run(),
+        maps.SWEEPS,
+        pace_s=maps.SWEEP_S,
+        at=(200,),
+        strike=maps.restart,
+        what="kill while sweeps were measured",
+    )

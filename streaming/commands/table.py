@@ -75,21 +75,21 @@ class Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._tenths: dict[str, int] = {}
+        self._shown: dict[str, int] = {}
 
     def __call__(self, row: Row) -> None:
         """Print one more row."""
         self._console.print(Text(line(row)), soft_wrap=True)
 
     def map(self, row: MapRow) -> None:
-        """Print how far a map is: a line for each tenth of it, and the last."""
-        tenth = 10 * row.come // max(row.pixels, 1)
-        last = row.status is MapStatus.COMPLETE
-        if last or tenth > self._tenths.get(row.key, -1):
-            self._tenths[row.key] = tenth
+        """Print how far a map is: some lines while it grows, and the last."""
+        shown, last = self._shown.get(row.key, 0), row.status is MapStatus.COMPLETE
+        # a series of unknown length has all of its pixels at any time
+        if last or row.come >= shown + max(row.pixels // 10, shown // 2, 1):
+            self._shown[row.key] = row.come
             self._console.print(Text(map_line(row)), soft_wrap=True)
         if last:
-            self._tenths.pop(row.key, None)
+            self._shown.pop(row.key, None)
 
     def note(self, text: str) -> None:
         """Print a sentence."""

@@ -486,3 +486,77 @@ class LedgerMachine(RuleBasedStateMachine):
 
 LedgerMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestLedgerMachine = LedgerMachine.TestCase
+
+
+# -- maps ---------------------------------------------------------------------------------------
+
+PIXELS = Place(run_uid="map", scan_id=None, stream="primary", spectrum="")
+
+
+def submit_pixels(ledger, first, last, **options):
+    def pack(begin, end):
+        return f"{begin}-{end}", f"{begin}-{end}".encode()
+
+    return ledger.submit_block("whole", PIXELS, (first, last), pack, **options)
+
+
+def test_pixels_that_the_ledger_has_are_left_out():
+    ledger = Ledger(":memory:")
+    assert submit_pixels(ledger, 0, 9) == [("0-9", True)]
+    assert submit_pixels(ledger, 0, 9) == []
+    assert submit_pixels(ledger, 20, 29) == [("20-29", True)]
+    assert submit_pixels(ledger, 5, 34) == [("10-19", True), ("30-34", True)]
+
+
+def test_pixels_that_could_not_be_read_are_taken_anew():
+    ledger = Ledger(":memory:")
+    assert submit_pixels(ledger, 0, 9, refused=True) == [("0-9", True)]
+    (job,) = ledger.queue.claim_write(lease_s=60)
+    assert ledger.queue.finish(job)
+    assert submit_pixels(ledger, 0, 9, refused=True) == []
+    assert submit_pixels(ledger, 0, 9) == [("0-9", True)]
+    assert ledger.backlog.get("0-9").state is State.QUEUED
+
+
+def test_the_end_of_a_map_waits_for_its_blocks():
+    ledger = Ledger(":memory:")
+    submit_pixels(ledger, 0, 9)
+    assert ledger.submit_map("whole", PIXELS, b"end")
+    (block,) = ledger.queue.claim(8, lease_s=60)
+    assert (block.is_block, block.key) == (True, "0-9")
+    assert ledger.queue.claim(8, lease_s=60) == []
+    assert ledger.queue.store(block, b"answers")
+    assert ledger.queue.claim(8, lease_s=60) == []
+    (written,) = ledger.queue.claim_write(lease_s=60)
+    assert ledger.queue.finish(written)
+    (end,) = ledger.queue.claim(8, lease_s=60)
+    assert (end.is_map, end.payload) == (True, b"end")
+
+
+def test_a_map_that_gains_a_block_is_ended_again():
+    ledger = Ledger(":memory:")
+    assert ledger.submit_map("whole", PIXELS, b"end")
+    (end,) = ledger.queue.claim(lease_s=60)
+    assert ledger.queue.store(end, b"groups")
+    (written,) = ledger.queue.claim_write(lease_s=60)
+    assert ledger.queue.finish(written)
+    assert not ledger.submit_map("whole", PIXELS, b"end")
+    submit_pixels(ledger, 0, 9)
+    assert ledger.submit_map("whole", PIXELS, b"new end")
+    assert ledger.backlog.get("whole").state is State.QUEUED
+
+
+def test_a_map_that_the_catalog_lost_is_forgotten_with_its_blocks():
+    ledger = Ledger(":memory:")
+    submit_pixels(ledger, 0, 9, refused=True)
+    ledger.submit_map("whole", PIXELS, b"end")
+    (block,) = ledger.queue.claim_write(lease_s=60)
+    ledger.queue.finish(block)
+    (end,) = ledger.queue.claim(lease_s=60)
+    ledger.queue.store(end, b"groups")
+    (written,) = ledger.queue.claim_write(lease_s=60)
+    ledger.queue.finish(written)
+    assert ledger.align([("whole", State.COMPLETE)]) == (0, 0)
+    assert ledger.backlog.get("0-9") is not None
+    assert ledger.align([])[1] == 1
+    assert ledger.backlog.get("0-9") is None
