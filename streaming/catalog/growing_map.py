@@ -1,0 +1,453 @@
+"""One map that grows in the catalog while its run lasts.
+
+Every step can be repeated: a block that is written twice changes nothing. Its ``reason`` is written
+last, so that a reader who finds an answer there finds all of it. One request follows the other:
+Tiled changes a row of its database with each, and with SQLite they would wait for its lock.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import dask.array  # noqa: F401 - Tiled would load it, for a second, within the first write
+import numpy as np
+from numpy.typing import NDArray
+from tiled.client.utils import ClientError
+from tiled.structures.array import ArrayStructure
+from tiled.structures.core import Spec, StructureFamily
+from tiled.structures.data_source import DataSource
+
+from nearedge.callbacks.block import Block, MapEnd, MapLayout
+from nearedge.callbacks.measurement import Run
+from nearedge.models import Array, Reason, Rejected
+from nearedge.models.answering.estimate import STATED_CN_CLASSES
+from nearedge.models.answering.pixels import NUMBERS, PixelAnswers, on_axis, refused_pixels
+from nearedge.models.maps.findings import MapFindings
+from nearedge.models.maps.representative import Representative
+from nearedge.streaming.answers.plain import plain
+from nearedge.streaming.catalog.boxes import boxes, chunks_of
+from nearedge.streaming.catalog.connection import CONFLICT, Client
+from nearedge.streaming.catalog.elements import numbers_of
+from nearedge.streaming.catalog.maps import FIGURE_STACK, MAP_SPEC, NOTHING, VERSION
+from nearedge.streaming.catalog.pixel_tally import PixelTally
+from nearedge.streaming.catalog.result_writer import put_array
+from nearedge.streaming.ledger.map_row import MapRow, MapStatus
+
+STEP = 1024
+"""Positions that the first axis of a map without a known end gains at a time."""
+WORDS = 64
+"""As many flags have a bit."""
+
+
+class GrowingMap:
+    """One entry, and what is known of its pixels.
+
+    Parameters
+    ----------
+    box
+        The container of maps.
+    key
+        Names the map.
+    run, stream, layout
+        What is mapped, and how its pixels lie.
+    about
+        What the metadata say besides.
+    now
+        Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        box: Client,
+        key: str,
+        run: Run,
+        stream: str,
+        layout: MapLayout,
+        *,
+        about: Mapping[str, Any],
+        now: Callable[[], float],
+    ) -> None:
+        self._box, self._key, self._run, self._stream = box, key, run, stream
+        self._layout, self._about, self._now = layout, about, now
+        self._node = self._made()
+        self._arrays: dict[str, Any] = {}
+        self._flags: list[str] = list(self._node.metadata["flag_names"])
+        self._reasons: list[str] = list(self._node.metadata["reasons"])
+        self._length = self._node.metadata["shape"][0] if layout.grows else 0
+        self._room = _room(self._length) if layout.grows else 0
+        self._prepare()
+        self._load()
+
+    # the entry
+
+    def _prepare(self) -> None:
+        """Make the arrays that say what has come, before anything comes.
+
+        Where a service was killed in the midst of that, they may hold zeros: that is an answer.
+        """
+        if self._node.metadata["ready"]:
+            return
+        for name, more, dtype, fill in (
+            ("reason", (), np.int16, NOTHING),
+            (FIGURE_STACK, (len(NUMBERS),), np.float64, np.nan),
+        ):
+            shape, chunks = (*self.shape, *more), (*self._chunks(), *more)
+            if name not in self._node:
+                self._make(name, shape, chunks, np.dtype(dtype))
+            self._node[name].write(np.full(shape, fill, dtype))
+        for number, axis in enumerate(self._layout.axes):
+            if number or not self._layout.grows:
+                put_array(self._node, f"axis_{number}", np.asarray(axis.positions, np.float64))
+        self._node.update_metadata({"ready": True}, drop_revision=True)
+
+    def _made(self) -> Any:
+        """Return the entry, made if it is not there."""
+        shape = (0, *self._layout.shape[1:]) if self._layout.grows else self._layout.shape
+        metadata = {
+            "status": str(MapStatus.GROWING),
+            "title": str(self._run.scan_id or self._run.uid),
+            "shape": list(shape),
+            "axes": [{"name": axis.name, "unit": axis.unit} for axis in self._layout.axes],
+            "grows": self._layout.grows,
+            "pixels": int(np.prod(shape)),
+            "answered": 0,
+            "come": 0,
+            "reasons": [],
+            "rejected": {},
+            "flag_names": [],
+            "flags": {},
+            "figure_names": list(NUMBERS),
+            "ready": False,
+            "groups": [],
+            "model": "",
+            "bin": 1,
+            "denoised_rank": None,
+            "seed": 0,
+            "written": self._now(),
+            **self._about,
+        }
+        try:
+            return self._box.new(
+                StructureFamily.container,
+                [],
+                key=self._key,
+                metadata=plain(metadata),
+                specs=[Spec(MAP_SPEC, version=VERSION)],
+            )
+        except ClientError as e:
+            if e.response.status_code != CONFLICT:
+                raise
+            return self._box[self._key]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the arrays: of a map that grows, with the room that it has."""
+        if not self._layout.grows:
+            return self._layout.shape
+        return (self._room, *self._layout.shape[1:])
+
+    @property
+    def _per_event(self) -> int:
+        return int(np.prod(self._layout.shape[1:], dtype=int))
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of the map, as far as known."""
+        if self._layout.grows:
+            return self._length * self._per_event
+        return int(np.prod(self._layout.shape))
+
+    def _load(self) -> None:
+        """Take over what the entry has: a service that died may have written it."""
+        count = int(np.prod(self.shape))
+        self._tally = PixelTally(count)
+        self._model = str(self._node.metadata["model"])
+        stack = np.asarray(self._node[FIGURE_STACK].read()).reshape(-1, len(NUMBERS))[:count]
+        reasons, bits = (self._stored(n, len(stack)) for n in ("reason", "flags"))
+        self._tally.put(
+            slice(len(stack)),
+            reasons=reasons.astype(np.int16),
+            bits=bits.astype(np.uint64),
+            figures=stack,
+        )
+
+    def _stored(self, name: str, count: int) -> NDArray[Any]:
+        """Return what the entry has of an array with a number for each pixel."""
+        blank = np.full(count, NOTHING if name == "reason" else 0)
+        if name not in self._node:
+            return blank
+        found = np.asarray(self._node[name].read()).ravel()[:count]
+        return np.concatenate([found, blank[len(found) :].astype(found.dtype)])
+
+    # blocks
+
+    def put(self, block: Block, answers: PixelAnswers) -> None:
+        """Write some pixels."""
+        if self._layout.grows:
+            self._grow(block)
+        if self._node.metadata["status"] != MapStatus.GROWING:
+            if self._tally.all_answered(block.places):
+                return  # it was whole before
+            # pixels that could not be read are here now
+            self._node.update_metadata({"status": str(MapStatus.GROWING)}, drop_revision=True)
+        self._name(answers)
+        bits, reasons = self._bits_of(answers), self._reasons_of(answers)
+        writes = [
+            ("flags", bits, np.uint64, None),
+            (FIGURE_STACK, answers.figures, np.float64, np.nan),
+            ("cn_prob", answers.cn_prob, np.float32, None),
+            *self._spectra_of(block, answers),
+        ]
+        for one in writes:
+            self._write(block.places, *one)
+        self._write(block.places, "reason", reasons, np.int16, NOTHING)
+        self._tally.put(block.places, reasons=reasons, bits=bits, figures=answers.figures)
+        self._model = answers.model or self._model
+        self._node.update_metadata(plain(self._progress()), drop_revision=True)
+
+    def _spectra_of(self, block: Block, answers: PixelAnswers) -> list[tuple[Any, ...]]:
+        """Return the arrays of spectra, on the energies of the first ones that came."""
+        found: list[tuple[Any, ...]] = []
+        if block.spectra is not None:
+            axis = self._axis("mu_energy", block.spectra.energy)
+            mu = np.asarray(block.spectra.mu, np.float32)
+            if not np.array_equal(axis, block.spectra.energy):
+                order = np.argsort(block.spectra.energy)
+                mu = on_axis(mu[:, order], block.spectra.energy[order], axis)
+            found.append(("mu", mu, np.float32, None))
+        if len(answers.energy):
+            axis = self._axis("energy", answers.energy)
+            norm = on_axis(answers.norm, answers.energy, axis)
+            found.append(("norm", norm, np.float32, None))
+        return found
+
+    def _axis(self, name: str, energy: Array) -> Array:
+        """Return the energies of the map: those of the first block that has any."""
+        if name not in self._arrays:
+            # zeros are what a service left that was killed between making and filling it
+            if name not in self._node or not np.any(self._node[name].read()):
+                put_array(self._node, name, np.asarray(energy, np.float64))
+            self._arrays[name] = np.asarray(self._node[name].read())
+        axis: Array = self._arrays[name]
+        return axis
+
+    def _write(
+        self, places: NDArray[np.int64], name: str, values: NDArray[Any], dtype: Any, fill: Any
+    ) -> None:
+        more = values.shape[1:]
+        array = self._array(name, more, np.dtype(dtype), fill)
+        values = np.asarray(values, dtype)
+        for box in boxes(places, self.shape):
+            array.patch(
+                values[box.rows].reshape(*box.size, *more), offset=(*box.offset, *(0,) * len(more))
+            )
+
+    def _array(self, name: str, more: tuple[int, ...], dtype: np.dtype[Any], fill: Any) -> Any:
+        """Return the client of an array over the map, made with room for all pixels."""
+        if name not in self._arrays:
+            if name not in self._node:
+                self._make(name, (*self.shape, *more), (*self._chunks(), *more), dtype)
+            self._arrays[name] = self._node[name]
+        array = self._arrays[name]
+        if self._layout.grows and array.shape[0] < self._room:
+            lacking = (self._room - array.shape[0], *array.shape[1:])
+            blank = np.full(lacking, 0 if fill is None else fill, dtype)
+            array.patch(blank, offset=(array.shape[0], *(0,) * (len(lacking) - 1)), extend=True)
+        return array
+
+    def _chunks(self) -> tuple[int, ...]:
+        if self._layout.grows:
+            return chunks_of((STEP, *self._layout.shape[1:]))
+        return chunks_of(self._layout.shape)
+
+    def _make(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        chunks: tuple[int, ...],
+        dtype: np.dtype[Any],
+    ) -> None:
+        """Make an array of zeros."""
+        parts = tuple((part,) * (size // part) for size, part in zip(shape, chunks, strict=True))
+        structure = ArrayStructure.from_array(
+            np.broadcast_to(np.zeros((), dtype), shape), shape=shape, chunks=parts
+        )
+        source = DataSource(structure=structure, structure_family=StructureFamily.array)
+        try:
+            self._node.new(StructureFamily.array, [source], key=name)
+        except ClientError as e:
+            if e.response.status_code != CONFLICT:
+                raise
+
+    def _grow(self, block: Block) -> None:
+        """Make room for the events of a block, and say where they lie."""
+        begin = block.first // self._per_event
+        positions = np.asarray(block.layout.axes[0].positions, np.float64)
+        self._lengthen(begin + len(positions))
+        self._place(begin, positions)
+
+    def _place(self, begin: int, positions: Array) -> None:
+        """Say where events lie along the first axis of a map that grows."""
+        if "axis_0" not in self._arrays:
+            if "axis_0" not in self._node:
+                self._make("axis_0", (self._room,), (STEP,), np.dtype(float))
+            self._arrays["axis_0"] = self._node["axis_0"]
+        axis = self._arrays["axis_0"]
+        if axis.shape[0] < self._room:
+            blank = np.full(self._room - axis.shape[0], np.nan)
+            axis.patch(blank, offset=(axis.shape[0],), extend=True)
+        axis.patch(positions, offset=(begin,))
+
+    def _name(self, answers: PixelAnswers) -> None:
+        """Give new flags and reasons their numbers, before any pixel has one of them."""
+        flags = {flag for own in answers.flags for flag in own}
+        if flags <= set(self._flags) and set(answers.reason_names) <= set(self._reasons):
+            return
+        fresh = self._box[self._key].metadata  # another service may have added some
+        self._flags = [*dict.fromkeys([*fresh["flag_names"], *self._flags, *sorted(flags)])]
+        self._flags = self._flags[:WORDS]
+        self._reasons = [*dict.fromkeys([*fresh["reasons"], *self._reasons, *answers.reason_names])]
+        names = {"flag_names": self._flags, "reasons": self._reasons}
+        self._node.update_metadata(names, drop_revision=True)
+
+    def _bits_of(self, answers: PixelAnswers) -> NDArray[np.uint64]:
+        number = {flag: k for k, flag in enumerate(self._flags)}
+        return np.array(
+            [sum(1 << number[flag] for flag in own if flag in number) for own in answers.flags],
+            np.uint64,
+        )
+
+    def _reasons_of(self, answers: PixelAnswers) -> NDArray[np.int16]:
+        table = [*(self._reasons.index(name) for name in answers.reason_names), -1]
+        return np.asarray(np.array(table, np.int16)[answers.reasons])
+
+    def _progress(self) -> dict[str, Any]:
+        """Return the part of the metadata that changes with every block."""
+        shape = self._layout.shape
+        told = self._tally.progress(self.pixels, reasons=self._reasons, flags=self._flags)
+        return {
+            **told,
+            "shape": [self._length, *shape[1:]] if self._layout.grows else list(shape),
+            "model": self._model,
+            "written": self._now(),
+        }
+
+    # the end
+
+    def finish(self, end: MapEnd, found: MapFindings) -> None:
+        """Write figures, groups and clusters, and say that all is there."""
+        if self._layout.grows:
+            self._lengthen(end.layout.shape[0])
+        self._refuse_missing()
+        arrays: dict[str, NDArray[Any]] = {
+            "group": found.groups.labels.astype(np.int64).reshape(end.layout.shape)
+        }
+        for number, axis in enumerate(end.layout.axes):
+            positions = np.asarray(axis.positions, np.float64)
+            if self._layout.grows and number == 0:
+                self._place(0, positions)
+            elif not np.array_equal(positions, self._layout.axes[number].positions):
+                arrays[f"axis_{number}"] = positions  # those that were read
+        for number, one in enumerate(found.representatives):
+            own = group_arrays(one)
+            arrays |= {f"group_{number}_{name}": array for name, array in own.items()}
+        for name, array in arrays.items():
+            put_array(self._node, name, array)
+        self._node.update_metadata(
+            plain(
+                {
+                    **self._progress(),
+                    "status": str(MapStatus.COMPLETE),
+                    "groups": [group_summary(one) for one in found.representatives],
+                    "run_flags": list(end.flags),
+                    "measured": end.time,
+                }
+            ),
+            drop_revision=True,
+        )
+
+    def _lengthen(self, length: int) -> None:
+        """Make room for so many events, of which some may never have come."""
+        self._length = max(self._length, length)
+        self._room = max(self._room, _room(self._length))
+        self._tally.grow(self._room * self._per_event)
+
+    def _refuse_missing(self) -> None:
+        """Give the pixels that never came their reason, and no spectrum."""
+        missing = self._tally.missing(self.pixels)
+        if not len(missing):
+            return
+        refusal = Rejected(reason=Reason.NO_DATA, detail="it was not measured")
+        answers = refused_pixels(len(missing), refusal, classes=STATED_CN_CLASSES)
+        self._name(answers)
+        writes: list[tuple[Any, ...]] = [
+            (FIGURE_STACK, answers.figures, np.float64, np.nan),
+            ("cn_prob", answers.cn_prob, np.float32, None),
+        ]
+        for name in ("mu", "norm"):
+            if name in self._node:
+                size = self._node[name].shape[-1]
+                blank = np.full((len(missing), size), np.nan, np.float32)
+                writes.append((name, blank, np.float32, None))
+        for one in writes:
+            self._write(missing, *one)
+        reasons = self._reasons_of(answers)
+        self._write(missing, "reason", reasons, np.int16, NOTHING)
+        bits = np.zeros(len(missing), np.uint64)
+        self._tally.put(missing, reasons=reasons, bits=bits, figures=answers.figures)
+
+    def row(self, measured: float, latency_s: float, flags: Sequence[str]) -> MapRow:
+        """Return how far it is."""
+        answered = self._tally.answered(self.pixels)
+        shape = self._layout.shape
+        return MapRow(
+            key=self._key,
+            status=MapStatus(self._node.metadata["status"]),
+            run=self._run,
+            stream=self._stream,
+            edge=f"{self._about['absorber']} {self._about['edge']}",
+            shape=(self._length, *shape[1:]) if self._layout.grows else shape,
+            pixels=self.pixels,
+            answered=answered,
+            rejected=self._tally.come(self.pixels) - answered,
+            measured=measured,
+            latency_s=latency_s,
+            flags=tuple(flags),
+        )
+
+
+def _room(length: int) -> int:
+    return max(1, -(-length // STEP)) * STEP
+
+
+def group_arrays(one: Representative) -> dict[str, np.ndarray]:
+    """Return the arrays of a group, as those of a map from a file are called."""
+    if isinstance(one.answer, Rejected) or one.spectrum is None:
+        return {}
+    samples = one.answer.samples
+    return {
+        "energy": np.asarray(one.spectrum.energy),
+        "norm": np.asarray(one.spectrum.flat),
+        "positions": np.asarray(samples.positions, np.float32),
+        "species": numbers_of(samples.species),
+        "weights": np.asarray(samples.weights),
+        "cn_prob": np.asarray(one.answer.estimates.cn_prob),
+    }
+
+
+def group_summary(one: Representative) -> dict[str, Any]:
+    """Return what can be searched of a group."""
+    if isinstance(one.answer, Rejected):
+        why = one.answer
+        return {"pixels": one.pixels, "reason": str(why.reason), "detail": why.detail}
+    found = one.answer.estimates
+    return {
+        "pixels": one.pixels,
+        "cn_mean": found.cn_mean,
+        **{
+            name: figure.mean
+            for name in ("bond", "angle")
+            if (figure := getattr(found, name)) is not None
+        },
+        "ood_score": one.answer.ood_score,
+        "flags": ", ".join(one.answer.flags),
+    }
