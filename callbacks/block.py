@@ -89,7 +89,24 @@ class Block:
         """Return the part with the pixels of these numbers, both included."""
         rows = slice(first - self.first, last - self.first + 1)
         spectra = None if self.spectra is None else self.spectra.some(rows)
-        return replace(self, first=first, places=self.places[rows], spectra=spectra)
+        return replace(
+            self,
+            first=first,
+            places=self.places[rows],
+            spectra=spectra,
+            layout=self._layout_of(first, last),
+        )
+
+    def _layout_of(self, first: int, last: int) -> MapLayout:
+        """Return the map as some of the pixels know it: of one that grows, with their events."""
+        if not self.layout.grows:
+            return self.layout
+        events, *inner = self.layout.axes
+        per_event = int(np.prod(self.layout.shape[1:], dtype=int))
+        begin = self.first // per_event
+        own = slice(first // per_event - begin, last // per_event - begin + 1)
+        cut = replace(events, positions=events.positions[own])
+        return MapLayout(axes=(cut, *inner), grows=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -153,10 +153,13 @@ class Queue:
                 (self._database.now(), run_uid),
             )
 
-    def claim(self, n: int = 1, *, lease_s: float, live: bool = False) -> list[Job]:
+    def claim(
+        self, n: int = 1, *, lease_s: float, live: bool = False, blocks: int = 1
+    ) -> list[Job]:
         """Take up to ``n`` queued spectra to invert; one that must be alone comes alone.
 
-        So do a block of a map and, once all of its blocks are in the catalog, the map itself.
+        Blocks of maps come apart from spectra, and a map itself, once all of its blocks are in the
+        catalog, comes alone.
 
         Parameters
         ----------
@@ -166,17 +169,19 @@ class Queue:
             How long they are held, s.
         live
             Only the urgent ones.
+        blocks
+            How many blocks of maps at most.
         """
         last = Priority.LIVE if live else Priority.AGAIN
         with self._database.transaction() as db:
             waiting = db.execute(
-                "SELECT key, alone OR part_of IS NOT NULL AS alone FROM spectra "
+                "SELECT key, alone, part_of FROM spectra "
                 "WHERE state = 'queued' AND priority <= ? "
                 f"AND (part_of IS NULL OR part_of != key OR NOT {_UNFINISHED}) "
                 "ORDER BY priority, turn LIMIT ?",
                 (last, n),
             ).fetchall()
-            keys = [row["key"] for row in _until_alone(waiting)]
+            keys = [row["key"] for row in _together(_until_alone(waiting), blocks)]
             self._hold(db, keys, lease_s, "state = 'running', started = :wall")
             return self._claimed(keys)
 
@@ -355,3 +360,18 @@ def _until_alone(rows: Sequence[sqlite3.Row]) -> Sequence[sqlite3.Row]:
     """Return the first row when it must be alone, else the rows before the first that must."""
     alone = [i for i, row in enumerate(rows) if row["alone"]]
     return rows[: max(1, alone[0])] if alone else rows
+
+
+def _together(rows: Sequence[sqlite3.Row], blocks: int) -> Sequence[sqlite3.Row]:
+    """Return the rows of the first one's kind, up to the first of another."""
+    kinds = [_kind(row) for row in rows]
+    if not kinds or kinds[0] == "map":
+        return rows[:1]
+    end = next((k for k, kind in enumerate(kinds) if kind != kinds[0]), len(kinds))
+    return rows[: end if kinds[0] == "spectrum" else min(end, blocks)]
+
+
+def _kind(row: sqlite3.Row) -> str:
+    if row["part_of"] is None:
+        return "spectrum"
+    return "map" if row["part_of"] == row["key"] else "block"

@@ -36,6 +36,9 @@ DEGRADED = State.DEGRADED.value
 class InvertingWorker(Protocol):
     """What dispatching needs of the worker."""
 
+    blocks_at_once: int
+    """Blocks of maps that it can answer at a time."""
+
     def invert(
         self,
         spectra: Sequence[NormalisedSpectrum],
@@ -112,7 +115,8 @@ class Dispatch:
 
     def _claim(self, *, live: bool) -> list[Job]:
         lease_s = self._settings.timeout_s + LEASE_MARGIN_S
-        return self._queue.claim(self._settings.batch, lease_s=lease_s, live=live)
+        batch, blocks = self._settings.batch, self._worker.blocks_at_once
+        return self._queue.claim(batch, lease_s=lease_s, live=live, blocks=blocks)
 
     def _is_late(self) -> bool:
         limit_s = self._settings.degrade_after_s

@@ -57,6 +57,8 @@ class DaskWorker:
     ----------
     restarts
         How often the scheduler had to be connected anew.
+    blocks_at_once
+        Blocks of maps that are sent at a time, for all workers of the scheduler.
 
     Raises
     ------
@@ -76,6 +78,7 @@ class DaskWorker:
             raise ValueError(problem)
         self._settings, self._load, self._connect_s = settings, load, connect_s
         self._model = model
+        self.blocks_at_once = settings.batch
         self._client: Client | None = None
         self._closed = threading.Event()
         self._lock = threading.Lock()

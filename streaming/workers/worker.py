@@ -89,7 +89,11 @@ class Worker:
     ----------
     restarts
         How often a process had to be replaced.
+    blocks_at_once
+        Blocks of maps that are answered at a time.
     """
+
+    blocks_at_once = 1
 
     def __init__(
         self,

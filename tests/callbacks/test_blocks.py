@@ -329,6 +329,19 @@ def test_a_run_without_arrays_is_one_spectrum():
     assert len(single.columns["energy"]) == 60
 
 
+def test_a_part_of_sweeps_knows_when_they_were():
+    taken = Taken(instrument())
+    row = np.stack([value(0, 0), value(0, 1)])
+    events = [event_of(k, {"energy": ENERGY, "camera": row}) for k in range(1, 5)]
+    keys = {"energy": ARRAY, "camera": {"dtype": "array", "shape": [2, 20]}}
+    taken(start_of(), descriptor_of(**keys), *events, stop_of(primary=4))
+    (block,) = taken.blocks
+    part = block.some(3, 5)
+    assert part.layout.axes[0].positions == pytest.approx([0.1, 0.15])
+    assert part.layout.shape == (2, 2)
+    assert block.some(4, 7).layout.axes[0].positions == pytest.approx([0.15, 0.2])
+
+
 def test_a_block_is_cut_by_the_numbers_of_its_pixels():
     taken = Taken(instrument())
     plan, visits = grid(2, 3)

@@ -320,6 +320,8 @@ class InThisProcess:
 
     problem = None
 
+    blocks_at_once = 1
+
     def __init__(self) -> None:
         from nearedge.models.answering.inverter import Inverter
 

@@ -560,3 +560,14 @@ def test_a_map_that_the_catalog_lost_is_forgotten_with_its_blocks():
     assert ledger.backlog.get("0-9") is not None
     assert ledger.align([])[1] == 1
     assert ledger.backlog.get("0-9") is None
+
+
+def test_blocks_are_claimed_together_and_apart_from_spectra():
+    ledger = Ledger(":memory:")
+    for first in (0, 10, 20):
+        submit_pixels(ledger, first, first + 9)
+    ledger.submit("k", PIXELS, b"spectrum")
+    claimed = [job.key for job in ledger.queue.claim(8, lease_s=60, blocks=2)]
+    assert claimed == ["0-9", "10-19"]
+    assert [job.key for job in ledger.queue.claim(8, lease_s=60, blocks=2)] == ["20-29"]
+    assert [job.key for job in ledger.queue.claim(8, lease_s=60, blocks=2)] == ["k"]

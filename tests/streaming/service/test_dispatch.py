@@ -18,6 +18,8 @@ SETTINGS = profile.WorkerSettings(batch=4, samples=32, degrade_after_s=60)
 class Worker:
     """Answers everything, and remembers what it was asked."""
 
+    blocks_at_once = 1
+
     def __init__(self, make_inversion) -> None:
         self._make = make_inversion
         self.asked: list[tuple[int, int | None, Quality | None]] = []

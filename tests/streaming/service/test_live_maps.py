@@ -82,6 +82,7 @@ class OwnModel:
     """A worker in the process of the test; the first calls raise what a script says."""
 
     problem = None
+    blocks_at_once = 1
 
     def __init__(self, model, *script) -> None:
         self._model, self.script, self.blocks = model, list(script), 0

@@ -75,6 +75,8 @@ class ListSource:
 class ScriptedWorker:
     """A worker whose first answers are the errors of a script."""
 
+    blocks_at_once = 1
+
     def __init__(self, *script, poison: int | None = None) -> None:
         self.script = list(script)
         self.poison = poison
