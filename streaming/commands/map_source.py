@@ -50,6 +50,7 @@ def store(image: SpectrumImage, profile: Profile, path: Path, *, key: str) -> No
         "technique": str(spectra.technique),
         "absorber": spectra.absorber,
         "edge": spectra.edge,
+        "formula": profile.instrument.composition or spectra.formula,
         "config": profile.digest(),
         "written": time.time(),
     }

@@ -324,6 +324,7 @@ def page_of(
         If the port is taken.
     """
     from nearedge.streaming.catalog.history import History
+    from nearedge.streaming.catalog.map_shelf import MapShelf
     from nearedge.streaming.page.web import serving_page
 
     with serving_page(
@@ -332,6 +333,7 @@ def page_of(
         port=profile.service.page_port,
         waiting=waiting,
         history=History(partial(results_box, profile, server)),
+        shelf=MapShelf(partial(maps_box, profile, server)),
         title=profile.title,
         context=profile.instrument.roles.context,
         config=profile.digest(),

@@ -24,11 +24,14 @@ from nearedge.streaming.answers.forms import EXPORTS, FormatError, export_of
 from nearedge.streaming.answers.plain import dump
 from nearedge.streaming.answers.trend import trend_csv
 from nearedge.streaming.catalog.history import History
+from nearedge.streaming.catalog.map_shelf import MapShelf
 from nearedge.streaming.page.events import event_stream
 from nearedge.streaming.page.feed import Feed
 from nearedge.streaming.page.headers import SecurityHeaders
 from nearedge.streaming.page.lookup import Lookup
+from nearedge.streaming.page.map_routes import MapRoutes
 from nearedge.streaming.service.health import Health
+from nearedge.streaming.service.on_demand import OnDemand
 
 HOSTS = ("127.0.0.1", "localhost")  # another name is a page elsewhere that was pointed at us
 MAX_READERS = 32
@@ -50,6 +53,10 @@ class Page:
         Both are of the profile: the page offers the scalars of its ``roles.context`` first.
     config
         Digest of the settings, which exports name.
+    shelf
+        Stored maps, or None where there is no catalog.
+    asked
+        What answers on demand, or None where nothing can.
     """
 
     def __init__(
@@ -61,9 +68,12 @@ class Page:
         title: str = "",
         context: Sequence[str] = (),
         config: str | None = None,
+        shelf: MapShelf | None = None,
+        asked: OnDemand | None = None,
     ) -> None:
         self._feed, self._health, self._title, self._context = feed, health, title, context
         self._lookup = Lookup(feed, history, config=config)
+        self._maps = MapRoutes(shelf, asked)
 
     def app(self) -> Starlette:
         """Return the ASGI application."""
@@ -77,6 +87,7 @@ class Page:
             Route("/api/trend.csv", self.trend),
             Route("/api/health", self.health),
             Route("/api/events", self.events),
+            *self._maps.routes(),
             Route("/livez", self.live),
             Route("/readyz", self.ready),
             Route("/metrics", self.metrics),

@@ -10,10 +10,12 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from nearedge.streaming.catalog.history import History
+from nearedge.streaming.catalog.map_shelf import MapShelf
 from nearedge.streaming.page.doorstep import Doorstep, PageError, address_of, listening
 from nearedge.streaming.page.feed import Feed
 from nearedge.streaming.page.routes import Page
 from nearedge.streaming.service.health import Health, recent_warnings
+from nearedge.streaming.service.on_demand import OnDemand
 from nearedge.streaming.service.service import Service
 
 __all__ = ["PageError", "load", "served", "serving_page"]
@@ -31,6 +33,7 @@ def serving_page(
     port: int | None = 0,
     waiting: Doorstep | None = None,
     history: History | None = None,
+    shelf: MapShelf | None = None,
     title: str = "",
     context: Sequence[str] = (),
     config: str | None = None,
@@ -40,7 +43,7 @@ def serving_page(
     Parameters
     ----------
     service
-        The service whose health is shown.
+        The service whose health is shown, and whose worker is asked for single answers.
     feed
         One of the service's listeners: what is shown.
     port
@@ -49,6 +52,8 @@ def serving_page(
         What has answered there until now, instead of a port.
     history
         Results of before, read in the background.
+    shelf
+        The maps of the catalog.
     title, context, config
         All are of the profile: the last is the digest of its settings.
 
@@ -63,7 +68,14 @@ def serving_page(
     with recent_warnings() as warnings:
         health = Health(service, warnings)
         page = Page(
-            feed=feed, health=health, history=history, title=title, context=context, config=config
+            feed=feed,
+            health=health,
+            history=history,
+            title=title,
+            context=context,
+            config=config,
+            shelf=shelf,
+            asked=OnDemand(service.worker),
         )
         if history is not None:
             loader = threading.Thread(target=load, args=(feed, history), daemon=True)

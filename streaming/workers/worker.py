@@ -126,6 +126,11 @@ class Worker:
         return time.monotonic() - self._beat.value if self._beat.value else None
 
     @property
+    def is_busy(self) -> bool:
+        """Whether a batch is with it."""
+        return self._busy.locked()
+
+    @property
     def problem(self) -> str | None:
         """Why no spectrum can be inverted now, or None."""
         if self.pid is None:

@@ -6,7 +6,8 @@ import { h, onResize } from "./dom.js";
 /* global uPlot */
 
 // A chart that fills its element. `lines`: [{label, x, y, colour, dash, width, points}]; a colour is
-// the name of one of the page's, or any other.
+// the name of one of the page's, or any other. Labels may name `bands`: pairs of lines, the upper
+// one first, between which it is shaded.
 export class Chart {
   constructor(element, { xLabel, yLabel, marks = () => ({}) }) {
     this.element = element;
@@ -81,6 +82,7 @@ export class Chart {
       cursor: { drag: { x: true, y: false }, points: { show: false } },
       scales: { x: { time: false } },
       axes: [axis(colours, this.labels.xLabel, 24), axis(colours, this.labels.yLabel, 42)],
+      bands: (this.labels.bands ?? []).map((ends) => ({ series: ends, fill: colours.window })),
       series: [{}, ...lines.map((line) => series(line, colours))],
       hooks: { setCursor: [(plot) => this.read(plot)], drawClear: [(plot) => drawMarks(plot, this.marks(), colours)] },
     };

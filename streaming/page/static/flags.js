@@ -1,6 +1,11 @@
 // Flags and reasons of rejection in words; docs/flags.md has the same with what to do.
 
 const FLAGS = {
+  "binned": "neighbouring pixels put together",
+  "denoised": "principal components alone",
+  "heads-only": "no clusters drawn for the map",
+  "merged": "merged from repeats",
+  "region-summed": "sum over several pixels",
   "aborted": "the scan was aborted",
   "bad-points": "some points had no light",
   "cn-undecided": "several coordination numbers are possible: read the 90 % set",
@@ -36,7 +41,7 @@ const FLAGS = {
   "unreadable": "some data could not be read",
 };
 
-const HARMLESS = new Set(["dark-subtracted", "merged-energies", "rebinned", "self-absorption-corrected"]);
+const HARMLESS = new Set(["binned", "denoised", "heads-only", "merged", "region-summed", "dark-subtracted", "merged-energies", "rebinned", "self-absorption-corrected"]);
 
 const REASONS = {
   "bad-energies": "unusable energies",

@@ -7,8 +7,9 @@ import * as now from "./now.js";
 import * as trend from "./trend.js";
 import * as runs from "./runs.js";
 import * as health from "./health.js";
+import * as map from "./map.js";
 
-const VIEWS = { now, trend, runs, health };
+const VIEWS = { now, trend, runs, health, map };
 const main = document.getElementById("view");
 let leave = () => {};
 

@@ -105,6 +105,9 @@ const receive = {
     state.health = health;
     tell("health", health);
   },
+  map(told) {
+    tell("map", told);
+  },
   reset: reload,
 };
 

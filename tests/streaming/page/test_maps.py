@@ -1,0 +1,198 @@
+"""The routes of the view of maps: what they give, what they refuse, and that nothing is stored."""
+
+import httpx
+import numpy as np
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from nearedge.sim.stored_maps import write_small_map
+from nearedge.streaming.catalog.map_shelf import MapShelf
+from nearedge.streaming.catalog.maps import store_map
+from nearedge.streaming.page.map_routes import MapRoutes
+from nearedge.streaming.page.map_view import MAP_FIGURES, likeliest
+from nearedge.streaming.service.on_demand import OnDemand
+from nearedge.streaming.workers.worker import WorkerUnavailable
+
+
+class Inverter:
+    def __init__(self, make):
+        self.make, self.asked, self.error = make, [], None
+
+    def invert(self, spectra, *, seeds):
+        if self.error is not None:
+            raise self.error
+        self.asked.append((spectra[0], seeds[0]))
+        return [self.make()]
+
+
+@pytest.fixture
+def inverter(make_inversion):
+    return Inverter(make_inversion)
+
+
+@pytest.fixture
+def box(tiled_client, tmp_path):
+    about = {
+        "raw": {"uid": "run-1"},
+        "technique": "xanes",
+        "absorber": "Si",
+        "edge": "K",
+        "formula": "SiO2",
+        "config": "c",
+        "written": 1.0,
+    }
+    for name, shape in (("image", (4, 5)), ("series", (6,))):
+        path = tmp_path / f"{name}.h5"
+        write_small_map(path, shape)
+        store_map(tiled_client, name, path, about=about, files=None)
+    return tiled_client
+
+
+@pytest.fixture
+def client(box, inverter):
+    routes = MapRoutes(MapShelf(lambda: box), OnDemand(inverter)).routes()
+    return TestClient(Starlette(routes=routes), base_url="http://127.0.0.1")
+
+
+def floats(response, kind="<f4"):
+    shape = tuple(map(int, response.headers["x-shape"].split(",")))
+    return np.frombuffer(response.content, kind).reshape(shape)
+
+
+def test_maps_are_listed_and_described(client):
+    listed = {one["key"]: one for one in client.get("/api/maps").json()["maps"]}
+    assert listed["image"]["shape"] == [4, 5]
+    told = client.get("/api/maps/image").json()
+    assert [axis["name"] for axis in told["axes"]] == ["y", "x"]
+    assert told["axes"][1]["positions"] == [0.0, 0.5, 1.0, 1.5, 2.0]
+    assert (told["answered"], told["status"]) == (19, "complete")
+    assert {one["name"] for one in told["figures"]} == set(MAP_FIGURES)
+
+
+def test_images_come_as_bytes(client):
+    bond = floats(client.get("/api/maps/image/figure/bond"))
+    assert bond.shape == (4, 5)
+    assert np.isnan(bond[0, 0])
+    assert bond[1, 2] == pytest.approx(1.6 + 0.01 * 7, abs=1e-6)
+    width = floats(client.get("/api/maps/image/figure/bond_width"))
+    assert width[1, 2] == pytest.approx(0.1, abs=1e-6)
+    flags = floats(client.get("/api/maps/image/figure/flags"), "<u8")
+    assert flags[3, 4] == 3  # both names
+    assert floats(client.get("/api/maps/image/figure/reason"), "<i2")[0, 0] == 0
+
+
+def test_a_pixel_has_its_spectrum_and_answer(client):
+    told = client.get("/api/maps/image/pixel", params={"at": "3,4"}).json()
+    assert (told["state"], told["flags"]) == ("answered", ["heads-only", "noisy"])
+    assert told["figures"]["cn_mean"] == pytest.approx(5.0)
+    assert told["cn_set"] == [4, 5]
+    assert len(told["spectrum"]["energy"]) == len(told["spectrum"]["flat"]) == 60
+    refused = client.get("/api/maps/image/pixel", params={"at": "0,0"}).json()
+    assert (refused["state"], refused["reason"]) == ("rejected", "no-edge")
+    assert refused["spectrum"] is None
+    assert refused["cn_prob"] is None
+
+
+def test_a_region_is_summed_and_inverted_on_demand(client, inverter, box):
+    before = set(box)
+    asked = {"from": "1,3", "to": "0,0"}
+    told = client.get("/api/maps/image/region", params=asked).json()
+    assert (told["pixels"], told["left_out"], told["answer"]) == (7, 1, None)
+    assert inverter.asked == []
+    told = client.get("/api/maps/image/region", params={**asked, "answer": "1"}).json()
+    assert told["answer"]["cluster"]["absorber"] == "Si"
+    assert told["answer"]["cn"]["set"] == [4, 5]
+    ((spectrum, seed),) = inverter.asked
+    assert (spectrum.absorber, spectrum.elements) == ("Si", ("O", "Si"))
+    client.get("/api/maps/image/region", params={**asked, "answer": "1"})
+    assert inverter.asked[1][1] == seed  # the same clusters again
+    assert set(box) == before
+
+
+def test_a_series_has_a_waterfall(client):
+    response = client.get("/api/maps/series/spectra")
+    count, size = map(int, response.headers["x-shape"].split(","))
+    assert (count, size) == (6, 60)
+    rows = np.frombuffer(response.content[: 4 * count], "<i4")
+    assert rows.tolist() == [0, 1, 2, 3, 4, 5]
+    spectra = np.frombuffer(response.content[4 * count :], "<f4").reshape(count, size)
+    assert np.isnan(spectra[0]).all()  # rejected
+    assert np.isfinite(spectra[1:]).all()
+
+
+def test_every_pixel_is_a_mixture_of_the_pinned_ones(client):
+    found = floats(client.get("/api/maps/image/mixtures", params={"members": "0,1;3,4"}))
+    assert found.shape == (4, 4, 5)
+    first, last, total, misfit = found
+    assert (first[0, 1], last[0, 1]) == (pytest.approx(1, abs=1e-4), pytest.approx(0, abs=1e-4))
+    assert np.isnan(total[0, 0])
+    np.testing.assert_allclose(total.ravel()[1:], 1.0, atol=1e-3)
+    assert misfit.ravel()[1:].max() < 1e-3
+    assert first[2, 2] == pytest.approx(7 / 18, abs=1e-3)
+
+
+def test_components_of_a_map(client):
+    told = client.get("/api/maps/image/components").json()
+    assert told["pixels"] == 19
+    assert len(told["vectors"][0]) == len(told["energy"]) == len(told["mean"])
+    assert told["shares"][0] > 0.99
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/api/maps/none", 404, "no map with the key"),
+        ("/api/maps/..%2Fraw", 404, ""),
+        ("/api/maps/image/figure/norm", 404, "expected one of"),
+        ("/api/maps/image/pixel?at=4,0", 404, "has the shape"),
+        ("/api/maps/image/pixel?at=-1,0", 404, "has the shape"),
+        ("/api/maps/image/pixel?at=1", 404, "has the shape"),
+        ("/api/maps/image/pixel?at=a,b", 400, "expected the numbers"),
+        ("/api/maps/image/region?from=0,0&to=0,0", 422, "none of the 1 pixels"),
+        ("/api/maps/image/mixtures?members=", 400, "found 0 end members"),
+        ("/api/maps/image/mixtures?members=0,1;0,1", 422, "alike"),
+        ("/api/maps/image/mixtures?members=0,0", 422, "choose answered pixels"),
+    ],
+)
+def test_what_is_asked_wrongly_is_told(client, path, status, words):
+    answer = client.get(path)
+    assert answer.status_code == status
+    assert words in answer.text
+
+
+def test_a_page_elsewhere_can_ask_for_no_work(client, inverter):
+    path = "/api/maps/image/region?from=1,1&to=2,2&answer=1"
+    answer = client.get(path, headers={"Sec-Fetch-Site": "cross-site"})
+    assert answer.status_code == 403
+    assert inverter.asked == []
+    assert client.get(path, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
+
+
+def test_a_worker_that_is_gone_and_a_catalog_that_is_away_are_told(client, inverter):
+    inverter.error = WorkerUnavailable("no process")
+    answer = client.get("/api/maps/image/region?from=1,1&to=2,2&answer=1")
+    assert (answer.status_code, answer.text) == (503, "there is no answer: no process")
+
+    def away():
+        raise httpx.ConnectError("refused")
+
+    gone = TestClient(Starlette(routes=MapRoutes(MapShelf(away), None).routes()))
+    assert gone.get("/api/maps").status_code == 503
+    nothing = TestClient(Starlette(routes=MapRoutes(None, None).routes()))
+    assert nothing.get("/api/maps").json() == {"maps": []}
+    assert nothing.get("/api/maps/image").status_code == 404
+
+
+def test_a_map_that_grows_is_read_anew(box, inverter):
+    shelf = MapShelf(lambda: box)
+    node = box["image"]
+    node.update_metadata({"status": "growing", "written": 2.0, "come": 5}, drop_revision=True)
+    assert shelf.metadata("image")["come"] == 5
+    node.update_metadata({"written": 3.0, "come": 9}, drop_revision=True)
+    assert shelf.metadata("image")["come"] == 9
+
+
+def test_the_set_is_the_likeliest():
+    assert likeliest(np.array([0.0, 0.95, 0.05])) == [1]
+    assert likeliest(np.array([0.3, 0.3, 0.4])) == [0, 1, 2]
