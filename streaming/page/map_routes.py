@@ -114,8 +114,11 @@ class MapRoutes:
         """Return evenly chosen spectra of a series: their numbers as int32, then float32 rows."""
         _, shelf, key = self._of(request)
         rows, spectra = await _read(lambda: shelf.spectra(key, most=WATERFALL))
+        energy = await _read(lambda: shelf.values(key, "energy"))
         content = rows.astype("<i4").tobytes() + spectra.astype("<f4").tobytes()
-        return _bytes(content, spectra.shape)
+        response = _bytes(content, spectra.shape)
+        response.headers["X-Energy"] = f"{energy[0]:.2f},{energy[-1]:.2f}"
+        return response
 
     async def mixtures(self, request: Request) -> Response:
         """Return the fractions of chosen pixels in every pixel, their sum, and the misfit."""

@@ -238,7 +238,7 @@ class MapView {
     context.fillStyle = soft;
     const groups = chosen.name === "group" && !this.series;
     const colours = table(chosen.scale), long = Math.max(60, width - 2);
-    const one = this.series ? { title: "normalised absorption against time", unit: "edge steps", digits: 2 } : this.figure();
+    const one = this.series ? { title: `normalised spectra, energy upwards from ${this.fall.ends[0]} to ${this.fall.ends[1]} eV`, unit: "edge steps", digits: 2 } : this.figure();
     if (groups) {
       GROUPS.slice(0, Math.max(1, this.about.groups?.length || 8)).forEach((colour, i) => {
         context.fillStyle = `rgb(${channels(colour)})`;
@@ -419,6 +419,7 @@ class MapView {
     if (!response.ok) throw Object.assign(new Error(await response.text()), { status: response.status });
     const [count, size] = response.headers.get("X-Shape").split(",").map(Number);
     const bytes = await response.arrayBuffer();
+    const ends = response.headers.get("X-Energy").split(",").map((e) => Number(e).toFixed(0));
     const rows = new Int32Array(bytes, 0, count), spectra = new Float32Array(bytes, 4 * count);
     this.step = count > 1 ? rows[1] - rows[0] : 1;
     const values = new Float32Array(count * size), states = new Uint8Array(count * size);
@@ -429,7 +430,7 @@ class MapView {
         states[at] = this.states[rows[k]] === STATE.doubtful ? STATE.answered : this.states[rows[k]];
       }
     }
-    this.fall = { values, states, shape: [size, count] };
+    this.fall = { values, states, shape: [size, count], ends };
   }
 
   press(event) {
