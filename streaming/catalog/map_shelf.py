@@ -20,7 +20,7 @@ from nearedge.models.maps.regions import region_spectrum
 from nearedge.models.spectrum import Array
 from nearedge.streaming.catalog.connection import Client
 from nearedge.streaming.catalog.history import KEY
-from nearedge.streaming.catalog.maps import MAP_SPEC, StoredMap
+from nearedge.streaming.catalog.maps import FIGURE_STACK, MAP_SPEC, NOTHING, StoredMap
 from nearedge.streaming.ledger.job import State
 
 LISTED = 500
@@ -37,8 +37,6 @@ MOST_COMPARED = 4096
 FEWEST_COMPARED = 3
 TRUSTED_S = 10.0
 """A complete map seldom changes: pixels that could not be read may come later."""
-NOTHING = -2
-"""The reason of a pixel that has not come yet."""
 _LISTED = (
     *("title", "status", "shape", "axes", "pixels", "answered", "come", "absorber", "edge"),
     *("technique", "written", "raw"),
@@ -136,9 +134,12 @@ class MapShelf:
         return self._map(key).metadata
 
     def positions(self, key: str) -> list[Array]:
-        """Return where the pixels lie along each axis; errors as for `values`."""
+        """Return where the pixels lie along each axis, by number where that is not known yet.
+
+        Errors are those of `values`.
+        """
         found = self._map(key)
-        return [self._array(found, f"axis_{n}") for n in range(len(found.metadata["axes"]))]
+        return [self._axis(found, number) for number in range(len(found.shape))]
 
     def values(self, key: str, name: str) -> np.ndarray:
         """Return an array over the map, or one of its energies.
@@ -310,6 +311,12 @@ class MapShelf:
 
     # -- inside -------------------------------------------------------------------------------
 
+    def _axis(self, found: _Shelved, number: int) -> Array:
+        try:
+            return self._array(found, f"axis_{number}")
+        except NoSuchMapError:
+            return np.arange(found.shape[number], dtype=float)
+
     def _window(self, found: _Shelved) -> NDArray[np.bool_]:
         """Return which energies are compared: those about the edge."""
         energy = self._array(found, "energy").astype(float)
@@ -348,6 +355,9 @@ class MapShelf:
             if version in self._arrays:
                 self._arrays.move_to_end(version)
                 return self._arrays[version]
+        names = list(found.metadata.get("figure_names", ()))
+        if name in names:  # of a live map, whose figures share one array
+            return self._array(found, FIGURE_STACK)[..., names.index(name)]
         try:
             array = found[name]
         except KeyError:

@@ -1,11 +1,6 @@
 // Flags and reasons of rejection in words; docs/flags.md has the same with what to do.
 
 const FLAGS = {
-  "binned": "neighbouring pixels put together",
-  "denoised": "principal components alone",
-  "heads-only": "no clusters drawn for the map",
-  "merged": "merged from repeats",
-  "region-summed": "sum over several pixels",
   "aborted": "the scan was aborted",
   "bad-points": "some points had no light",
   "cn-undecided": "several coordination numbers are possible: read the 90 % set",
@@ -41,7 +36,15 @@ const FLAGS = {
   "unreadable": "some data could not be read",
 };
 
-const HARMLESS = new Set(["binned", "denoised", "heads-only", "merged", "region-summed", "dark-subtracted", "merged-energies", "rebinned", "self-absorption-corrected"]);
+const HARMLESS = new Set(["binned", "denoised", "heads-only", "region-summed", "dark-subtracted", "merged-energies", "rebinned", "self-absorption-corrected"]);
+
+// What is said of pixels, and of what was put together on request.
+const OF_MAPS = {
+  "binned": "neighbouring pixels put together",
+  "denoised": "principal components alone",
+  "heads-only": "no clusters drawn for the map",
+  "region-summed": "sum over several pixels",
+};
 
 const REASONS = {
   "bad-energies": "unusable energies",
@@ -86,7 +89,7 @@ export function verdict({ status, reason, flags = [], ood, complete, cn }) {
 }
 
 // a flag may say which: "dead-element: 3"
-const words = (flag) => FLAGS[flag] ?? flag.replaceAll("-", " ");
+const words = (flag) => FLAGS[flag] ?? OF_MAPS[flag] ?? flag.replaceAll("-", " ");
 export const flagText = (flag) => flag.split(": ").map(words).join(": ");
 export const flagKind = (flag) => (HARMLESS.has(flag) ? "" : LOUD.has(flag) ? "doubt" : "warn");
 // Doubts come first, then what is worth a look; what is harmless last.

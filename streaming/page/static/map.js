@@ -151,6 +151,11 @@ class MapView {
     const { about } = this, key = encodeURIComponent(about.key);
     this.series = about.shape.length === 1;
     this.choices(anew);
+    if (about.status !== "complete" && !about.come) {
+      this.words.hidden = false;
+      this.words.textContent = "Nothing of this map has come yet. It shows here as it grows.";
+      return;
+    }
     const fit = this.fits.get(chosen.name);
     const [own, flags, reasons] = await Promise.all([
       fit ?? numbers(`/api/maps/${key}/figure/${chosen.name}`, chosen.name === "group" ? Int32Array : Float32Array),
