@@ -121,7 +121,7 @@ def test_a_pixel_opens_by_the_arrow_keys_with_its_clusters(page: Any, keep: Keep
     page.wait(CLUSTERS)
     shown = text(page, ".picked")
     assert "y 2.00 nm, x 2.00 nm" in shown
-    assert "1.640" in shown  # pixel 40
+    assert "2.000" in shown  # pixel 40: 1.6 + 0.4
     assert "no clusters drawn for the map" in shown
     assert "kept nowhere" in text(page, ".clustercard")
     keep(page, "map")
