@@ -61,7 +61,7 @@ def run_of(asked: argparse.Namespace) -> tuple[Documents, int, float]:
     if asked.kind == "quick":
         sweeps = int(asked.seconds * asked.rate)
         return maps.sweeps_run(sweeps, points=asked.channels), sweeps, 1 / asked.rate
-    docs = maps.map_run(lines=asked.size, columns=asked.size, points=asked.channels)
+    docs = maps.map_run(lines=asked.size, columns=asked.size, points=asked.channels, plain=False)
     return docs, asked.size**2, asked.line_s
 
 

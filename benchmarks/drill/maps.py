@@ -30,8 +30,13 @@ def stand_of(base: Base, name: str, **settings: dict[str, Any]) -> Stand:
     return Stand(base, name, **{**told, **settings})
 
 
-def map_run(*, lines: int = LINES, columns: int = COLUMNS, points: int = POINTS) -> Documents:
-    """Return a run of lines of spectra; every tenth pixel shows no edge."""
+def map_run(
+    *, lines: int = LINES, columns: int = COLUMNS, points: int = POINTS, plain: bool = True
+) -> Documents:
+    """Return a run of lines of spectra; every tenth pixel shows no edge.
+
+    Its arrays are lists, as a catalog of raw runs wants them, or else numpy's, float32.
+    """
     energy = np.linspace(hostile.ONSET - 30.0, hostile.ONSET + 60.0, points)
     rng = np.random.default_rng(0)
     start = {
@@ -51,7 +56,9 @@ def map_run(*, lines: int = LINES, columns: int = COLUMNS, points: int = POINTS)
         height = 1.0 + 0.4 * rng.random(columns)
         mu = np.array([hostile.absorption(energy, white_line=h) for h in height])
         mu[::10] = 1.0
-        docs.append(("event", _event(stream, {"mono": energy, "mu": mu, "y": float(line)})))
+        mu = mu if plain else mu.astype(np.float32)
+        data = {"mono": energy, "mu": mu, "y": float(line)}
+        docs.append(("event", _event(stream, data, plain=plain)))
     return [*docs, ("stop", run.compose_stop())]
 
 
@@ -69,9 +76,12 @@ def sweeps_run(sweeps: int = SWEEPS, *, points: int = POINTS) -> Documents:
     return [*docs, ("stop", run.compose_stop())]
 
 
-def _event(stream: Any, data: dict[str, Any]) -> dict[str, Any]:
-    plain = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in data.items()}
-    event = stream.compose_event(data=plain, timestamps=dict.fromkeys(data, time.time()))
+def _event(stream: Any, data: dict[str, Any], *, plain: bool = True) -> dict[str, Any]:
+    if plain:
+        data = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in data.items()}
+    event = stream.compose_event(
+        data=data, validate=False, timestamps=dict.fromkeys(data, time.time())
+    )
     return dict(event)
 
 
