@@ -93,16 +93,17 @@ class FileColumns:
         Raises
         ------
         UnreadableFileError
-            If several may be the sum.
+            If several may be the sum and their numbers differ.
         """
         if named := self.named(role):
             return named
         one = self.known(role)
-        if len(one) > 1:
+        one = one + tuple(twin for name in one for twin in self._twins(name))
+        if len(one) > 1 and not self._agree(one):
             raise UnreadableFileError(
                 f"columns {', '.join(one)} may all be fluorescence: say which with --columns if=…"
             )
-        return one or self._elements()
+        return one[:1] or self._elements()
 
     def rates(self, role: str) -> tuple[str, ...]:
         """Return the columns of count rates: named, or those that go with counts by number."""
@@ -134,6 +135,12 @@ class FileColumns:
         begins = {self.plain[name][:3] for name in counted}
         doubtful = "det" in begins or (len(counted) > 1 and begins <= {"roi", "sca"})
         return () if doubtful else counted
+
+    def _twins(self, name: str) -> list[str]:
+        """Return the columns that a file calls by the same name; they got numbers from 2 on."""
+        if f"{name}_1" in self.plain:
+            return []  # the numbers are the file's own
+        return [other for other in self.plain if re.fullmatch(re.escape(name) + r"_\d+", other)]
 
     def _rated(self, elements: Sequence[str]) -> bool:
         return all(len(self._numbered(pattern)) == len(elements) for pattern in RATES.values())

@@ -128,6 +128,17 @@ MSA = (
 )
 
 
+def test_a_detector_that_a_heading_names_again_is_asked_for(tmp_path):
+    head = "# energy i0 fluo fluo\n"
+    one, other = MU / 3, MU / 2
+    path = write(tmp_path / "twice.dat", ENERGY, np.ones(len(MU)), one, other, head=head)
+    found = only(path).spectrum
+    assert isinstance(found, Rejected)
+    assert "fluo, fluo_2 may all be fluorescence" in found.detail
+    same = write(tmp_path / "same.dat", ENERGY, np.ones(len(MU)), one, one, head=head)
+    assert only(same).spectrum.mu == pytest.approx(one)
+
+
 @pytest.mark.parametrize(("unit", "scale"), [("eV", 1.0), ("keV", 1e-3)])
 def test_msa_counts_lie_on_the_axis_of_the_header(tmp_path, unit, scale):
     head = MSA.format(n=180, unit=unit, step=0.5 * scale, offset=1810 * scale)
