@@ -3,6 +3,8 @@
 Needs the standard library alone, so that a command can print the address at once.
 """
 
+import base64
+import hashlib
 import html
 import socket
 import threading
@@ -13,14 +15,18 @@ LOOPBACK = "127.0.0.1"
 LOOK_S = 0.2
 PATIENCE_S = 1.0  # with a browser that does not say what it wants
 LONGEST = 65536  # bytes of a request that are read, so that its connection ends well
-PAGE = """<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="1">
-<title>nearedge starts</title>
-<p>nearedge starts: {progress}</p>
+# a browser follows a refresh of an address with a view behind "#" without asking for it again
+AGAIN = "setTimeout(() => location.reload(), 1000)"
+PAGE = f"""<!doctype html><meta charset="utf-8"><title>nearedge starts</title>
+<noscript><meta http-equiv="refresh" content="1"></noscript><script>{AGAIN}</script>
+<p>nearedge starts: {{progress}}</p>
 """
+_ALLOWED = base64.b64encode(hashlib.sha256(AGAIN.encode()).digest()).decode()
 HEAD = (
     "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/html; charset=utf-8\r\n"
     "Content-Length: {length}\r\nRetry-After: 1\r\nCache-Control: no-store\r\n"
-    "Content-Security-Policy: default-src 'none'\r\nX-Content-Type-Options: nosniff\r\n"
+    f"Content-Security-Policy: default-src 'none'; script-src 'sha256-{_ALLOWED}'\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
     "Connection: close\r\n\r\n"
 )
 
