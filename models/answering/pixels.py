@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from nearedge.models.answering.estimate import STATED_CN_CLASSES
 from nearedge.models.answering.heads import HeadAnswers, Reads, answer_all
 from nearedge.models.many_spectra import NormalisedSpectra, Spectra
 from nearedge.models.spectrum import Array, Rejected, freeze_arrays
@@ -34,7 +35,7 @@ class PixelAnswers:
     figures
         (p, k) the `NUMBERS` of each.
     cn_prob
-        (p, 13) probability of CN = 0 … 12.
+        (p, c) probability of CN = 0, 1, … `STATED_CN_CLASSES` - 1.
     flags
         The flags of each.
     reasons
@@ -100,13 +101,13 @@ def answer_pixels(
     return found[0] if len(found) == 1 else _joined(found)
 
 
-def refused_pixels(count: int, refusal: Rejected, *, classes: int = 13) -> PixelAnswers:
+def refused_pixels(count: int, refusal: Rejected) -> PixelAnswers:
     """Return what is known of so many pixels that could not even be read."""
     return PixelAnswers(
         energy=np.empty(0),
         norm=np.empty((count, 0), np.float32),
         figures=np.full((count, len(NUMBERS)), np.nan),
-        cn_prob=np.full((count, classes), np.nan, np.float32),
+        cn_prob=np.full((count, STATED_CN_CLASSES), np.nan, np.float32),
         flags=((),) * count,
         reasons=np.zeros(count, np.int16),
         reason_names=(str(refusal.reason),),

@@ -19,8 +19,13 @@ from tiled.structures.data_source import DataSource
 from nearedge.callbacks.block import Block, MapEnd, MapLayout
 from nearedge.callbacks.measurement import Run
 from nearedge.models import Array, Reason, Rejected
-from nearedge.models.answering.estimate import STATED_CN_CLASSES
-from nearedge.models.answering.pixels import NUMBERS, PixelAnswers, on_axis, refused_pixels
+from nearedge.models.answering.pixels import (
+    NUMBERS,
+    PixelAnswers,
+    on_axis,
+    refused_pixels,
+    renumbered,
+)
 from nearedge.models.maps.findings import MapFindings
 from nearedge.models.maps.representative import Representative
 from nearedge.streaming.answers.plain import plain
@@ -190,7 +195,7 @@ class GrowingMap:
             # pixels that could not be read are here now
             self._node.update_metadata({"status": str(MapStatus.GROWING)}, drop_revision=True)
         self._name(answers)
-        bits, reasons = self._bits_of(answers), self._reasons_of(answers)
+        bits, reasons = self._bits_of(answers), renumbered(answers, self._reasons)
         writes = [
             ("flags", bits, np.uint64, None),
             (FIGURE_STACK, answers.figures, np.float64, np.nan),
@@ -316,10 +321,6 @@ class GrowingMap:
             np.uint64,
         )
 
-    def _reasons_of(self, answers: PixelAnswers) -> NDArray[np.int16]:
-        table = [*(self._reasons.index(name) for name in answers.reason_names), -1]
-        return np.asarray(np.array(table, np.int16)[answers.reasons])
-
     def _progress(self) -> dict[str, Any]:
         """Return the part of the metadata that changes with every block."""
         shape = self._layout.shape
@@ -377,7 +378,7 @@ class GrowingMap:
         if not len(missing):
             return
         refusal = Rejected(reason=Reason.NO_DATA, detail="it was not measured")
-        answers = refused_pixels(len(missing), refusal, classes=STATED_CN_CLASSES)
+        answers = refused_pixels(len(missing), refusal)
         self._name(answers)
         writes: list[tuple[Any, ...]] = [
             (FIGURE_STACK, answers.figures, np.float64, np.nan),
@@ -390,7 +391,7 @@ class GrowingMap:
                 writes.append((name, blank, np.float32, None))
         for one in writes:
             self._write(missing, *one)
-        reasons = self._reasons_of(answers)
+        reasons = renumbered(answers, self._reasons)
         self._write(missing, "reason", reasons, np.int16, NOTHING)
         bits = np.zeros(len(missing), np.uint64)
         self._tally.put(missing, reasons=reasons, bits=bits, figures=answers.figures)

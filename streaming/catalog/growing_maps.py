@@ -14,7 +14,6 @@ from nearedge.callbacks.block import Block, MapEnd, MapLayout
 from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.measurement import Run
 from nearedge.models import Array, Reason, Rejected
-from nearedge.models.answering.estimate import STATED_CN_CLASSES
 from nearedge.models.answering.pixels import PixelAnswers, refused_pixels
 from nearedge.models.maps.findings import MapFindings
 from nearedge.streaming.catalog.connection import Client
@@ -101,7 +100,7 @@ class GrowingMaps:
         """
         if answers is None:
             refusal = block.refused or Rejected(reason=Reason.UNREADABLE, detail="no answer")
-            answers = refused_pixels(len(block), refusal, classes=STATED_CN_CLASSES)
+            answers = refused_pixels(len(block), refusal)
         try:
             formula = "" if block.spectra is None else block.spectra.formula
             own = self._map(key, block.run, block.stream, block.layout, instrument, formula)

@@ -20,7 +20,13 @@ from nearedge.models.maps.regions import region_spectrum
 from nearedge.models.spectrum import Array
 from nearedge.streaming.catalog.connection import Client
 from nearedge.streaming.catalog.history import KEY
-from nearedge.streaming.catalog.maps import FIGURE_STACK, MAP_SPEC, NOTHING, StoredMap
+from nearedge.streaming.catalog.maps import (
+    FIGURE_STACK,
+    MAP_SPEC,
+    NOTHING,
+    StoredMap,
+    flag_counts,
+)
 from nearedge.streaming.ledger.job import State
 
 LISTED = 500
@@ -219,7 +225,8 @@ class MapShelf:
         }
         metadata = found.metadata
         bits = self._array(found, "flags")[where].ravel()[good]
-        flags = _counted(bits, metadata["flag_names"])
+        counts = flag_counts(bits, metadata["flag_names"])
+        flags = {name: count for name, count in counts.items() if count}
         of_all = tuple(name for name, count in flags.items() if count == int(good.sum()))
         spectrum = region_spectrum(
             self._array(found, "energy").astype(float),
@@ -402,10 +409,3 @@ def _version(found: _Shelved, name: str) -> Version:
 
 OF_THE_HEADS = frozenset({"heads-only", "out-of-distribution"})
 """Flags of the answer to a pixel, not of its spectrum."""
-
-
-def _counted(bits: np.ndarray, names: list[str]) -> dict[str, int]:
-    counts = {
-        name: int((bits >> np.uint64(k) & np.uint64(1)).sum()) for k, name in enumerate(names)
-    }
-    return {name: count for name, count in counts.items() if count}

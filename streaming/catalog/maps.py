@@ -5,7 +5,7 @@
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +85,7 @@ def map_metadata(file: h5py.File, about: dict[str, Any]) -> dict[str, Any]:
         "reasons": reasons,
         "rejected": dict(Counter(reasons[k] for k in reason[reason >= 0])),
         "flag_names": flags,
-        "flags": {
-            name: int((bits >> np.uint64(k) & np.uint64(1)).sum()) for k, name in enumerate(flags)
-        },
+        "flags": flag_counts(bits, flags),
         "groups": [_group(one) for _, one in sorted(entry["groups"].items())],
         **{
             name: value_range(figures[column][()])
@@ -111,6 +109,16 @@ def _group(group: h5py.Group) -> dict[str, Any]:
     found: dict[str, Any] = {name: group[name][()].item() for name in numbers if name in group}
     words = ("flags", "reason", "detail")
     return found | {name: group[name].asstr()[()] for name in words if name in group}
+
+
+def flag_masks(bits: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return for each flag where its bit is set."""
+    return {name: (bits >> np.uint64(k)) & np.uint64(1) > 0 for k, name in enumerate(names)}
+
+
+def flag_counts(bits: np.ndarray, names: Sequence[str]) -> dict[str, int]:
+    """Return for each flag how often its bit is set."""
+    return {name: int(holds.sum()) for name, holds in flag_masks(bits, names).items()}
 
 
 def value_range(values: np.ndarray) -> dict[str, float | None]:
@@ -236,9 +244,7 @@ class StoredMap:
     @property
     def flags(self) -> dict[str, np.ndarray]:
         """For each flag at which pixels it holds."""
-        bits = self["flags"]
-        names = self.metadata["flag_names"]
-        return {name: (bits >> np.uint64(k)) & np.uint64(1) > 0 for k, name in enumerate(names)}
+        return flag_masks(self["flags"], self.metadata["flag_names"])
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `xarray.Dataset.from_dict` makes a data set of, spectra included."""

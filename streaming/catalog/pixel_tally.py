@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearedge.models.answering.pixels import NUMBERS
-from nearedge.streaming.catalog.maps import NOTHING, value_range
+from nearedge.streaming.catalog.maps import NOTHING, flag_counts, value_range
 
 
 class PixelTally:
@@ -80,9 +80,7 @@ class PixelTally:
         """Return the searchable part of it, for the first so many pixels and the names so far."""
         reason, bits = self._reason[:pixels], self._bits[:pixels]
         refused = {name: int((reason == k).sum()) for k, name in enumerate(reasons)}
-        marked = {
-            name: int((bits >> np.uint64(k) & np.uint64(1)).sum()) for k, name in enumerate(flags)
-        }
+        marked = flag_counts(bits, flags)
         return {
             "pixels": pixels,
             "answered": self.answered(pixels),
