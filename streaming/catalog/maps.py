@@ -19,6 +19,7 @@ from nearedge.streaming.answers.maps import FIGURES, NORMALISATION
 from nearedge.streaming.answers.plain import plain
 from nearedge.streaming.catalog.connection import Client, connect
 from nearedge.streaming.catalog.elements import numbers_of
+from nearedge.streaming.catalog.entry import Entry
 from nearedge.streaming.catalog.paging import keys_of
 from nearedge.streaming.catalog.result_files import ResultFiles
 from nearedge.streaming.catalog.result_writer import ResultWriter
@@ -162,7 +163,7 @@ def store_map(
         writer.close()
 
 
-class StoredMap:
+class StoredMap(Entry):
     """A map of the catalog: arrays are read from the server when they are asked for.
 
     A map whose run still lasts grows: `is_growing` tells it, ``come`` of the metadata how many
@@ -173,19 +174,6 @@ class StoredMap:
     node
         Tiled client of its container.
     """
-
-    def __init__(self, node: Any) -> None:
-        self._node = node
-
-    @property
-    def key(self) -> str:
-        """Its name in the catalog."""
-        return str(self._node.item["id"])
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """All that can be searched."""
-        return dict(self._node.metadata)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -26,6 +26,7 @@ from nearedge.streaming.answers.figures import INTERVALS
 from nearedge.streaming.catalog import layout
 from nearedge.streaming.catalog.connection import Client, connect
 from nearedge.streaming.catalog.elements import symbols_of
+from nearedge.streaming.catalog.entry import Entry
 from nearedge.streaming.catalog.layout import ENSEMBLE_SPEC, REJECTED_SPEC, Provenance
 from nearedge.streaming.catalog.paging import keys_of
 from nearedge.streaming.catalog.result_writer import ResultWriter
@@ -47,21 +48,8 @@ __all__ = [
 ]
 
 
-class Entry:
-    """What every entry has: its key and its metadata (docs/results.md)."""
-
-    def __init__(self, node: Any) -> None:
-        self._node = node
-
-    @property
-    def key(self) -> str:
-        """Its name in the catalog."""
-        return str(self._node.item["id"])
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """All that can be searched."""
-        return dict(self._node.metadata)
+class ResultEntry(Entry):
+    """What every entry of results has (docs/results.md)."""
 
     @property
     def status(self) -> str:
@@ -78,7 +66,7 @@ class Entry:
         return np.asarray(self._node[name].read())
 
 
-class RejectedResult(Entry):
+class RejectedResult(ResultEntry):
     """A measurement that was not inverted."""
 
     @property
@@ -87,7 +75,7 @@ class RejectedResult(Entry):
         return Rejected(reason=Reason(self.metadata["reason"]), detail=self.metadata["detail"])
 
 
-class Result(Entry):
+class Result(ResultEntry):
     """An answer: arrays are read from the server when they are asked for, and once."""
 
     @cached_property

@@ -24,7 +24,8 @@ from nearedge.models.maps.denoising import denoise
 from nearedge.models.maps.groups import Groups, group_pixels
 from nearedge.models.maps.image import SpectrumImage
 from nearedge.models.maps.mixtures import Mixtures, mixtures
-from nearedge.streaming.answers.maps import MapFile, Representative
+from nearedge.models.maps.representative import Representative, mean_measured
+from nearedge.streaming.answers.maps import MapFile
 from nearedge.streaming.commands.inverting import seed_for
 from nearedge.streaming.settings.profile import Profile
 
@@ -233,11 +234,7 @@ class Mapping:
     def _representative(self, image: SpectrumImage, rows: NDArray[np.intp]) -> Representative:
         """Invert the mean of the raw spectra of some pixels."""
         one = image.spectra.one(int(rows[0]))
-        mean = np.zeros(len(one.energy))
-        for begin in range(0, len(rows), AT_ONCE):
-            some = np.asarray(image.spectra.mu[rows[begin : begin + AT_ONCE]], np.float64)
-            mean += np.nan_to_num(some).sum(axis=0) / len(rows)
-        raw = replace(one, mu=mean, flags=image.spectra.flags)
+        raw = replace(one, mu=mean_measured(image.spectra.mu, rows), flags=image.spectra.flags)
         spectrum = prepare(raw, self._instrument, supports=self._model.supports)
         if isinstance(spectrum, Rejected):
             return Representative(pixels=len(rows), spectrum=None, answer=spectrum)

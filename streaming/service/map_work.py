@@ -15,7 +15,7 @@ from nearedge.models.answering.map_groups import map_groups
 from nearedge.models.answering.pixels import PixelAnswers
 from nearedge.models.many_spectra import Spectra
 from nearedge.models.maps.findings import MapFindings
-from nearedge.models.maps.representative import Representative
+from nearedge.models.maps.representative import Representative, mean_measured
 from nearedge.streaming.catalog.growing_maps import MapSpectra
 from nearedge.streaming.ledger.job import Job
 from nearedge.streaming.ledger.key import seed_of
@@ -27,9 +27,6 @@ from nearedge.streaming.ledger.map_row import (
     instrument_of,
     pixels_of,
 )
-
-AT_ONCE = 4096
-"""Spectra that are summed together."""
 
 
 class MapStore(Protocol):
@@ -155,13 +152,9 @@ class MapWork:
         self, stored: MapSpectra, rows: NDArray[np.intp], instrument: Instrument
     ) -> NormalisedSpectrum | Rejected:
         """Return the mean of the measured spectra of some pixels, normalised."""
-        mean = np.zeros(len(stored.mu_energy))
-        for begin in range(0, len(rows), AT_ONCE):
-            some = np.asarray(stored.mu[rows[begin : begin + AT_ONCE]], np.float64)
-            mean += np.nan_to_num(some).sum(axis=0) / len(rows)
         raw = Spectrum(
             energy=stored.mu_energy,
-            mu=mean,
+            mu=mean_measured(stored.mu, rows),
             technique=instrument.technique,
             absorber=instrument.absorber,
             edge=instrument.edge,
