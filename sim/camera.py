@@ -1,27 +1,16 @@
 """A simulated EELS camera: whole spectra embedded in events, or written to HDF5 files."""
 
-import asyncio
 import math
-from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
 
-import h5py
 import numpy as np
 from bluesky.protocols import Triggerable
 from ophyd_async.core import (
     Array1D,
     AsyncStatus,
-    DetectorAcquireLogic,
-    DetectorDataLogic,
-    DetectorTriggerLogic,
     PathProvider,
     SignalR,
     StandardDetector,
     StandardReadable,
-    StreamableDataProvider,
-    StreamResourceDataProvider,
-    StreamResourceInfo,
     soft_signal_r_and_setter,
     soft_signal_rw,
 )
@@ -29,6 +18,13 @@ from ophyd_async.core import StandardReadableFormat as Format
 
 from nearedge.models.spectrum import Array
 from nearedge.sim.detection import low_loss, power_law, scattered_twice
+from nearedge.sim.frame_files import (
+    FrameAcquisition,
+    FrameFiles,
+    FrameForm,
+    FrameTrigger,
+    FrameWriter,
+)
 from nearedge.sim.hutch import Hutch
 
 CHANNELS = 1024
@@ -42,7 +38,7 @@ EXPONENT = 3.0
 PLASMON_EV, T_OVER_LAMBDA = 23.0, 0.05
 LOW_LOSS_SHARE = 1e-3  # the low-loss spectrum is exposed for this part of the time
 GAIN, READ_NOISE, BIAS = 4.0, 3.0, 100.0  # counts per electron, counts, counts
-RESOURCES = ("spectrum", "low_loss")
+FORMS = dict.fromkeys(("spectrum", "low_loss"), FrameForm(shape=(CHANNELS,), dtype="<f8"))
 
 
 class Optics:
@@ -143,7 +139,7 @@ class EelsFileCamera(StandardDetector):
     """A camera that writes HDF5 and emits ``stream_resource`` and ``stream_datum`` documents."""
 
     def __init__(self, optics: Optics, *, path_provider: PathProvider, name: str = "") -> None:
-        writer = FrameWriter(optics)
+        writer = FrameWriter(optics.expose, FORMS)
         self.add_detector_logics(
             FrameTrigger(writer), FrameAcquisition(writer), FrameFiles(writer, path_provider)
         )
@@ -152,120 +148,3 @@ class EelsFileCamera(StandardDetector):
         self.low_loss_offset = axis["low_loss_offset"]
         self.add_config_signals(*axis.values())
         super().__init__(name=name)
-
-
-class FrameWriter:
-    """Writes frames to one HDF5 file at a time, readable while it grows (SWMR)."""
-
-    def __init__(self, optics: Optics) -> None:
-        self._optics = optics
-        self._file: h5py.File | None = None
-        self.frames = 1
-        self.written, self.set_written = soft_signal_r_and_setter(int)
-
-    def open(self, path: Path) -> None:
-        """Start a file with an empty dataset for each resource."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # unlocked: readers follow the file while it grows, in this process or another
-        self._file = h5py.File(path, "w", libver="latest", locking=False)
-        for name in RESOURCES:
-            self._file.create_dataset(
-                name, (0, CHANNELS), np.float64, maxshape=(None, CHANNELS), chunks=(1, CHANNELS)
-            )
-        self._file.swmr_mode = True
-        self.set_written(0)
-
-    async def write(self) -> None:
-        """Expose and write the frames that were asked for."""
-        for _ in range(self.frames):
-            self._append(await self._optics.expose())
-
-    def _append(self, frame: Sequence[Array]) -> None:
-        if self._file is None:
-            raise RuntimeError("no file is open: the detector was triggered before it was prepared")
-        count = len(self._file[RESOURCES[0]]) + 1
-        for name, values in zip(RESOURCES, frame, strict=True):
-            dataset = self._file[name]
-            dataset.resize(count, axis=0)
-            dataset[-1] = values
-            dataset.flush()
-        self.set_written(count)
-
-    def close(self) -> None:
-        """Close the file, if one is open."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-
-class FrameTrigger(DetectorTriggerLogic):
-    """Says how many frames come next."""
-
-    def __init__(self, writer: FrameWriter) -> None:
-        self._writer = writer
-
-    async def prepare_internal(self, num: int, livetime: float, deadtime: float) -> None:
-        """Take the number of frames; their time is the optics' own."""
-        self._writer.frames = num
-
-
-class FrameAcquisition(DetectorAcquireLogic):
-    """Exposes in a task of its own."""
-
-    def __init__(self, writer: FrameWriter) -> None:
-        self._writer = writer
-        self._task: asyncio.Task[None] | None = None
-
-    async def start_acquiring(self) -> None:
-        """Begin to expose."""
-        self._task = asyncio.create_task(self._writer.write())
-
-    async def wait_for_idle(self) -> None:
-        """Wait until the frames are written."""
-        if self._task is not None:
-            await self._task
-
-    async def ensure_stopped(self) -> None:
-        """Stop exposing."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
-
-
-class FrameFiles(DetectorDataLogic):
-    """Says where the frames are."""
-
-    def __init__(self, writer: FrameWriter, path_provider: PathProvider) -> None:
-        self._writer = writer
-        self._path_provider = path_provider
-
-    async def prepare_unbounded(self, datakey_name: str) -> StreamableDataProvider:
-        """Open a new file and describe its datasets."""
-        info = self._path_provider(datakey_name)
-        file = f"{info.filename}.h5"
-        self._writer.open(Path(info.directory_path) / file)
-        return StreamResourceDataProvider(
-            uri=f"{info.directory_uri}{file}",
-            resources=[self._resource(datakey_name, name) for name in RESOURCES],
-            mimetype="application/x-hdf5",
-            collections_written_signal=self._writer.written,
-        )
-
-    def _resource(self, datakey_name: str, dataset: str) -> StreamResourceInfo:
-        return StreamResourceInfo(
-            data_key=f"{datakey_name}-{dataset}",
-            shape=(CHANNELS,),
-            chunk_shape=(1, CHANNELS),
-            dtype_numpy="<f8",
-            parameters={"dataset": f"/{dataset}"},
-        )
-
-    def get_hinted_fields(self, datakey_name: str) -> Sequence[str]:
-        """Plot the core loss."""
-        return [f"{datakey_name}-{RESOURCES[0]}"]
-
-    async def stop(self) -> None:
-        """Close the file."""
-        self._writer.close()

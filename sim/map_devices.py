@@ -1,27 +1,28 @@
 """Devices that measure a simulated map: lines of a spectrum image, sweeps, and images."""
 
 import asyncio
-from collections.abc import Sequence
-from pathlib import Path
 
-import h5py
 import numpy as np
 from bluesky.protocols import Movable, Triggerable
+from numpy.typing import NDArray
 from ophyd_async.core import (
     Array1D,
     AsyncStatus,
     PathProvider,
     StandardDetector,
     StandardReadable,
-    StreamableDataProvider,
-    StreamResourceDataProvider,
-    StreamResourceInfo,
     soft_signal_r_and_setter,
     soft_signal_rw,
 )
 from ophyd_async.core import StandardReadableFormat as Format
 
-from nearedge.sim.camera import FrameAcquisition, FrameFiles, FrameTrigger, FrameWriter
+from nearedge.sim.frame_files import (
+    FrameAcquisition,
+    FrameFiles,
+    FrameForm,
+    FrameTrigger,
+    FrameWriter,
+)
 from nearedge.sim.maps import SimulatedMap
 
 RESOURCE = "spectrum"
@@ -43,85 +44,6 @@ class Stage(StandardReadable, Movable[float]):
         self._set_y(value)
 
 
-class LineWriter(FrameWriter):
-    """Writes the line of a spectrum image at which the stage is, (x, energy) counts."""
-
-    def __init__(self, simulated: SimulatedMap, stage: Stage, *, dwell_s: float) -> None:
-        self._simulated, self._stage, self._dwell_s = simulated, stage, dwell_s
-        self._lines: h5py.File | None = None
-        self.frames = 1
-        self.written, self.set_written = soft_signal_r_and_setter(int)
-
-    def open(self, path: Path) -> None:
-        """Start a file without a line."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shape = self._simulated.data.shape[1:]
-        self._lines = h5py.File(path, "w", libver="latest", locking=False)
-        self._lines.create_dataset(
-            RESOURCE, (0, *shape), np.uint32, maxshape=(None, *shape), chunks=(1, *shape)
-        )
-        self._lines.swmr_mode = True
-        self.set_written(0)
-
-    async def write(self) -> None:
-        """Expose and write the lines that were asked for."""
-        for _ in range(self.frames):
-            await asyncio.sleep(self._dwell_s)
-            self._write_line()
-
-    def _write_line(self) -> None:
-        if self._lines is None:
-            raise RuntimeError("no file is open: the detector was triggered before it was prepared")
-        dataset = self._lines[RESOURCE]
-        positions = self._simulated.axes[0].positions
-        line = self._simulated.data[int(np.abs(positions - self._stage.at).argmin())]
-        count = len(dataset) + 1
-        dataset.resize(count, axis=0)
-        dataset[-1] = line
-        dataset.flush()
-        self.set_written(count)
-
-    def close(self) -> None:
-        """Close the file, if one is open."""
-        if self._lines is not None:
-            self._lines.close()
-            self._lines = None
-
-
-class LineFiles(FrameFiles):
-    """Says where the lines are."""
-
-    def __init__(
-        self, writer: FrameWriter, path_provider: PathProvider, shape: Sequence[int]
-    ) -> None:
-        super().__init__(writer, path_provider)
-        self._shape = tuple(shape)
-
-    async def prepare_unbounded(self, datakey_name: str) -> StreamableDataProvider:
-        """Open a new file and describe its data set."""
-        info = self._path_provider(datakey_name)
-        file = f"{info.filename}.h5"
-        self._writer.open(Path(info.directory_path) / file)
-        return StreamResourceDataProvider(
-            uri=f"{info.directory_uri}{file}",
-            resources=[
-                StreamResourceInfo(
-                    data_key=f"{datakey_name}-{RESOURCE}",
-                    shape=self._shape,
-                    chunk_shape=(1, *self._shape),
-                    dtype_numpy="<u4",
-                    parameters={"dataset": f"/{RESOURCE}"},
-                )
-            ],
-            mimetype="application/x-hdf5",
-            collections_written_signal=self._writer.written,
-        )
-
-    def get_hinted_fields(self, datakey_name: str) -> Sequence[str]:
-        """Plot the spectra."""
-        return [f"{datakey_name}-{RESOURCE}"]
-
-
 class LineCamera(StandardDetector):
     """A spectrometer's camera that writes a line of a spectrum image for each trigger."""
 
@@ -134,11 +56,16 @@ class LineCamera(StandardDetector):
         path_provider: PathProvider,
         name: str = "",
     ) -> None:
-        writer = LineWriter(simulated, stage, dwell_s=dwell_s)
+        positions = simulated.axes[0].positions
+
+        async def expose() -> tuple[NDArray[np.floating]]:
+            await asyncio.sleep(dwell_s)
+            return (simulated.data[int(np.abs(positions - stage.at).argmin())],)
+
+        form = FrameForm(shape=simulated.data.shape[1:], dtype="<u4")
+        writer = FrameWriter(expose, {RESOURCE: form})
         self.add_detector_logics(
-            FrameTrigger(writer),
-            FrameAcquisition(writer),
-            LineFiles(writer, path_provider, simulated.data.shape[1:]),
+            FrameTrigger(writer), FrameAcquisition(writer), FrameFiles(writer, path_provider)
         )
         step = float(simulated.energy[1] - simulated.energy[0])
         self.dispersion = soft_signal_rw(float, step, units="eV")
