@@ -110,6 +110,69 @@ class DemoResults:
             return tuple(self._rows)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningDemo:
+    """A demo whose service answers and whose beamline measures.
+
+    Attributes
+    ----------
+    profile
+        The profile, with the addresses and folders that it uses.
+    server, beamline
+        The catalog's server, and the process that measures.
+    stopped
+        Set once somebody wants the end.
+    console
+        Where results are printed.
+    """
+
+    profile: Profile
+    server: Server
+    beamline: BeamlineProcess
+    stopped: threading.Event
+    console: Console
+
+    def stay(self) -> None:
+        """Keep the page until somebody wants the end."""
+        if not self.stopped.is_set():
+            self.console.print("everything is measured; the page stays until Ctrl-C")
+            self.stopped.wait()
+
+
+@contextmanager
+def running_demo(
+    profile: Profile,
+    directory: Path,
+    console: Console,
+    tell: Starting,
+    results: DemoResults,
+    *,
+    note: str = "",
+) -> Iterator[RunningDemo]:
+    """Start proxy, server, service and beamline one after the other; stop them at the end.
+
+    Parameters and errors as for `run_demo`; ``results`` takes the results as they come, and
+    ``note`` goes behind what is said of the beamline.
+    """
+    read_cards(profile.worker.model)  # a missing model is told before anything is started
+    with ExitStack() as stack:
+        stopped = stack.enter_context(stop_signals())
+        tell("starting a 0MQ proxy …")
+        proxy = stack.enter_context(running_proxy())
+        profile = placed(profile, directory, proxy)
+        tell("starting a Tiled server …")
+        server = stack.enter_context(connected(profile))
+        tell("starting the service and its worker …")
+        stack.enter_context(serving_demo(profile, server, console, results, tell.waiting))
+        tell(f"starting the simulated beamline{note} …")
+        beamline = stack.enter_context(
+            running_beamline(profile, storage(profile, server, directory))
+        )
+        yield RunningDemo(
+            profile=profile, server=server, beamline=beamline, stopped=stopped, console=console
+        )
+
+
 def run_demo(
     profile: Profile,
     directory: Path,
@@ -138,29 +201,18 @@ def run_demo(
     nearedge.models.answering.card.CardError
         If the model's weights or card are missing.
     """
-    read_cards(profile.worker.model)  # a missing model is told before anything is started
     results = DemoResults()
-    with ExitStack() as stack:
-        stopped = stack.enter_context(stop_signals())
-        tell("starting a 0MQ proxy …")
-        proxy = stack.enter_context(running_proxy())
-        profile = placed(profile, directory, proxy)
-        tell("starting a Tiled server …")
-        server = stack.enter_context(connected(profile))
-        tell("starting the service and its worker …")
-        stack.enter_context(serving_demo(profile, server, console, results, tell.waiting))
-        tell("starting the simulated beamline; its first scan takes some seconds …")
-        beamline = stack.enter_context(
-            running_beamline(profile, storage(profile, server, directory))
-        )
-        outcome = await_end(beamline, results, profile, stopped)
-        if stay and not stopped.is_set():
-            console.print("everything is measured; the page stays until Ctrl-C")
-            stopped.wait()
+    started = running_demo(
+        profile, directory, console, tell, results, note="; its first scan takes some seconds"
+    )
+    with started as demo:
+        outcome = await_end(demo.beamline, results, demo.profile, demo.stopped)
+        if stay:
+            demo.stay()
     return DemoReport(
-        profile=profile,
+        profile=demo.profile,
         rows=results.rows(),
-        expected=expected_spectra(profile),
+        expected=expected_spectra(demo.profile),
         outcome=outcome,
     )
 

@@ -2,29 +2,18 @@
 
 import threading
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from nearedge.models.answering.cards import read_cards
-from nearedge.sim.beamline_process import BeamlineOutcome, BeamlineProcess, running_beamline
-from nearedge.sim.demo import (
-    LOOK_S,
-    PATIENCE_S,
-    DemoResults,
-    placed,
-    serving_demo,
-    storage,
-)
+from nearedge.sim.beamline_process import BeamlineOutcome, BeamlineProcess
+from nearedge.sim.demo import LOOK_S, PATIENCE_S, DemoResults, running_demo
 from nearedge.sim.map_beamline import map_of
 from nearedge.sim.maps import COMPARED, MapComparison, compare_figures
-from nearedge.sim.proxy import running_proxy
 from nearedge.streaming.catalog.maps import Maps
-from nearedge.streaming.commands.opening import Server, connected, maps_box
+from nearedge.streaming.commands.opening import Server, maps_box
 from nearedge.streaming.commands.starting import Starting
-from nearedge.streaming.commands.stopping import stop_signals
 from nearedge.streaming.settings.profile import Profile
 
 
@@ -75,26 +64,13 @@ def run_live_map_demo(
 
     Parameters as for `nearedge.sim.demo.run_demo`.
     """
-    read_cards(profile.worker.model)  # a missing model is told before anything is started
     results = DemoResults()
-    with ExitStack() as stack:
-        stopped = stack.enter_context(stop_signals())
-        tell("starting a 0MQ proxy …")
-        proxy = stack.enter_context(running_proxy())
-        profile = placed(profile, directory, proxy)
-        tell("starting a Tiled server …")
-        server = stack.enter_context(connected(profile))
-        tell("starting the service and its worker …")
-        stack.enter_context(serving_demo(profile, server, console, results, tell.waiting))
-        tell("starting the simulated beamline …")
-        beamline = stack.enter_context(
-            running_beamline(profile, storage(profile, server, directory))
-        )
-        outcome = _await_end(beamline, results, profile, stopped)
-        if stay and not stopped.is_set():
-            console.print("everything is measured; the page stays until Ctrl-C")
-            stopped.wait()
-        comparisons = () if outcome is None else tuple(_compared(profile, server, outcome))
+    with running_demo(profile, directory, console, tell, results) as demo:
+        profile = demo.profile
+        outcome = _await_end(demo.beamline, results, profile, demo.stopped)
+        if stay:
+            demo.stay()
+        comparisons = () if outcome is None else tuple(_compared(profile, demo.server, outcome))
     rows = results.maps()
     done = [row for row in rows if row.status == "complete"]
     return MapDemoReport(
