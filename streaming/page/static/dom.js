@@ -38,6 +38,22 @@ export function onResize(element, draw) {
   return () => observer.disconnect();
 }
 
+// Do one thing at a time, until a view is gone; what is asked for meanwhile is done once after it,
+// however often it was asked for.
+export function oneAtATime(act, isGone) {
+  let stale = false, busy = false;
+  return async () => {
+    stale = true;
+    if (busy) return;
+    busy = true;
+    while (stale && !isGone()) {
+      stale = false;
+      await act();
+    }
+    busy = false;
+  };
+}
+
 export function typing(event) {
   return /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
 }

@@ -1,6 +1,6 @@
 // The view Map: the images of a map or series, what is chosen in them, and its answer beside it.
 
-import { card, chip, h, onResize, put, typing } from "./dom.js";
+import { card, chip, h, onResize, oneAtATime, put, typing } from "./dom.js";
 import { get, subscribe } from "./store.js";
 import { dateTime, number } from "./format.js";
 import { flagText, reasonText } from "./flags.js";
@@ -13,7 +13,7 @@ import { FONT, theme } from "./theme.js";
 const POLL_MS = 2000;
 const SETTLED_MS = 250; // arrow keys that go on ask for no clusters
 const TRIES = 6;
-const WIDTHS = { cn_mean: "cn_mean", bond: "bond", angle: "angle" };
+const BANDED = ["cn_mean", "bond", "angle"]; // figures with a 90 % interval
 const chosen = { name: "cn_mean", scale: "viridis" };
 
 export function show(main, address) {
@@ -33,6 +33,7 @@ class MapView {
     this.key = key;
     this.asked = 0; // what is chosen now: an answer to an older choice is not shown
     this.fits = new Map();
+    this.refresh = oneAtATime(() => this.read(), () => this.gone);
     this.build(main);
     this.onKey = (event) => this.press(event);
     addEventListener("keydown", this.onKey);
@@ -82,22 +83,14 @@ class MapView {
     for (const button of this.modes) button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
   }
 
-  // One reading at a time; what changes meanwhile is read after it.
-  async refresh() {
-    this.stale = true;
-    if (this.busy) return;
-    this.busy = true;
-    while (this.stale && !this.gone) {
-      this.stale = false;
-      try {
-        await this.look();
-        this.failed = false;
-      } catch (error) {
-        this.failed = true;
-        if (!this.gone) this.fail(error);
-      }
+  async read() {
+    try {
+      await this.look();
+      this.failed = false;
+    } catch (error) {
+      this.failed = true;
+      if (!this.gone) this.fail(error);
     }
-    this.busy = false;
   }
 
   async look() {
@@ -399,7 +392,7 @@ class MapView {
   }
 
   async drawLine(x, rows, { title, xLabel }) {
-    const one = this.figure(), name = WIDTHS[chosen.name], key = encodeURIComponent(this.about.key);
+    const one = this.figure(), name = BANDED.find((known) => known === chosen.name), key = encodeURIComponent(this.about.key);
     const ends = name ? await Promise.all(["lo", "hi"].map((end) => numbers(`/api/maps/${key}/figure/${name}_${end}`, Float32Array))).catch(() => null) : null;
     if (this.gone) return;
     const read = (values) => rows.map((at) => (Number.isFinite(values[at]) && this.states[at] !== STATE.nothing ? values[at] : null));

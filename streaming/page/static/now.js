@@ -1,7 +1,7 @@
 // The view Now: the newest spectrum, or a chosen one, with its answer.
 
 import state, { detail, latest, newestRunning, runningDetail, sorted, subscribe } from "./store.js";
-import { card, chip, h, onResize, put, typing } from "./dom.js";
+import { card, chip, h, onResize, oneAtATime, put, typing } from "./dom.js";
 import { flagKind, flagText, louder, reasonText, verdict } from "./flags.js";
 import { bounds, clock, decimals, figure, number, shortRun, spectrumName, usual } from "./format.js";
 import { Chart } from "./chart.js";
@@ -21,6 +21,7 @@ class Now {
     this.answer = null;
     this.fetching = true; // what an answer holds is not known yet
     this.tries = 0; // that failed, one after the other
+    this.refresh = oneAtATime(() => this.redraw(), () => this.gone);
     this.build(main);
     this.onKey = (event) => this.step(event);
     addEventListener("keydown", this.onKey);
@@ -78,18 +79,6 @@ class Now {
   changed(what) {
     const followed = this.key === null && ["result", "running"].includes(what);
     if (followed || what === "all" || what === "about") this.refresh();
-  }
-
-  // One drawing at a time; what comes meanwhile is drawn after it, however fast it comes.
-  async refresh() {
-    this.stale = true;
-    if (this.busy) return;
-    this.busy = true;
-    while (this.stale && !this.gone) {
-      this.stale = false;
-      await this.redraw();
-    }
-    this.busy = false;
   }
 
   // Headline, spectrum and answer are of one scan at any moment: drawn together, when all is there.
