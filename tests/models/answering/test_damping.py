@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nearedge.models import NormalisedSpectrum, Spectrum, Technique
+from nearedge.models import Spectrum, Technique
 from nearedge.models.answering.card import shipped
 from nearedge.models.answering.damping import looks_damped
 from nearedge.models.normalise.self_absorption import damped
@@ -12,22 +12,11 @@ from nearedge.models.normalise.xanes import normalise_xanes
 GRID = np.arange(-10.0, 60.5, 0.5)
 STEP = 0.5 + np.arctan(GRID / 0.5) / np.pi
 IMPLIED = STEP * (1 + 1.6 * np.exp(-(((GRID - 3) / 2) ** 2)) + 0.1 * np.sin(GRID / 5))
-WHOLE = NormalisedSpectrum(
-    energy=GRID,
-    mu=STEP,
-    norm=STEP,
-    flat=STEP,
-    e0=0.0,
-    edge_step=1.0,
-    technique=Technique.XANES,
-    absorber="Si",
-    edge="K",
-)
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0])
-def test_a_damped_spectrum_is_told(alpha):
-    assert looks_damped(WHOLE, damped(IMPLIED, alpha), IMPLIED)
+def test_a_damped_spectrum_is_told(whole, alpha):
+    assert looks_damped(whole, damped(IMPLIED, alpha), IMPLIED)
 
 
 @pytest.mark.parametrize(
@@ -35,20 +24,20 @@ def test_a_damped_spectrum_is_told(alpha):
     [IMPLIED, IMPLIED * 1.1, np.roll(IMPLIED, 3), damped(IMPLIED, 30.0), 2 * IMPLIED - STEP],
     ids=["alike", "scaled", "shifted", "hardly damped", "higher"],
 )
-def test_other_differences_are_none(measured):
-    assert not looks_damped(WHOLE, measured, IMPLIED)
+def test_other_differences_are_none(whole, measured):
+    assert not looks_damped(whole, measured, IMPLIED)
 
 
-def test_parts_of_scans_and_eels_are_not_judged():
+def test_parts_of_scans_and_eels_are_not_judged(whole):
     measured = damped(IMPLIED, 1.0)
-    assert not looks_damped(replace(WHOLE, complete=False), measured, IMPLIED)
-    assert not looks_damped(replace(WHOLE, technique=Technique.EELS), measured, IMPLIED)
+    assert not looks_damped(replace(whole, complete=False), measured, IMPLIED)
+    assert not looks_damped(replace(whole, technique=Technique.EELS), measured, IMPLIED)
 
 
-def test_what_was_not_measured_does_not_count():
+def test_what_was_not_measured_does_not_count(whole):
     measured = np.where(GRID > 20, np.nan, damped(IMPLIED, 1.0))
-    assert looks_damped(WHOLE, measured, IMPLIED)
-    assert not looks_damped(WHOLE, np.full(len(GRID), np.nan), IMPLIED)
+    assert looks_damped(whole, measured, IMPLIED)
+    assert not looks_damped(whole, np.full(len(GRID), np.nan), IMPLIED)
 
 
 @pytest.mark.skipif("siox" not in shipped(), reason="no weights are shipped")

@@ -3,30 +3,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nearedge.models import NormalisedSpectrum, Spectrum, Technique
+from nearedge.models import Spectrum, Technique
 from nearedge.models.answering.card import shipped
 from nearedge.models.answering.flags import flags_of
 from nearedge.models.normalise.xanes import normalise_xanes
 
-GRID = np.arange(-10.0, 60.5, 0.5)
-STEP = 0.5 + np.arctan(GRID / 0.5) / np.pi
-WHOLE = NormalisedSpectrum(
-    energy=GRID,
-    mu=STEP,
-    norm=STEP,
-    flat=STEP,
-    e0=0.0,
-    edge_step=1.0,
-    technique=Technique.XANES,
-    absorber="Si",
-    edge="K",
-)
-
 
 @pytest.mark.parametrize(("numbers", "flags"), [((4,), ()), ((5, 6), ("cn-undecided",))])
-def test_a_set_of_several_numbers_is_flagged(numbers, flags):
-    assert flags_of(WHOLE, species=["O"], outlier=False, numbers=numbers) == flags
-    part = replace(WHOLE, complete=False)
+def test_a_set_of_several_numbers_is_flagged(whole, numbers, flags):
+    assert flags_of(whole, species=["O"], outlier=False, numbers=numbers) == flags
+    part = replace(whole, complete=False)
     assert flags_of(part, species=["O"], outlier=False, numbers=numbers) == ("partial",)
 
 
