@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nearedge.models import Inversion, NormalisedSpectrum, Quality
+from nearedge.models.answering.estimate import TIE
 from nearedge.streaming.answers.answer import Answer
 from nearedge.streaming.answers.plain import plain
 from nearedge.streaming.answers.summary import Json
@@ -224,16 +225,17 @@ def _derived() -> set[str]:
 
 
 def likeliest(prob: np.ndarray) -> list[int]:
-    """Return the fewest classes whose probabilities make up nine tenths, in order.
+    """Return the fewest classes whose probabilities make up nine tenths, and those as likely.
 
     Examples
     --------
     >>> likeliest(np.array([0.0, 0.25, 0.7, 0.05]))
     [1, 2]
+    >>> likeliest(np.array([0.1, 0.8, 0.1]))
+    [0, 1, 2]
     """
-    order = np.argsort(-prob, kind="stable")
-    count = int(np.searchsorted(np.cumsum(prob[order]), SET_SHARE * prob.sum() - 1e-12)) + 1
-    return sorted(int(k) for k in order[:count])
+    likelier = np.array([prob[prob > own + TIE].sum() for own in prob])
+    return [int(k) for k in np.flatnonzero(likelier < SET_SHARE * prob.sum() - TIE)]
 
 
 def seed_at(key: str, first: Place, last: Place) -> int:

@@ -196,3 +196,7 @@ def test_a_map_that_grows_is_read_anew(box, inverter):
 def test_the_set_is_the_likeliest():
     assert likeliest(np.array([0.0, 0.95, 0.05])) == [1]
     assert likeliest(np.array([0.3, 0.3, 0.4])) == [0, 1, 2]
+
+
+def test_the_set_never_cuts_a_tie():
+    assert likeliest(np.array([0.1, 0.8, 0.1])) == [0, 1, 2]
