@@ -1,6 +1,7 @@
-// The view Runs: every spectrum in a table that can be searched.
+// The view Runs: every spectrum in a table that can be searched; those that are ticked are compared.
 
 import state, { sorted, subscribe } from "./store.js";
+import { choose, chooseNone, chosen, isChosen, onChoice, recall } from "./chosen.js";
 import { chip, h } from "./dom.js";
 import { flagText, louder, reasonText, verdict } from "./flags.js";
 import { bounds, dateTime, decimals, duration, figure, interval, number, set, shortRun, spectrumName } from "./format.js";
@@ -8,17 +9,21 @@ import { bounds, dateTime, decimals, duration, figure, interval, number, set, sh
 const SHOWN = 300;
 let asked = "";
 
-export function show(main) {
+export function show(main, address) {
+  recall(address);
   const search = h("input", { type: "search", placeholder: "Search: scan, sample, edge, state, flag …", "aria-label": "Search", value: asked });
   const count = h("span", { class: "soft", role: "status" });
   const body = h("tbody");
+  const bar = chosenBar();
+  const lines = new Lines();
   let limit = SHOWN;
   const more = h("button", { onclick: () => { limit += SHOWN; draw(); } }, "Show more");
   const draw = () => {
     const found = rows().filter(matches(search.value));
     count.textContent = `${found.length} of ${rows().length}`;
-    body.replaceChildren(...found.slice(0, limit).map(line));
+    place(body, lines.of(found.slice(0, limit)));
     more.hidden = found.length <= limit;
+    bar.draw();
   };
   search.addEventListener("input", () => {
     asked = search.value;
@@ -26,14 +31,16 @@ export function show(main) {
   });
   body.addEventListener("keydown", move);
   main.append(h("div", { class: "runs" },
-    h("div", { class: "tools" }, search, count),
+    h("div", { class: "tools" }, search, count, bar.element),
     h("section", { class: "card list", "aria-label": "Runs" }, h("div", { class: "scroll" },
-      h("table", {}, h("thead", {}, h("tr", {}, heads().map(([text, kind, title]) => h("th", { class: kind, scope: "col", title }, text)))), body), more))));
+      h("table", {}, h("thead", {}, h("tr", {}, h("th", { class: "tick", scope: "col" }, h("span", { class: "unseen" }, "chosen")), heads().map(([text, kind, title]) => h("th", { class: kind, scope: "col", title }, text)))), body), more))));
   draw();
+  const stopChoice = onChoice(draw);
   let pending = null;
   const stop = subscribe(() => { pending ??= setTimeout(() => { pending = null; draw(); }, 200); });
   return () => {
     clearTimeout(pending);
+    stopChoice();
     stop();
   };
 }
@@ -43,6 +50,63 @@ function heads() {
   return [["spectrum"], ["sample", "sample"], ["run", "spare"], ["ended", "spare"], ["edge", "spare"], ["state"], [cn.heading, "num", cn.meaning], ["90 %"], [bond.heading, "num", bond.meaning], ["notes"], ["latency", "num spare"]];
 }
 
+// How many scans are ticked, and what can be done with them.
+function chosenBar() {
+  const hint = h("span", { class: "soft" }, "Tick scans, or press Space on a row, to compare them.");
+  const count = h("span", { class: "soft", role: "status" });
+  const none = h("button", { onclick: chooseNone }, "choose none");
+  const draw = () => {
+    const { length } = chosen();
+    hint.hidden = length > 0;
+    none.hidden = !length;
+    count.textContent = length ? `${length} chosen` : "";
+  };
+  draw();
+  return { draw, element: h("span", { class: "tools small chosen", role: "group", "aria-label": "Chosen scans" }, hint, count, none) };
+}
+
+// Lines that did not change stay as they are, so that they keep the focus and a press of the mouse.
+class Lines {
+  constructor() {
+    this.known = new Map();
+    this.last = null; // the key that was ticked last
+  }
+
+  of(shown) {
+    const kept = new Map();
+    for (const told of shown) {
+      const id = told.key ?? told.slot;
+      const state = JSON.stringify([told, canOpen(told), isChosen(id)]);
+      const before = this.known.get(id);
+      kept.set(id, before?.state === state ? before : { state, line: this.make(told) });
+    }
+    this.known = kept;
+    return [...kept.values()].map(({ line }) => line);
+  }
+
+  make(told) {
+    const tick = (event) => this.tick(told.key, !isChosen(told.key), event.shiftKey);
+    return line(told, tick);
+  }
+
+  // With shift, all lines from the one that was ticked last.
+  tick(key, on, shift) {
+    const keys = [...this.known.keys()];
+    const [from, to] = [keys.indexOf(shift ? this.last : key), keys.indexOf(key)].sort((a, b) => a - b);
+    const lines = from < 0 ? [key] : keys.slice(from, to + 1).filter((one) => canChoose(state.results.get(one)));
+    this.last = key;
+    choose(lines, on);
+  }
+}
+
+// Put lines into the table; the focus stays on the row that had it.
+function place(body, lines) {
+  if (lines.length === body.children.length && lines.every((line, i) => line === body.children[i])) return;
+  const at = body.contains(document.activeElement) ? document.activeElement : null;
+  body.replaceChildren(...lines);
+  const row = at && lines.find((line) => line.dataset.key === at.closest("tr").dataset.key);
+  (at?.matches("input") ? row?.querySelector("input") : row)?.focus({ preventScroll: true });
+}
 
 // The newest first: what runs, what waits, what has ended.
 function rows() {
@@ -61,16 +125,35 @@ function matches(text) {
   };
 }
 
-function line(told) {
-  const opens = state.results.has(told.key);
+const canOpen = (told) => state.results.has(told.key);
+
+// What could not be normalised has nothing that could be compared.
+const canChoose = (told) => Boolean(told?.edge) && canOpen(told);
+
+function line(told, tick) {
+  const opens = canOpen(told);
   const open = () => { if (opens) location.hash = `now/${encodeURIComponent(told.key)}`; };
   const notes = told.reason && told.reason !== "not-a-sample" ? `${reasonText(told.reason)}: ${told.detail}` : (told.detail ?? words(told).sort(louder).map(flagText).join("; "));
-  return h("tr", { class: verdict(told)?.kind, tabindex: opens ? "0" : null, onclick: open, onkeydown: (event) => event.key === "Enter" && open() },
+  const onKey = (event) => {
+    if (event.key === "Enter") open();
+    if (event.key !== " " || event.target.matches("input") || !canChoose(told)) return;
+    tick(event);
+    event.preventDefault();
+  };
+  return h("tr", { class: [verdict(told)?.kind, isChosen(told.key) && "ticked"].filter(Boolean).join(" "), "data-key": told.key, tabindex: opens ? "0" : null, onclick: open, onkeydown: onKey },
+    tickCell(told, tick),
     h("td", {}, spectrumName(told)), h("td", { class: "sample" }, told.sample ?? ""), h("td", { class: "spare" }, h("code", { title: told.run }, shortRun(told.run))), h("td", { class: "spare" }, dateTime(told.time)),
     h("td", { class: "spare" }, told.edge ?? ""), h("td", {}, stateChip(told)),
     h("td", { class: "num", "data-head": figure("cn").heading, title: told.cn && bounds(told.cn, figure("cn").digits) }, told.cn ? number(told.cn.mean, decimals(told.cn, figure("cn").digits)) : ""), h("td", {}, told.cn ? set(told.cn.set) : ""),
     h("td", { class: "num", "data-head": figure("bond").heading, title: interval(told.bond, figure("bond").digits) }, told.bond ? number(told.bond.mean, figure("bond").digits) : ""),
     h("td", { class: "wide" }, notes ?? ""), h("td", { class: "num spare" }, told.latency === undefined ? "" : latency(told)));
+}
+
+// A click beside the small box counts too.
+function tickCell(told, tick) {
+  if (!canChoose(told)) return h("td", { class: "tick", onclick: (event) => event.stopPropagation() });
+  const box = h("input", { type: "checkbox", checked: isChosen(told.key), "aria-label": `compare ${spectrumName(told)}` });
+  return h("td", { class: "tick", onclick: (event) => { event.stopPropagation(); tick(event); } }, box);
 }
 
 // How long writing took is not stored with the answer that was written.
