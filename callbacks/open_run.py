@@ -141,7 +141,7 @@ class OpenRun:
 
     def _last_blocks(self, blocks: Blocks, ending: Ending) -> Iterator[Block | MapEnd]:
         """Yield the pixels that are left, and what the map has become."""
-        if self._is_left_out(self._some_points()):
+        if not blocks.sent and self._is_left_out(self._some_points()):
             return
         yield from blocks.rest()
         if blocks.sent:

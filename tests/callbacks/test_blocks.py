@@ -155,6 +155,23 @@ def test_time_alone_sends_pixels_on():
     assert len(taken.blocks) == 1
 
 
+def test_a_map_of_which_every_pixel_has_gone_on_has_an_end():
+    sweeps = instrument(
+        technique="xanes", signal="mu", roles={"energy": "energy", "mu": "absorption"}
+    )
+    taken = Taken(sweeps)
+    count = {"plan_name": "count", "hints": {"dimensions": [[["time"], "primary"]]}}
+    taken(start_of(**count), descriptor_of(energy=ARRAY, absorption=ARRAY))
+    taken(*(event_of(k, {"energy": ENERGY, "absorption": value(0, k)}) for k in (1, 2)))
+    taken.now = 1.5
+    taken.assembler.flush()
+    assert [block.name for block in taken.blocks] == ["0-1"]
+    taken(stop_of(primary=2))
+    (end,) = taken.ends
+    assert end.layout.shape == (2,)
+    assert taken.ended == [("run", True)]
+
+
 def test_a_stopped_raster_says_how_many_pixels_there_should_be():
     taken = Taken(instrument())
     plan, visits = grid(2, 3)
