@@ -45,6 +45,22 @@ class RepeatAgreement:
     alike: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likeness:
+    """How far one spectrum is like others.
+
+    Attributes
+    ----------
+    difference
+        Rms as a fraction of the edge step, what noise explains left out.
+    alike
+        Whether they may be averaged.
+    """
+
+    difference: float
+    alike: bool
+
+
 def agreement(sweeps: Sequence[Sweep], *, any_scale: bool = False) -> RepeatAgreement:
     """Compare each repeat with the mean of the others, and the first half of them with the second.
 
@@ -61,23 +77,40 @@ def agreement(sweeps: Sequence[Sweep], *, any_scale: bool = False) -> RepeatAgre
     any_scale
         Whether repeats may differ in scale by any factor, as the rows of a camera do.
     """
-    axis, table = _on_one_axis(sweeps)
-    found = [_compare(axis, *pair, any_scale=any_scale) for pair in _contrasts(table)]
+    found, count = _compared(sweeps, any_scale=any_scale)
     if not found:
         return RepeatAgreement(difference=0.0, repeat=0, alike=True)
     # the halves come last, and count as their first repeat
     worst = max(range(len(found)), key=lambda k: (not found[k].alike, found[k].difference))
     return RepeatAgreement(
         difference=found[worst].difference,
-        repeat=worst % len(table),
+        repeat=worst % count,
         alike=found[worst].alike,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Comparison:
-    difference: float
-    alike: bool
+def likenesses(sweeps: Sequence[Sweep]) -> list[Likeness]:
+    """Return how far each repeat agrees with the mean of the others, as `agreement` does.
+
+    Raises
+    ------
+    ValueError
+        If they share too few energies to be compared.
+    """
+    found, count = _compared(sweeps, any_scale=False)
+    if count < len(sweeps):
+        raise ValueError(
+            f"the {len(sweeps)} spectra share too few energies to compare them; expected at least "
+            f"{FEWEST}"
+        )
+    return found[:count]
+
+
+def _compared(sweeps: Sequence[Sweep], *, any_scale: bool) -> tuple[list[Likeness], int]:
+    """Return the comparison of each repeat, then that of the halves; and how many repeats."""
+    axis, table = _on_one_axis(sweeps)
+    pairs = _contrasts(table)
+    return [_compare(axis, *pair, any_scale=any_scale) for pair in pairs], len(table)
 
 
 def _on_one_axis(sweeps: Sequence[Sweep]) -> tuple[Array, Array]:
@@ -130,7 +163,7 @@ def _contrasts(table: Array) -> list[tuple[Array, Array]]:
     return [*pairs, (table[:half].mean(axis=0), table[half:].mean(axis=0))]
 
 
-def _compare(axis: Array, one: Array, others: Array, *, any_scale: bool) -> _Comparison:
+def _compare(axis: Array, one: Array, others: Array, *, any_scale: bool) -> Likeness:
     line = np.linspace(-1.0, 1.0, len(one))
     terms = np.column_stack([others, np.ones_like(line), line])
     fitted = np.linalg.lstsq(terms, one, rcond=None)[0]
@@ -144,7 +177,7 @@ def _compare(axis: Array, one: Array, others: Array, *, any_scale: bool) -> _Com
     # noise that drowns the signal flattens the fitted scale
     told = not any_scale and step > 0 and float(noise.mean()) < step**2 / 100
     scaled = not told or SCALES[0] <= fitted[0] <= SCALES[1]
-    return _Comparison(difference, bool(alike and scaled))
+    return Likeness(difference=difference, alike=bool(alike and scaled))
 
 
 def edge_step(axis: Array, signal: Array) -> float:

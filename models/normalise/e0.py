@@ -156,7 +156,7 @@ def find_rise(
     before = rises[(rises >= PRE_EDGE[0]) & (rises <= PRE_EDGE[1])]
     first = edge - before.max(initial=0)
     onset, threshold = (
-        float(grid[top] + GRID_STEP * _vertex(slope[max(0, top - 1) : top + 2]))
+        float(grid[top] + GRID_STEP * vertex(slope[max(0, top - 1) : top + 2]))
         for top in (first, edge)
     )
     return onset, threshold
@@ -227,7 +227,7 @@ def slope_kernel(width: float) -> Array:
     return np.asarray(kernel / -(x * kernel).sum())
 
 
-def _vertex(y: Array) -> float:
+def vertex(y: Array) -> float:
     """Return the top of the parabola through three points, in points from the middle one."""
     if len(y) < 3 or not np.isfinite(y).all():
         return 0.0

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from nearedge.callbacks.agreement import FEWEST, agreement
+from nearedge.callbacks.merging import shared_axis
 from nearedge.models import Array, Reason, Rejected, Spectrum
 from nearedge.streaming.sources.files.reader import FileSpectrum
 
@@ -65,10 +66,7 @@ def _refusal(scans: Sequence[FileSpectrum], spectra: Sequence[Spectrum]) -> Reje
 
 def _shared(spectra: Sequence[Spectrum]) -> Array:
     """Return the energies of the first scan that all scans cover."""
-    first = np.unique(spectra[0].energy[np.isfinite(spectra[0].energy)])
-    lo = max(np.nanmin(one.energy) for one in spectra)
-    hi = min(np.nanmax(one.energy) for one in spectra)
-    return np.asarray(first[(first >= lo) & (first <= hi)])
+    return shared_axis(spectra[0].energy, [one.energy for one in spectra])
 
 
 def _mean(spectra: Sequence[Spectrum]) -> Spectrum:
