@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from tiled.queries import In
 
+from nearedge.models import NormalisedSpectrum
 from nearedge.streaming.answers.answer import Answer, answer_of_result
 from nearedge.streaming.answers.summary import Json, stored_summary
 from nearedge.streaming.catalog.connection import Client
@@ -58,10 +59,13 @@ class History:
 
     def answer(self, key: str) -> Answer | None:
         """Return a stored answer with its arrays, or None when there is none of that key."""
-        node = self._node(key)
-        if node is None or node.metadata["status"] != State.COMPLETE:
-            return None
-        return answer_of_result(Result(node))
+        found = self._result(key)
+        return None if found is None else answer_of_result(found)
+
+    def spectrum(self, key: str) -> NormalisedSpectrum | None:
+        """Return the spectrum of a stored answer, or None when there is none of that key."""
+        found = self._result(key)
+        return None if found is None else found.spectrum
 
     def columns(self, key: str) -> dict[str, np.ndarray] | None:
         """Return the measured columns of a rejected measurement, or None."""
@@ -72,6 +76,12 @@ class History:
 
     def _finished(self) -> Any:
         return self._open().search(In("status", [State.COMPLETE, State.REJECTED]))
+
+    def _result(self, key: str) -> Result | None:
+        node = self._node(key)
+        if node is None or node.metadata["status"] != State.COMPLETE:
+            return None
+        return Result(node)
 
     def _node(self, key: str) -> Any:
         if not KEY.fullmatch(key):  # the server need not be asked, nor does it take every character

@@ -337,5 +337,6 @@ def page_of(
         title=profile.title,
         context=profile.instrument.roles.context,
         config=profile.digest(),
+        instrument=profile.instrument,
     ) as address:
         yield address

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from nearedge.models import Rejected
+from nearedge.models import NormalisedSpectrum, Rejected
 from nearedge.streaming.answers.answer import Answer, answer_of_row
 from nearedge.streaming.answers.summary import Json, summary
 from nearedge.streaming.catalog.history import History
@@ -36,6 +36,13 @@ class Lookup:
             fresh = answer_of_row(row)
             return None if fresh is None else replace(fresh, config=self._config)
         return None if self._history is None else self._history.answer(key)
+
+    def spectrum(self, key: str) -> NormalisedSpectrum | None:
+        """Return the normalised spectrum of that key, or None when there is none."""
+        row = self._feed.row(key)
+        if row is not None:
+            return row.outcome if isinstance(row.outcome, NormalisedSpectrum) else None
+        return None if self._history is None else self._history.spectrum(key)
 
     def detail(self, key: str) -> Json | None:
         """Return everything that can be drawn of a spectrum, or None when it is not known.

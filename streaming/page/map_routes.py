@@ -19,6 +19,7 @@ from nearedge.streaming.answers.plain import dump, plain
 from nearedge.streaming.answers.summary import Json
 from nearedge.streaming.catalog.map_shelf import MapShelf, NoSuchMapError, Place
 from nearedge.streaming.catalog.trouble import in_words
+from nearedge.streaming.page.foreign import refuse_foreign
 from nearedge.streaming.page.map_view import MapView, asked_answer, seed_at
 from nearedge.streaming.service.on_demand import BusyError, OnDemand
 from nearedge.streaming.workers.worker import WorkerError
@@ -97,7 +98,7 @@ class MapRoutes:
         found = await _read(lambda: shelf.region(key, first, last))
         told: Json = {**view.region(found), "answer": None, "seconds": None}
         if request.query_params.get("answer") == "1":
-            _refuse_foreign(request)
+            refuse_foreign(request)
             asked = self._asked
             if asked is None:
                 raise HTTPException(503, "no worker can be asked here")
@@ -123,7 +124,7 @@ class MapRoutes:
     async def mixtures(self, request: Request) -> Response:
         """Return the fractions of chosen pixels in every pixel, their sum, and the misfit."""
         _, shelf, key = self._of(request)
-        _refuse_foreign(request)
+        refuse_foreign(request)
         text = request.query_params.get("members", "")[:LONGEST]
         members = [_numbers(one, "members") for one in text.split(";") if one]
         if not 1 <= len(members) <= MOST_MEMBERS:
@@ -136,7 +137,7 @@ class MapRoutes:
     async def components(self, request: Request) -> Response:
         """Return the principal components of a map."""
         view, _, key = self._of(request)
-        _refuse_foreign(request)
+        refuse_foreign(request)
         return _json(await _read(lambda: view.components(key)))
 
     def _of(self, request: Request) -> tuple[MapView, MapShelf, str]:
@@ -179,12 +180,6 @@ def _numbers(text: str, name: str) -> Place:
         raise HTTPException(
             400, f"found {name}={text!r}; expected the numbers of a pixel, such as 3,4"
         ) from None
-
-
-def _refuse_foreign(request: Request) -> None:
-    """Refuse work that a web page elsewhere asks for."""
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise HTTPException(403, "only the page itself may ask for this")
 
 
 def _json(data: Any) -> Response:

@@ -1,6 +1,6 @@
 """The routes of the live page: static files, what is known as JSON, pushed updates, and health.
 
-Nothing here changes anything: every route is a GET.
+Nothing here changes what is stored.
 """
 
 from collections.abc import Sequence
@@ -19,17 +19,20 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from nearedge.callbacks.instrument import Instrument
 from nearedge.streaming.answers import figures
 from nearedge.streaming.answers.forms import EXPORTS, FormatError, export_of
 from nearedge.streaming.answers.plain import dump
 from nearedge.streaming.answers.trend import trend_csv
 from nearedge.streaming.catalog.history import History
 from nearedge.streaming.catalog.map_shelf import MapShelf
+from nearedge.streaming.page.compare_routes import CompareRoutes
 from nearedge.streaming.page.events import event_stream
 from nearedge.streaming.page.feed import Feed
 from nearedge.streaming.page.headers import SecurityHeaders
 from nearedge.streaming.page.lookup import Lookup
 from nearedge.streaming.page.map_routes import MapRoutes
+from nearedge.streaming.page.references import References
 from nearedge.streaming.service.health import Health
 from nearedge.streaming.service.on_demand import OnDemand
 
@@ -57,6 +60,8 @@ class Page:
         Stored maps, or None where there is no catalog.
     asked
         What answers on demand, or None where nothing can.
+    instrument
+        How files of the user are read and normalised; None: they are not.
     """
 
     def __init__(
@@ -70,10 +75,13 @@ class Page:
         config: str | None = None,
         shelf: MapShelf | None = None,
         asked: OnDemand | None = None,
+        instrument: Instrument | None = None,
     ) -> None:
         self._feed, self._health, self._title, self._context = feed, health, title, context
         self._lookup = Lookup(feed, history, config=config)
         self._maps = MapRoutes(shelf, asked)
+        references = None if instrument is None else References(instrument)
+        self._compare = CompareRoutes(self._lookup, references)
 
     def app(self) -> Starlette:
         """Return the ASGI application."""
@@ -88,6 +96,7 @@ class Page:
             Route("/api/health", self.health),
             Route("/api/events", self.events),
             *self._maps.routes(),
+            *self._compare.routes(),
             Route("/livez", self.live),
             Route("/readyz", self.ready),
             Route("/metrics", self.metrics),

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
+from nearedge.callbacks.instrument import Instrument
 from nearedge.streaming.catalog.history import History
 from nearedge.streaming.catalog.map_shelf import MapShelf
 from nearedge.streaming.page.doorstep import Doorstep, PageError, address_of, listening
@@ -37,6 +38,7 @@ def serving_page(
     title: str = "",
     context: Sequence[str] = (),
     config: str | None = None,
+    instrument: Instrument | None = None,
 ) -> Iterator[str | None]:
     """Serve the page of a service until the end of the block; yield its address.
 
@@ -56,6 +58,8 @@ def serving_page(
         The maps of the catalog.
     title, context, config
         All are of the profile: the last is the digest of its settings.
+    instrument
+        That of the profile: how files that the user drops on the page are read.
 
     Raises
     ------
@@ -76,6 +80,7 @@ def serving_page(
             config=config,
             shelf=shelf,
             asked=OnDemand(service.worker),
+            instrument=instrument,
         )
         if history is not None:
             loader = threading.Thread(target=load, args=(feed, history), daemon=True)

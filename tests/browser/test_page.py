@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nearedge.callbacks.instrument import XanesSettings
+from nearedge.callbacks.instrument import Instrument, XanesSettings
 from nearedge.callbacks.measurement import Measurement, Run
 from nearedge.callbacks.normalise import normalise
 from nearedge.callbacks.scalars import MAX_NAME, MAX_SCALARS
@@ -34,6 +34,13 @@ Keep = Callable[[Any, str], None]
 PARTS = ("CN", "bond, Å", "As measured", "Normalised", "Surroundings", "12 samples", "O full")
 PRESSURES = (0.0, 8.0, 16.0, 24.0, 32.0, 40.0)
 SAMPLES, ATOMS = 12, 20
+INSTRUMENT: dict[str, Any] = {
+    "technique": "xanes",
+    "absorber": "Si",
+    "edge": "K",
+    "signal": "mu",
+    "roles": {"energy": "energy", "mu": "mu"},
+}
 LONG = "sample." + "m" * (MAX_NAME - 7)
 
 
@@ -145,7 +152,11 @@ def page_of(feed: Feed) -> Iterator[str]:
         ledger=ledger, metrics=metrics, worker=worker, checks=lambda: sound, silence=None
     )
     with serving_page(
-        service, feed, title="silica under pressure", context=("pressure",)
+        service,
+        feed,
+        title="silica under pressure",
+        context=("pressure",),
+        instrument=Instrument.model_validate(INSTRUMENT),
     ) as served:
         assert served is not None
         yield served

@@ -8,7 +8,7 @@ import pytest
 
 from nearedge.sim.silica import Specimen, silica
 from nearedge.streaming.page.feed import Feed
-from tests.browser.test_page import PRESSURES, READY, answered, page_of, refused, text
+from tests.browser.test_page import ENERGY, PRESSURES, READY, answered, page_of, refused, text
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -36,7 +36,7 @@ def runs(browser: Any, address: str) -> Any:
     """The browser at the list of runs, with nothing chosen."""
     browser.look()
     browser.open(f"{address}#runs")
-    browser.wait("document.querySelectorAll('tbody tr').length === 7")
+    browser.wait("document.querySelectorAll('.list tbody tr').length === 7")
     browser.js("import('/static/chosen.js').then((one) => one.chooseNone())")
     browser.troubles.clear()
     return browser
@@ -45,21 +45,24 @@ def runs(browser: Any, address: str) -> Any:
 def tick(browser: Any, key: str, *, shift: bool = False) -> None:
     options = json.dumps({"bubbles": True, "shiftKey": shift})
     browser.js(
-        f"document.querySelector('tr[data-key={key}] input')"
+        f"document.querySelector('.list tr[data-key={key}] input')"
         f".dispatchEvent(new MouseEvent('click', {options}))"
     )
 
 
 def test_scans_are_chosen_with_the_mouse_and_part_of_the_address(runs: Any) -> None:
-    assert runs.js("document.querySelector('tr[data-key=key-1] input') === null")  # rejected
+    assert runs.js("document.querySelector('.list tr[data-key=key-1] input') === null")  # rejected
     tick(runs, "key-3")
     tick(runs, "key-6", shift=True)
     assert sorted(runs.js(CHOSEN)) == ["key-3", "key-4", "key-5", "key-6"]
     tick(runs, "key-4")
     assert "3 chosen" in text(runs, ".runs .chosen")
     assert runs.js("document.querySelectorAll('tr.ticked').length") == 3
-    runs.js("window.before = true; location.reload()")
-    runs.wait("!window.before && document.querySelectorAll('tr.ticked input:checked').length === 3")
+    link = runs.js("location.href")
+    runs.open("about:blank")
+    runs.wait("location.href === 'about:blank'")
+    runs.open(link)
+    runs.wait("document.querySelectorAll('tr.ticked input:checked').length === 3")
     assert sorted(runs.js(CHOSEN)) == ["key-3", "key-5", "key-6"]
     runs.js("location.hash = 'now'")
     runs.wait(READY)
@@ -72,7 +75,7 @@ def test_scans_are_chosen_with_the_mouse_and_part_of_the_address(runs: Any) -> N
 
 
 def test_scans_are_chosen_with_the_keyboard_and_the_focus_stays(runs: Any) -> None:
-    runs.js("document.querySelector('tr[data-key=key-7]').focus()")
+    runs.js("document.querySelector('.list tr[data-key=key-7]').focus()")
     runs.press(" ")
     runs.press("ArrowDown")
     runs.press(" ")
@@ -84,4 +87,74 @@ def test_scans_are_chosen_with_the_keyboard_and_the_focus_stays(runs: Any) -> No
     assert runs.js("document.activeElement.dataset.key") == "key-6"  # its line was made anew
     runs.press(" ")
     assert runs.js(CHOSEN) == ["key-7"]
+    assert runs.troubles == []
+
+
+def overlaid(browser: Any, *keys: str) -> None:
+    for key in keys:
+        tick(browser, key)
+    browser.wait("document.querySelectorAll('.overlay .uplot').length === 2")
+
+
+def test_chosen_scans_are_overlaid_with_their_answers(runs: Any, keep: Keep) -> None:
+    assert runs.js("document.querySelector('.overlay').hidden")
+    overlaid(runs, "key-2", "key-4", "key-7")
+    shown = text(runs, ".overlay")
+    assert "Difference to scan 2" in shown
+    assert runs.js("document.querySelectorAll('.sides tbody tr').length") == 3
+    drawn = runs.js("document.querySelector('.overlay .fill').getAttribute('aria-label')")
+    assert "scan 2, 130 points; scan 4, 130 points; scan 7, 130 points" in drawn
+    runs.js("document.querySelector('.sides tr[data-key=key-7] input').click()")
+    runs.wait("document.querySelector('.overlay h3').innerText === 'Difference to scan 7'")
+    assert "against=key-7" in runs.js("location.hash")
+    keep(runs, "overlay")
+    runs.js(
+        "const axis = document.querySelector('.overlay select'); "
+        "axis.value = 'e0'; axis.dispatchEvent(new Event('change'))"
+    )
+    drawn = runs.js("document.querySelector('.overlay .fill').getAttribute('aria-label')")
+    assert "against energy from e0, eV" in drawn
+    runs.js("document.querySelector('.overlay').dataset.light = 1")
+    runs.look(dark=True)
+    runs.wait("document.querySelectorAll('.overlay:not([data-light]) .uplot').length === 2")
+    keep(runs, "overlay-dark")
+    runs.js("document.querySelector('.sides tr[data-key=key-4] button').click()")
+    runs.wait("document.querySelectorAll('.sides tbody tr').length === 2")
+    assert runs.troubles == []
+
+
+def test_a_reference_file_is_drawn_beside_the_scans(runs: Any, keep: Keep) -> None:
+    overlaid(runs, "key-2", "key-3")
+    runs.js(DROP % (json.dumps(COLUMNS), "glass.dat"))
+    runs.wait("document.querySelectorAll('.sides tbody tr').length === 3")
+    shown = text(runs, ".sides")
+    assert "glass.dat" in shown and "file, normalised here" in shown
+    assert "files=reference." in runs.js("location.hash")
+    keep(runs, "overlay-file")
+    runs.js(DROP % (json.dumps("no numbers at all"), "letter.txt"))
+    runs.wait("document.querySelector('.sides [role=alert]').innerText.includes('letter.txt')")
+    assert runs.js("document.querySelectorAll('.sides tbody tr').length") == 3
+    assert runs.troubles == []
+
+
+COLUMNS = "# energy mu\n" + "\n".join(
+    f"{e:.3f} {m:.6f}"
+    for e, m in zip(ENERGY, 0.3 + silica("Si", "K").mu(ENERGY, pressure=0.0, fwhm=0.9), strict=True)
+)
+DROP = """
+(() => {
+  const data = new DataTransfer();
+  data.items.add(new File([%s], %r));
+  const options = {dataTransfer: data, cancelable: true};
+  document.querySelector("main").dispatchEvent(new DragEvent("drop", options));
+})()
+"""
+
+
+def test_no_view_of_runs_is_wider_than_the_window(runs: Any, keep: Keep) -> None:
+    overlaid(runs, "key-2", "key-3", "key-7")
+    for width, height in ((1280, 720), (820, 1180), (390, 844)):
+        runs.look(width, height)
+        assert runs.js("document.documentElement.scrollWidth <= innerWidth"), width
+        keep(runs, f"overlay-{width}")
     assert runs.troubles == []

@@ -5,6 +5,7 @@ import { flagKind, flagText, louder, reasonText } from "./flags.js";
 import { bounds, decimals, duration, figure, interval, number } from "./format.js";
 import { Chart } from "./chart.js";
 import { Cluster, legend } from "./cluster.js";
+import { difference } from "./difference.js";
 import { probabilityBars } from "./bars.js";
 
 export const EXPECTED = new Set(["heads-only", "binned", "denoised"]); // of every pixel: nothing to doubt
@@ -130,17 +131,6 @@ export class Beside {
     this.cluster.destroy();
     this.chart.destroy();
   }
-}
-
-// A spectrum less another one, at the energies that both have.
-function difference(x, y, other) {
-  let k = 0;
-  return x.map((at, i) => {
-    while (k < other.x.length - 2 && other.x[k + 1] < at) k++;
-    const [a, b] = [other.x[k], other.x[k + 1]];
-    if (y[i] === null || at < a || at > b || other.y[k] === null || other.y[k + 1] === null) return null;
-    return y[i] - (other.y[k] + ((at - a) / (b - a || 1)) * (other.y[k + 1] - other.y[k]));
-  });
 }
 
 function headFigures(told) {

@@ -9,8 +9,9 @@ import { h, onResize } from "./dom.js";
 // the name of one of the page's, or any other. Labels may name `bands`: pairs of lines, the upper
 // one first, between which it is shaded.
 export class Chart {
-  constructor(element, { xLabel, yLabel, marks = () => ({}) }) {
+  constructor(element, { xLabel, yLabel, marks = () => ({}), sync = null }) {
     this.element = element;
+    this.sync = sync; // charts of one name are zoomed, and pointed at, together
     this.labels = { xLabel, yLabel };
     this.marks = marks;
     this.plot = null;
@@ -27,7 +28,8 @@ export class Chart {
     this.readout.hidden = idx === null || idx === undefined || left < 0 || !found.length;
     if (this.readout.hidden) return;
     const unit = this.labels.xLabel.split(", ")[1] ?? "";
-    this.readout.textContent = `${round(plot.data[0][idx])} ${unit}: ${found.map(([label, value]) => `${label} ${round(value)}`).join(", ")}`;
+    const more = found.length > READ ? `, and ${found.length - READ} more` : "";
+    this.readout.textContent = `${round(plot.data[0][idx])} ${unit}: ${found.slice(0, READ).map(([label, value]) => `${label} ${round(value)}`).join(", ")}${more}`;
   }
 
   set(lines, labels = {}) {
@@ -79,7 +81,7 @@ export class Chart {
       ...this.size(),
       padding: [8, 18, 0, 0],
       legend: { show: false },
-      cursor: { drag: { x: true, y: false }, points: { show: false } },
+      cursor: { drag: { x: true, y: false }, points: { show: false }, ...(this.sync && { sync: { key: this.sync, scales: ["x", null] } }) },
       scales: { x: { time: false } },
       axes: [axis(colours, this.labels.xLabel, 24), axis(colours, this.labels.yLabel, 42)],
       bands: (this.labels.bands ?? []).map((ends) => ({ series: ends, fill: colours.window })),
@@ -88,6 +90,8 @@ export class Chart {
     };
   }
 }
+
+const READ = 4; // values under the cursor that are told
 
 // Five figures, without the noise of binary fractions.
 const round = (value) => String(Number(value.toPrecision(Math.abs(value) >= 1000 ? 6 : 4))).replace("-", "−");

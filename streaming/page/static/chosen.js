@@ -1,7 +1,8 @@
-// The scans that are ticked in Runs, to be compared. They are part of the address, so that a link
-// or a reload shows the same.
+// The scans that are ticked in Runs, and files to compare them with. Both are part of the address,
+// so that a link or a reload shows the same; files only as long as the service remembers them.
 
 const ticked = new Set();
+const files = new Set();
 const listeners = new Set();
 let base = ""; // what the others are compared with; none: the first one
 
@@ -10,8 +11,11 @@ export const chosen = () => [...ticked];
 
 export const isChosen = (key) => ticked.has(key);
 
-// The key of the scan that the others are compared with; null where none is ticked.
-export const against = () => (ticked.has(base) ? base : chosen()[0] ?? null);
+// The keys of the spectra of files, which are no scans.
+export const references = () => [...files];
+
+// The key of what the others are compared with; null where there is nothing.
+export const against = () => (ticked.has(base) || files.has(base) ? base : chosen()[0] ?? references()[0] ?? null);
 
 export function choose(keys, on = true) {
   for (const key of keys) {
@@ -23,6 +27,19 @@ export function choose(keys, on = true) {
 
 export function chooseNone() {
   ticked.clear();
+  files.clear();
+  changed();
+}
+
+export function refer(keys) {
+  for (const key of keys) files.add(key);
+  changed();
+}
+
+// Take one out, whichever it is.
+export function drop(key) {
+  ticked.delete(key);
+  files.delete(key);
   changed();
 }
 
@@ -40,14 +57,17 @@ export function onChoice(listener) {
 export function recall(address) {
   const asked = new URLSearchParams(address ?? "");
   if (!asked.has("keys")) return remember();
-  ticked.clear();
-  for (const key of asked.get("keys").split(" ").filter(Boolean)) ticked.add(key);
+  for (const [set, name] of [[ticked, "keys"], [files, "files"]]) {
+    set.clear();
+    for (const key of (asked.get(name) ?? "").split(" ").filter(Boolean)) set.add(key);
+  }
   base = asked.get("against") ?? "";
 }
 
 function remember() {
-  const said = new URLSearchParams(ticked.size ? { keys: chosen().join(" "), against: against() } : {});
-  history.replaceState(null, "", ticked.size ? `#runs/${said}` : "#runs");
+  if (!against()) return history.replaceState(null, "", "#runs");
+  const said = { keys: chosen().join(" "), ...(files.size && { files: references().join(" ") }), against: against() };
+  history.replaceState(null, "", `#runs/${new URLSearchParams(said)}`);
 }
 
 function changed() {

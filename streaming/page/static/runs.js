@@ -1,8 +1,9 @@
 // The view Runs: every spectrum in a table that can be searched; those that are ticked are compared.
 
 import state, { sorted, subscribe } from "./store.js";
-import { choose, chooseNone, chosen, isChosen, onChoice, recall } from "./chosen.js";
+import { against, choose, chooseNone, chosen, isChosen, onChoice, recall } from "./chosen.js";
 import { chip, h } from "./dom.js";
+import { Overlay } from "./overlay.js";
 import { flagText, louder, reasonText, verdict } from "./flags.js";
 import { bounds, dateTime, decimals, duration, figure, interval, number, set, shortRun, spectrumName } from "./format.js";
 
@@ -14,7 +15,8 @@ export function show(main, address) {
   const search = h("input", { type: "search", placeholder: "Search: scan, sample, edge, state, flag …", "aria-label": "Search", value: asked });
   const count = h("span", { class: "soft", role: "status" });
   const body = h("tbody");
-  const bar = chosenBar();
+  const overlay = new Overlay();
+  const bar = chosenBar(overlay);
   const lines = new Lines();
   let limit = SHOWN;
   const more = h("button", { onclick: () => { limit += SHOWN; draw(); } }, "Show more");
@@ -33,7 +35,9 @@ export function show(main, address) {
   main.append(h("div", { class: "runs" },
     h("div", { class: "tools" }, search, count, bar.element),
     h("section", { class: "card list", "aria-label": "Runs" }, h("div", { class: "scroll" },
-      h("table", {}, h("thead", {}, h("tr", {}, h("th", { class: "tick", scope: "col" }, h("span", { class: "unseen" }, "chosen")), heads().map(([text, kind, title]) => h("th", { class: kind, scope: "col", title }, text)))), body), more))));
+      h("table", {}, h("thead", {}, h("tr", {}, h("th", { class: "tick", scope: "col" }, h("span", { class: "unseen" }, "chosen")), heads().map(([text, kind, title]) => h("th", { class: kind, scope: "col", title }, text)))), body), more)),
+    overlay.element));
+  const stopDrops = takeDrops(main, overlay);
   draw();
   const stopChoice = onChoice(draw);
   let pending = null;
@@ -41,6 +45,8 @@ export function show(main, address) {
   return () => {
     clearTimeout(pending);
     stopChoice();
+    stopDrops();
+    overlay.destroy();
     stop();
   };
 }
@@ -51,18 +57,35 @@ function heads() {
 }
 
 // How many scans are ticked, and what can be done with them.
-function chosenBar() {
+function chosenBar(overlay) {
+  const input = h("input", { type: "file", multiple: true, hidden: true, "aria-label": "Reference files", onchange: () => { overlay.refer([...input.files]); input.value = ""; } });
+  const file = h("button", { title: "Columns of text, XDI, SPEC or EMSA/MSPEC: read and normalised as the profile says, and stored nowhere. Or drop it here.", onclick: () => input.click() }, "reference file …");
   const hint = h("span", { class: "soft" }, "Tick scans, or press Space on a row, to compare them.");
   const count = h("span", { class: "soft", role: "status" });
   const none = h("button", { onclick: chooseNone }, "choose none");
   const draw = () => {
     const { length } = chosen();
     hint.hidden = length > 0;
-    none.hidden = !length;
+    none.hidden = !against();
     count.textContent = length ? `${length} chosen` : "";
   };
   draw();
-  return { draw, element: h("span", { class: "tools small chosen", role: "group", "aria-label": "Chosen scans" }, hint, count, none) };
+  return { draw, element: h("span", { class: "tools small chosen", role: "group", "aria-label": "Chosen scans" }, hint, count, none, file, input) };
+}
+
+// Files that are dropped anywhere on the view are references.
+function takeDrops(main, overlay) {
+  const over = (event) => event.preventDefault();
+  const take = (event) => {
+    event.preventDefault();
+    if (event.dataTransfer.files.length) overlay.refer([...event.dataTransfer.files]);
+  };
+  main.addEventListener("dragover", over);
+  main.addEventListener("drop", take);
+  return () => {
+    main.removeEventListener("dragover", over);
+    main.removeEventListener("drop", take);
+  };
 }
 
 // Lines that did not change stay as they are, so that they keep the focus and a press of the mouse.

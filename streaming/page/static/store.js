@@ -72,6 +72,18 @@ export async function detail(key) {
   return details.get(key);
 }
 
+// What is drawn of several spectra: {spectra, unknown}.
+export function spectra(keys) {
+  return get(`/api/spectra?keys=${encodeURIComponent(keys.join(" "))}`);
+}
+
+// Have the service read a file: {references, refused}.
+export async function readReference(file) {
+  const response = await fetch(`/api/references?name=${encodeURIComponent(file.name)}`, { method: "POST", body: file });
+  if (!response.ok) throw new Error((await response.text()) || `${response.status}`);
+  return response.json();
+}
+
 export function runningDetail(slot) {
   return get(`/api/running?slot=${encodeURIComponent(slot)}`);
 }

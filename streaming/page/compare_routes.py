@@ -1,0 +1,111 @@
+"""The routes for comparing spectra: several at once, and those of the user's own files.
+
+Files are remembered for a while and stored nowhere.
+"""
+
+from typing import Any
+
+from anyio.to_thread import run_sync
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from nearedge.models import NormalisedSpectrum
+from nearedge.streaming.answers.plain import dump, plain
+from nearedge.streaming.answers.summary import Json
+from nearedge.streaming.page.foreign import refuse_foreign
+from nearedge.streaming.page.lookup import Lookup
+from nearedge.streaming.page.references import LARGEST, References
+from nearedge.streaming.sources.files import UnreadableFileError
+
+MOST = 48
+"""Spectra that are sent at once."""
+
+
+class CompareRoutes:
+    """Answers for the comparison of spectra.
+
+    Parameters
+    ----------
+    lookup
+        Finds the spectra of the service.
+    references
+        Reads files; None where no profile says how.
+    """
+
+    def __init__(self, lookup: Lookup, references: References | None) -> None:
+        self._lookup, self._references = lookup, references
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route("/api/spectra", self.spectra),
+            Route("/api/references", self.read, methods=["POST"]),
+        ]
+
+    async def spectra(self, request: Request) -> Response:
+        """Return the normalised spectra of several keys; those that are not known are named."""
+        keys = _keys(request)
+        found = await run_sync(lambda: {key: self._view(key) for key in keys})
+        known = {key: view for key, view in found.items() if view is not None}
+        return _json({"spectra": known, "unknown": [key for key in keys if key not in known]})
+
+    async def read(self, request: Request) -> Response:
+        """Read a file that the user chose; its spectra can then be asked for by key."""
+        refuse_foreign(request)
+        references = self._references
+        if references is None:
+            raise HTTPException(503, "no profile says how files are to be read here")
+        name, content = request.query_params.get("name", "file"), await _body(request)
+        try:
+            taken, refused = await run_sync(references.read, name, content)
+        except UnreadableFileError as e:
+            raise HTTPException(422, f"{name}: {e}") from e
+        told = [{"key": one.key, "name": one.name} for one in taken]
+        return _json({"references": told, "refused": refused})
+
+    def _view(self, key: str) -> Json | None:
+        """Return what is drawn of a spectrum; None where there is none of that key."""
+        reference = None if self._references is None else self._references.get(key)
+        if reference is not None:
+            told = {"name": reference.name, "signal": reference.signal}
+            return drawn(reference.spectrum) | told
+        spectrum = self._lookup.spectrum(key)
+        return None if spectrum is None else drawn(spectrum)
+
+
+def drawn(spectrum: NormalisedSpectrum) -> Json:
+    """Return what is drawn of a spectrum."""
+    return {
+        "energy": plain(spectrum.energy),
+        "flat": plain(spectrum.flat),
+        "e0": spectrum.e0,
+        "edge_step": spectrum.edge_step,
+        "edge": f"{spectrum.absorber} {spectrum.edge}",
+        "technique": str(spectrum.technique),
+        "flags": list(spectrum.flags),
+    }
+
+
+def _keys(request: Request) -> list[str]:
+    """Return the keys that are asked for."""
+    keys = list(dict.fromkeys(request.query_params.get("keys", "").split()))
+    if not 1 <= len(keys) <= MOST:
+        raise HTTPException(400, f"found {len(keys)} keys; expected 1 to {MOST}")
+    return keys
+
+
+async def _body(request: Request) -> bytes:
+    """Return the file that was sent, unless it is too large."""
+    parts, size = [], 0
+    async for part in request.stream():
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST:
+            raise HTTPException(413, f"larger than {LARGEST >> 20} MB: choose a file of text")
+    return b"".join(parts)
+
+
+def _json(data: Any) -> Response:
+    return Response(dump(data), media_type="application/json")

@@ -1,0 +1,143 @@
+"""The routes for comparing spectra."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from nearedge.callbacks.instrument import Instrument
+from nearedge.callbacks.measurement import Measurement
+from nearedge.models import NormalisedSpectrum, Reason, Rejected
+from nearedge.sim.silica import silica
+from nearedge.streaming.ledger.job import State
+from nearedge.streaming.ledger.row import Row
+from nearedge.streaming.page.feed import Feed
+from nearedge.streaming.page.references import KEPT, LARGEST, References
+from nearedge.streaming.page.routes import Page
+from nearedge.streaming.service.health import Health, RecentWarnings
+
+ENERGY = np.linspace(1812.0, 1900.0, 130)
+SETTINGS: dict[str, Any] = {
+    "technique": "xanes",
+    "absorber": "Si",
+    "edge": "K",
+    "signal": "mu",
+    "roles": {"energy": "energy", "mu": "mu"},
+}
+
+
+@pytest.fixture(scope="module")
+def instrument() -> Instrument:
+    return Instrument.model_validate(SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def text() -> bytes:
+    mu = 0.3 + silica("Si", "K").mu(ENERGY, pressure=0.0, fwhm=0.6)
+    rows = "\n".join(f"{e:.3f} {m:.6f}" for e, m in zip(ENERGY, mu, strict=True))
+    return f"# energy mu\n{rows}\n".encode()
+
+
+@pytest.fixture
+def client(
+    instrument: Instrument, measurement: Measurement, spectrum: NormalisedSpectrum
+) -> TestClient:
+    feed = Feed()
+    row = Row(
+        key="k1",
+        status=State.COMPLETE,
+        measurement=measurement,
+        outcome=spectrum,
+        inversion=None,
+        error=None,
+        stages={},
+    )
+    feed(row)
+    why = Rejected(reason=Reason.NO_EDGE, detail="flat")
+    feed(replace(row, key="k2", status=State.REJECTED, outcome=why))
+    service: Any = SimpleNamespace()
+    page = Page(feed=feed, health=Health(service, RecentWarnings()), instrument=instrument)
+    return TestClient(page.app(), base_url="http://127.0.0.1:8000")
+
+
+def test_several_spectra_are_read_at_once_and_unknown_ones_named(client: TestClient) -> None:
+    told = client.get("/api/spectra", params={"keys": "k1 k2 nobody"}).json()
+    assert told["unknown"] == ["k2", "nobody"]  # nothing was normalised of k2
+    one = told["spectra"]["k1"]
+    assert (one["edge"], one["e0"], len(one["flat"])) == ("Si K", 1846.5, 38)
+
+
+@pytest.mark.parametrize("count", [0, 49])
+def test_the_number_of_spectra_is_bounded(client: TestClient, count: int) -> None:
+    keys = " ".join(f"k{n}" for n in range(count))
+    answer = client.get("/api/spectra", params={"keys": keys})
+    assert (answer.status_code, answer.text) == (400, f"found {count} keys; expected 1 to 48")
+
+
+def test_a_file_becomes_a_normalised_reference(client: TestClient, text: bytes) -> None:
+    told = client.post("/api/references", params={"name": "../quartz.dat"}, content=text).json()
+    (reference,) = told["references"]
+    assert (reference["name"], told["refused"]) == ("quartz.dat", [])
+    shown = client.get("/api/spectra", params={"keys": reference["key"]}).json()["spectra"]
+    one = shown[reference["key"]]
+    assert one["e0"] == pytest.approx(1841.0, abs=1.0)
+    assert np.mean(one["flat"][-20:]) == pytest.approx(1.0, abs=0.03)  # the edge step is 1
+    assert np.mean(one["flat"][:10]) == pytest.approx(0.0, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\x89HDF\r\n\x1a\n", "no columns of text"),
+        (b"PAR1....", "no columns of text"),
+        (b"\x1f\x8b\x08", "no columns of text"),
+        (b"1 2\n\0\0", "no columns of text"),
+        (b"_____header1: Athena project file -- 0.9", "nearedge compare"),
+    ],
+)
+def test_what_is_no_text_is_not_read_by_the_service(
+    client: TestClient, content: bytes, words: str
+) -> None:
+    answer = client.post("/api/references", params={"name": "a"}, content=content)
+    assert answer.status_code == 422
+    assert words in answer.text
+
+
+def test_a_file_without_an_edge_is_refused_in_words(client: TestClient) -> None:
+    flat = "\n".join(f"{e:.2f} 1.0" for e in ENERGY).encode()
+    told = client.post("/api/references", params={"name": "flat.dat"}, content=flat).json()
+    assert told["references"] == []
+    assert told["refused"][0].startswith("flat.dat: ")
+
+
+def test_a_file_that_is_too_large_is_refused(client: TestClient) -> None:
+    answer = client.post("/api/references", content=b"1" * (LARGEST + 1))
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}]
+)
+def test_another_page_cannot_have_files_read(
+    client: TestClient, text: bytes, headers: dict[str, str]
+) -> None:
+    assert client.post("/api/references", content=text, headers=headers).status_code == 403
+    own = {"Origin": "http://127.0.0.1:8000", "Sec-Fetch-Site": "same-origin"}
+    assert client.post("/api/references", content=text, headers=own).status_code == 200
+
+
+def test_the_oldest_references_are_forgotten(instrument: Instrument, text: bytes) -> None:
+    references = References(instrument)
+    made = [references.read("a.dat", text + b"\n" * n)[0][0].key for n in range(KEPT + 1)]
+    assert references.get(made[0]) is None
+    assert references.get(made[-1]) is not None
+
+
+def test_without_a_profile_no_file_is_read(text: bytes) -> None:
+    service: Any = SimpleNamespace()
+    page = Page(feed=Feed(), health=Health(service, RecentWarnings()))
+    client = TestClient(page.app(), base_url="http://127.0.0.1:8000")
+    assert client.post("/api/references", content=text).status_code == 503
