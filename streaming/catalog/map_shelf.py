@@ -14,6 +14,7 @@ from tiled.queries import SpecsQuery
 
 from nearedge.callbacks.composition import with_elements
 from nearedge.models import NormalisedSpectrum, Technique
+from nearedge.models.comparing.common import RANGE
 from nearedge.models.maps.components import Components, components
 from nearedge.models.maps.mixtures import mixtures
 from nearedge.models.maps.regions import region_spectrum
@@ -37,8 +38,6 @@ WHOLE_BYTES = 96 * 2**20
 """Spectra of larger maps are read when they are asked for."""
 AT_ONCE = 64 * 2**20
 """Bytes of spectra that are read in one request."""
-COMPARED_EV = (-20.0, 50.0)
-"""Mixtures and components are of these energies, counted from the median e0."""
 MOST_COMPARED = 4096
 FEWEST_COMPARED = 3
 TRUSTED_S = 10.0
@@ -331,7 +330,7 @@ class MapShelf:
         if not np.isfinite(e0).any():
             raise ValueError("no pixel has an edge")
         off = energy - float(np.nanmedian(e0 - self._array(found, "energy_shift")))
-        return (off >= COMPARED_EV[0]) & (off <= COMPARED_EV[1])
+        return (off >= RANGE[0]) & (off <= RANGE[1])
 
     def _bands(self, found: _Shelved) -> Iterator[tuple[slice, ...]]:
         """Yield slices of a map, one after the other along the first axis."""

@@ -1,0 +1,1 @@
+"""Compare spectra without the model: linear combinations of end members, and components."""
