@@ -89,7 +89,7 @@ def measured(base: Base, asked: argparse.Namespace) -> dict[str, object]:
         def complete() -> bool:
             return any(one.metadata["status"] == "complete" for one in box.values())
 
-        wait_until("the map", complete, timeout_s=LIMIT_S)
+        wait_until("the map", complete, timeout_s=LIMIT_S, look_s=0.5)
         took = time.time() - sent.last
         (entry,) = box.values()
         metadata = entry.metadata
@@ -194,7 +194,7 @@ def _await_worker(stand: Stand) -> None:
     def complete() -> bool:
         return any(one.metadata["status"] == "complete" for one in box.values())
 
-    wait_until("the first map", complete, timeout_s=LIMIT_S)
+    wait_until("the first map", complete, timeout_s=LIMIT_S, look_s=0.5)
     for key in list(box):
         box.delete_contents([key], recursive=True, external_only=False)
 

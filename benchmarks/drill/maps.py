@@ -108,7 +108,7 @@ def settled(stand: Stand, docs: Documents, pixels: int) -> Audit:
         return any(one.metadata["status"] == "complete" for one in box.values())
 
     try:
-        wait_until("the map", complete, timeout_s=SETTLE_S)
+        wait_until("the map", complete, timeout_s=SETTLE_S, look_s=0.5)
     except TimeoutError as e:
         print(f"  {stand.name}: {e}; the ledger has {stand.states()}", flush=True)
     alive = stand.service is not None and stand.service.alive

@@ -20,8 +20,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(what: str, holds: Callable[[], object], *, timeout_s: float) -> None:
-    """Wait for a condition.
+def wait_until(
+    what: str, holds: Callable[[], object], *, timeout_s: float, look_s: float = LOOK_S
+) -> None:
+    """Wait for a condition, looking every so many seconds: a server that is asked works, too.
 
     Raises
     ------
@@ -32,7 +34,7 @@ def wait_until(what: str, holds: Callable[[], object], *, timeout_s: float) -> N
     while not holds():
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {timeout_s:g} s")
-        time.sleep(LOOK_S)
+        time.sleep(look_s)
 
 
 class Process:

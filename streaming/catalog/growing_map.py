@@ -8,13 +8,10 @@ Tiled changes a row of its database with each, and with SQLite they would wait f
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import dask.array  # noqa: F401 - Tiled would load it, for a second, within the first write
 import numpy as np
 from numpy.typing import NDArray
 from tiled.client.utils import ClientError
-from tiled.structures.array import ArrayStructure
 from tiled.structures.core import Spec, StructureFamily
-from tiled.structures.data_source import DataSource
 
 from nearedge.callbacks.block import Block, MapEnd, MapLayout
 from nearedge.callbacks.measurement import Run
@@ -32,15 +29,24 @@ from nearedge.streaming.answers.plain import plain
 from nearedge.streaming.catalog.boxes import boxes, chunks_of
 from nearedge.streaming.catalog.connection import CONFLICT, Client
 from nearedge.streaming.catalog.elements import numbers_of
+from nearedge.streaming.catalog.map_arrays import MapArrays
 from nearedge.streaming.catalog.maps import FIGURE_STACK, MAP_SPEC, NOTHING, VERSION
 from nearedge.streaming.catalog.pixel_tally import PixelTally
-from nearedge.streaming.catalog.result_writer import put_array
 from nearedge.streaming.ledger.map_row import MapRow, MapStatus
 
 STEP = 1024
 """Positions that the first axis of a map without a known end gains at a time."""
 WORDS = 64
 """As many flags have a bit."""
+KINDS: Mapping[str, tuple[Any, Any]] = {
+    "flags": (np.uint64, 0),
+    FIGURE_STACK: (np.float64, np.nan),
+    "cn_prob": (np.float32, 0),
+    "mu": (np.float32, 0),
+    "norm": (np.float32, 0),
+    "reason": (np.int16, NOTHING),
+}
+"""Arrays over the pixels in the order in which they are written: type, and what lies in room."""
 
 
 class GrowingMap:
@@ -73,8 +79,9 @@ class GrowingMap:
     ) -> None:
         self._box, self._key, self._run, self._stream = box, key, run, stream
         self._layout, self._about, self._now = layout, about, now
-        self._node = self._made()
-        self._arrays: dict[str, Any] = {}
+        self._node, fresh = self._made()
+        self._arrays = MapArrays(self._node, fresh=fresh)
+        self._energies: dict[str, Array] = {}
         self._flags: list[str] = list(self._node.metadata["flag_names"])
         self._reasons: list[str] = list(self._node.metadata["reasons"])
         self._length = self._node.metadata["shape"][0] if layout.grows else 0
@@ -91,21 +98,17 @@ class GrowingMap:
         """
         if self._node.metadata["ready"]:
             return
-        for name, more, dtype, fill in (
-            ("reason", (), np.int16, NOTHING),
-            (FIGURE_STACK, (len(NUMBERS),), np.float64, np.nan),
-        ):
-            shape, chunks = (*self.shape, *more), (*self._chunks(), *more)
-            if name not in self._node:
-                self._make(name, shape, chunks, np.dtype(dtype))
-            self._node[name].write(np.full(shape, fill, dtype))
+        for name, more in (("reason", ()), (FIGURE_STACK, (len(NUMBERS),))):
+            dtype, fill = KINDS[name]
+            shape = (*self.shape, *more)
+            self._array(name, more).write(np.full(shape, fill, dtype))
         for number, axis in enumerate(self._layout.axes):
             if number or not self._layout.grows:
-                put_array(self._node, f"axis_{number}", np.asarray(axis.positions, np.float64))
+                self._arrays.put(f"axis_{number}", np.asarray(axis.positions, np.float64))
         self._node.update_metadata({"ready": True}, drop_revision=True)
 
-    def _made(self) -> Any:
-        """Return the entry, made if it is not there."""
+    def _made(self) -> tuple[Any, bool]:
+        """Return the entry, made if it is not there, and whether it was made."""
         shape = (0, *self._layout.shape[1:]) if self._layout.grows else self._layout.shape
         metadata = {
             "status": str(MapStatus.GROWING),
@@ -131,17 +134,18 @@ class GrowingMap:
             **self._about,
         }
         try:
-            return self._box.new(
+            made = self._box.new(
                 StructureFamily.container,
                 [],
                 key=self._key,
                 metadata=plain(metadata),
                 specs=[Spec(MAP_SPEC, version=VERSION)],
             )
+            return made, True
         except ClientError as e:
             if e.response.status_code != CONFLICT:
                 raise
-            return self._box[self._key]
+            return self._box[self._key], False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -166,7 +170,9 @@ class GrowingMap:
         count = int(np.prod(self.shape))
         self._tally = PixelTally(count)
         self._model = str(self._node.metadata["model"])
-        stack = np.asarray(self._node[FIGURE_STACK].read()).reshape(-1, len(NUMBERS))[:count]
+        if "flags" not in self._arrays:
+            return  # no block has come
+        stack = self._arrays.read(FIGURE_STACK).reshape(-1, len(NUMBERS))[:count]
         reasons, bits = (self._stored(n, len(stack)) for n in ("reason", "flags"))
         self._tally.put(
             slice(len(stack)),
@@ -177,86 +183,98 @@ class GrowingMap:
 
     def _stored(self, name: str, count: int) -> NDArray[Any]:
         """Return what the entry has of an array with a number for each pixel."""
-        blank = np.full(count, NOTHING if name == "reason" else 0)
-        if name not in self._node:
-            return blank
-        found = np.asarray(self._node[name].read()).ravel()[:count]
-        return np.concatenate([found, blank[len(found) :].astype(found.dtype)])
+        found = self._arrays.read(name).ravel()[:count]
+        return np.concatenate([found, np.full(count - len(found), KINDS[name][1], found.dtype)])
 
     # blocks
 
-    def put(self, block: Block, answers: PixelAnswers) -> None:
-        """Write some pixels."""
+    def put(self, blocks: Sequence[tuple[Block, PixelAnswers]]) -> None:
+        """Write the pixels of some blocks, each array once."""
         if self._layout.grows:
-            self._grow(block)
+            self._grow([block for block, _ in blocks])
         if self._node.metadata["status"] != MapStatus.GROWING:
-            if self._tally.all_answered(block.places):
+            blocks = [one for one in blocks if not self._tally.all_answered(one[0].places)]
+            if not blocks:
                 return  # it was whole before
             # pixels that could not be read are here now
             self._node.update_metadata({"status": str(MapStatus.GROWING)}, drop_revision=True)
-        self._name(answers)
-        bits, reasons = self._bits_of(answers), renumbered(answers, self._reasons)
-        writes = [
-            ("flags", bits, np.uint64, None),
-            (FIGURE_STACK, answers.figures, np.float64, np.nan),
-            ("cn_prob", answers.cn_prob, np.float32, None),
-            *self._spectra_of(block, answers),
-        ]
-        for one in writes:
-            self._write(block.places, *one)
-        self._write(block.places, "reason", reasons, np.int16, NOTHING)
-        self._tally.put(block.places, reasons=reasons, bits=bits, figures=answers.figures)
-        self._model = answers.model or self._model
+        self._name([answers for _, answers in blocks])
+        self._write_all([(block.places, self._values(block, answers)) for block, answers in blocks])
+        self._model = next((a.model for _, a in blocks if a.model), self._model)
         self._node.update_metadata(plain(self._progress()), drop_revision=True)
 
-    def _spectra_of(self, block: Block, answers: PixelAnswers) -> list[tuple[Any, ...]]:
-        """Return the arrays of spectra, on the energies of the first ones that came."""
-        found: list[tuple[Any, ...]] = []
+    def _values(self, block: Block, answers: PixelAnswers) -> dict[str, NDArray[Any]]:
+        """Return what goes into the arrays over the pixels."""
+        return {
+            "flags": self._bits_of(answers),
+            FIGURE_STACK: answers.figures,
+            "cn_prob": answers.cn_prob,
+            **self._spectra_of(block, answers),
+            "reason": renumbered(answers, self._reasons),
+        }
+
+    def _spectra_of(self, block: Block, answers: PixelAnswers) -> dict[str, NDArray[np.float32]]:
+        """Return the spectra, on the energies of the first ones that came."""
+        found: dict[str, NDArray[np.float32]] = {}
         if block.spectra is not None:
             axis = self._axis("mu_energy", block.spectra.energy)
             mu = np.asarray(block.spectra.mu, np.float32)
             if not np.array_equal(axis, block.spectra.energy):
                 order = np.argsort(block.spectra.energy)
                 mu = on_axis(mu[:, order], block.spectra.energy[order], axis)
-            found.append(("mu", mu, np.float32, None))
+            found["mu"] = mu
         if len(answers.energy):
             axis = self._axis("energy", answers.energy)
-            norm = on_axis(answers.norm, answers.energy, axis)
-            found.append(("norm", norm, np.float32, None))
+            found["norm"] = on_axis(answers.norm, answers.energy, axis)
         return found
 
     def _axis(self, name: str, energy: Array) -> Array:
         """Return the energies of the map: those of the first block that has any."""
-        if name not in self._arrays:
-            # zeros are what a service left that was killed between making and filling it
-            if name not in self._node or not np.any(self._node[name].read()):
-                put_array(self._node, name, np.asarray(energy, np.float64))
-            self._arrays[name] = np.asarray(self._node[name].read())
-        axis: Array = self._arrays[name]
-        return axis
+        if name not in self._energies:
+            stored = self._arrays.read(name) if name in self._arrays else np.zeros(0)
+            if not np.any(stored):  # zeros: a service was killed between making and filling it
+                stored = np.asarray(energy, np.float64)
+                self._arrays.put(name, stored)
+            self._energies[name] = stored
+        return self._energies[name]
 
-    def _write(
-        self, places: NDArray[np.int64], name: str, values: NDArray[Any], dtype: Any, fill: Any
+    def _write_all(
+        self, parts: Sequence[tuple[NDArray[np.int64], Mapping[str, NDArray[Any]]]]
     ) -> None:
+        """Write the arrays of the pixels at some places, and note what is said of these."""
+        for name in KINDS:
+            own = [(places, values[name]) for places, values in parts if name in values]
+            if own:
+                places, values = zip(*own, strict=True)
+                self._write(np.concatenate(places), name, np.concatenate(values))
+        for places, told in parts:
+            self._tally.put(
+                places,
+                reasons=told["reason"],
+                bits=told["flags"],
+                figures=told[FIGURE_STACK],
+            )
+
+    def _write(self, places: NDArray[np.int64], name: str, values: NDArray[Any]) -> None:
         more = values.shape[1:]
-        array = self._array(name, more, np.dtype(dtype), fill)
-        values = np.asarray(values, dtype)
+        array = self._array(name, more)
+        values = np.asarray(values, KINDS[name][0])
         for box in boxes(places, self.shape):
             array.patch(
                 values[box.rows].reshape(*box.size, *more), offset=(*box.offset, *(0,) * len(more))
             )
 
-    def _array(self, name: str, more: tuple[int, ...], dtype: np.dtype[Any], fill: Any) -> Any:
+    def _array(self, name: str, more: tuple[int, ...]) -> Any:
         """Return the client of an array over the map, made with room for all pixels."""
+        dtype, fill = KINDS[name]
         if name not in self._arrays:
-            if name not in self._node:
-                self._make(name, (*self.shape, *more), (*self._chunks(), *more), dtype)
-            self._arrays[name] = self._node[name]
+            shape, chunks = (*self.shape, *more), (*self._chunks(), *more)
+            return self._arrays.make(name, shape, chunks, np.dtype(dtype))
         array = self._arrays[name]
         if self._layout.grows and array.shape[0] < self._room:
             lacking = (self._room - array.shape[0], *array.shape[1:])
-            blank = np.full(lacking, 0 if fill is None else fill, dtype)
-            array.patch(blank, offset=(array.shape[0], *(0,) * (len(lacking) - 1)), extend=True)
+            offset = (array.shape[0], *(0,) * (len(lacking) - 1))
+            array.patch(np.full(lacking, fill, dtype), offset=offset, extend=True)
         return array
 
     def _chunks(self) -> tuple[int, ...]:
@@ -264,53 +282,37 @@ class GrowingMap:
             return chunks_of((STEP, *self._layout.shape[1:]))
         return chunks_of(self._layout.shape)
 
-    def _make(
-        self,
-        name: str,
-        shape: tuple[int, ...],
-        chunks: tuple[int, ...],
-        dtype: np.dtype[Any],
-    ) -> None:
-        """Make an array of zeros."""
-        parts = tuple((part,) * (size // part) for size, part in zip(shape, chunks, strict=True))
-        structure = ArrayStructure.from_array(
-            np.broadcast_to(np.zeros((), dtype), shape), shape=shape, chunks=parts
-        )
-        source = DataSource(structure=structure, structure_family=StructureFamily.array)
-        try:
-            self._node.new(StructureFamily.array, [source], key=name)
-        except ClientError as e:
-            if e.response.status_code != CONFLICT:
-                raise
+    def _grow(self, blocks: Sequence[Block]) -> None:
+        """Make room for the events of some blocks, and say where they lie."""
+        numbers = []
+        for block in blocks:
+            begin, events = block.first // self._per_event, block.layout.shape[0]
+            numbers.append(np.arange(begin, begin + events))
+            self._lengthen(begin + events)
+        positions = np.concatenate([block.layout.axes[0].positions for block in blocks])
+        self._place(np.concatenate(numbers), np.asarray(positions, np.float64))
 
-    def _grow(self, block: Block) -> None:
-        """Make room for the events of a block, and say where they lie."""
-        begin = block.first // self._per_event
-        positions = np.asarray(block.layout.axes[0].positions, np.float64)
-        self._lengthen(begin + len(positions))
-        self._place(begin, positions)
-
-    def _place(self, begin: int, positions: Array) -> None:
+    def _place(self, numbers: NDArray[np.int64], positions: Array) -> None:
         """Say where events lie along the first axis of a map that grows."""
         if "axis_0" not in self._arrays:
-            if "axis_0" not in self._node:
-                self._make("axis_0", (self._room,), (STEP,), np.dtype(float))
-            self._arrays["axis_0"] = self._node["axis_0"]
+            self._arrays.make("axis_0", (self._room,), (STEP,), np.dtype(float))
         axis = self._arrays["axis_0"]
         if axis.shape[0] < self._room:
             blank = np.full(self._room - axis.shape[0], np.nan)
             axis.patch(blank, offset=(axis.shape[0],), extend=True)
-        axis.patch(positions, offset=(begin,))
+        for box in boxes(numbers, (self._room,)):
+            axis.patch(positions[box.rows], offset=box.offset)
 
-    def _name(self, answers: PixelAnswers) -> None:
+    def _name(self, answers: Sequence[PixelAnswers]) -> None:
         """Give new flags and reasons their numbers, before any pixel has one of them."""
-        flags = {flag for own in answers.flags for flag in own}
-        if flags <= set(self._flags) and set(answers.reason_names) <= set(self._reasons):
+        flags = {flag for one in answers for own in one.flags for flag in own}
+        reasons = [name for one in answers for name in one.reason_names]
+        if flags <= set(self._flags) and set(reasons) <= set(self._reasons):
             return
         fresh = self._box[self._key].metadata  # another service may have added some
         self._flags = [*dict.fromkeys([*fresh["flag_names"], *self._flags, *sorted(flags)])]
         self._flags = self._flags[:WORDS]
-        self._reasons = [*dict.fromkeys([*fresh["reasons"], *self._reasons, *answers.reason_names])]
+        self._reasons = [*dict.fromkeys([*fresh["reasons"], *self._reasons, *reasons])]
         names = {"flag_names": self._flags, "reasons": self._reasons}
         self._node.update_metadata(names, drop_revision=True)
 
@@ -345,14 +347,14 @@ class GrowingMap:
         for number, axis in enumerate(end.layout.axes):
             positions = np.asarray(axis.positions, np.float64)
             if self._layout.grows and number == 0:
-                self._place(0, positions)
+                self._place(np.arange(len(positions)), positions)
             elif not np.array_equal(positions, self._layout.axes[number].positions):
                 arrays[f"axis_{number}"] = positions  # those that were read
         for number, one in enumerate(found.representatives):
             own = group_arrays(one)
             arrays |= {f"group_{number}_{name}": array for name, array in own.items()}
         for name, array in arrays.items():
-            put_array(self._node, name, array)
+            self._arrays.put(name, array)
         self._node.update_metadata(
             plain(
                 {
@@ -379,22 +381,18 @@ class GrowingMap:
             return
         refusal = Rejected(reason=Reason.NO_DATA, detail="it was not measured")
         answers = refused_pixels(len(missing), refusal)
-        self._name(answers)
-        writes: list[tuple[Any, ...]] = [
-            (FIGURE_STACK, answers.figures, np.float64, np.nan),
-            ("cn_prob", answers.cn_prob, np.float32, None),
-        ]
+        self._name([answers])
+        values: dict[str, NDArray[Any]] = {
+            "flags": np.zeros(len(missing), np.uint64),
+            FIGURE_STACK: answers.figures,
+            "cn_prob": answers.cn_prob,
+            "reason": renumbered(answers, self._reasons),
+        }
         for name in ("mu", "norm"):
-            if name in self._node:
-                size = self._node[name].shape[-1]
-                blank = np.full((len(missing), size), np.nan, np.float32)
-                writes.append((name, blank, np.float32, None))
-        for one in writes:
-            self._write(missing, *one)
-        reasons = renumbered(answers, self._reasons)
-        self._write(missing, "reason", reasons, np.int16, NOTHING)
-        bits = np.zeros(len(missing), np.uint64)
-        self._tally.put(missing, reasons=reasons, bits=bits, figures=answers.figures)
+            if name in self._arrays:
+                size = self._arrays[name].shape[-1]
+                values[name] = np.full((len(missing), size), np.nan, np.float32)
+        self._write_all([(missing, values)])
 
     def row(self, measured: float, latency_s: float, flags: Sequence[str]) -> MapRow:
         """Return how far it is."""

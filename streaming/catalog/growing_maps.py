@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -77,19 +77,21 @@ class GrowingMaps:
         self._box: Client | None = None
         self._open: OrderedDict[str, GrowingMap] = OrderedDict()
 
-    def put_block(
-        self, key: str, block: Block, answers: PixelAnswers | None, *, instrument: Instrument
+    def put_blocks(
+        self,
+        key: str,
+        blocks: Sequence[tuple[Block, PixelAnswers | None]],
+        *,
+        instrument: Instrument,
     ) -> MapRow:
-        """Write the answers to some pixels; return how far the map is.
+        """Write the answers to the pixels of some blocks; return how far the map is.
 
         Parameters
         ----------
         key
             Names the map.
-        block
-            The pixels.
-        answers
-            None where they were refused.
+        blocks
+            The pixels, and the answers to them; None where they were refused.
         instrument
             What the spectra are of.
 
@@ -98,22 +100,20 @@ class GrowingMaps:
         httpx.HTTPError
             If the server refuses or is away; the same call goes on from there.
         """
-        if answers is None:
-            refusal = block.refused or Rejected(reason=Reason.UNREADABLE, detail="no answer")
-            answers = refused_pixels(len(block), refusal)
+        last = max((block for block, _ in blocks), key=lambda block: block.time)
+        formula = next((b.spectra.formula for b, _ in blocks if b.spectra is not None), "")
         try:
-            formula = "" if block.spectra is None else block.spectra.formula
-            own = self._map(key, block.run, block.stream, block.layout, instrument, formula)
-            own.put(block, answers)
+            own = self._map(key, last.run, last.stream, last.layout, instrument, formula)
+            own.put([_answered(*one) for one in blocks])
         except BaseException:
             self._open.pop(key, None)  # what it remembers may be more than the catalog has
             raise
-        return own.row(block.time, (self._now() - block.time), ())
+        return own.row(last.time, (self._now() - last.time), ())
 
     def put_end(
         self, key: str, end: MapEnd, found: MapFindings, *, instrument: Instrument
     ) -> MapRow:
-        """Write what is known of a whole map; parameters and errors as for `put_block`."""
+        """Write what is known of a whole map; parameters and errors as for `put_blocks`."""
         try:
             own = self._map(key, end.run, end.stream, end.layout, instrument)
             own.finish(end, found)
@@ -122,7 +122,7 @@ class GrowingMaps:
         return own.row(end.time, (self._now() - end.time), end.flags)
 
     def spectra(self, key: str) -> MapSpectra:
-        """Return the spectra of a map; errors as for `put_block`, and a KeyError without one."""
+        """Return the spectra of a map; errors as for `put_blocks`, and a KeyError without one."""
         return stored_spectra(self._opened()[key])
 
     def _opened(self) -> Client:
@@ -167,6 +167,13 @@ class GrowingMaps:
             while len(self._open) > KEPT:
                 self._open.popitem(last=False)
         return self._open[key]
+
+
+def _answered(block: Block, answers: PixelAnswers | None) -> tuple[Block, PixelAnswers]:
+    if answers is not None:
+        return block, answers
+    refusal = block.refused or Rejected(reason=Reason.UNREADABLE, detail="no answer")
+    return block, refused_pixels(len(block), refusal)
 
 
 def stored_spectra(node: Any) -> MapSpectra:

@@ -21,6 +21,7 @@ that is done twice is stored once.
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import accumulate
 from uuid import uuid4
 
 from nearedge.streaming.ledger.database import FREE, Database
@@ -28,6 +29,8 @@ from nearedge.streaming.ledger.job import OPEN, Job, Place, Priority, State, job
 from nearedge.streaming.ledger.owners import owner_is_alive
 
 SQLITE_LIMIT = 2**63
+BLOCKS_TOGETHER = 64
+"""Blocks of a map that are written together, at most."""
 RELEASED = "owner = NULL, token = NULL, held_since = NULL, held_until = NULL"
 NEXT_TURN = "(SELECT COALESCE(MAX(turn), 0) + 1 FROM spectra)"
 READY = "CASE WHEN outcome = 'rejected' OR result IS NOT NULL THEN 'writing' ELSE 'queued' END"
@@ -197,6 +200,29 @@ class Queue:
             self._hold(db, keys, lease_s, "state = 'writing'")
             return self._claimed(keys)
 
+    def claim_next_write(self, *, lease_s: float, most_bytes: int) -> list[Job]:
+        """Take the oldest answer or rejection to write; with a block of a map, the next ones of it.
+
+        A block that was refused before comes alone, so that it holds up no other.
+
+        Parameters
+        ----------
+        lease_s
+            How long they are held, s.
+        most_bytes
+            What blocks together may hold; the first comes whatever it holds.
+        """
+        with self._database.transaction() as db:
+            waiting = db.execute(
+                "SELECT key, part_of, attempts, LENGTH(payload) + COALESCE(LENGTH(result), 0) "
+                f"AS size FROM spectra WHERE state = 'writing' AND {FREE} "
+                "ORDER BY turn LIMIT :n",
+                {"now": self._database.clock(), "n": BLOCKS_TOGETHER},
+            ).fetchall()
+            keys = [row["key"] for row in _of_one_map(waiting, most_bytes)]
+            self._hold(db, keys, lease_s, "state = 'writing'")
+            return self._claimed(keys)
+
     def store(self, job: Job, result: bytes, *, degraded: bool = False) -> bool:
         """Keep the answer to a claimed spectrum, to be written; False when the hold was lost.
 
@@ -215,6 +241,11 @@ class Queue:
         """Note that the catalog has it; False when the hold was lost."""
         change = _QUEUED_AGAIN if job.outcome is State.DEGRADED else _ENDED
         return self._move(job, State.WRITING, f"{change}, result = NULL, error = NULL, {RELEASED}")
+
+    def finish_all(self, jobs: Sequence[Job]) -> list[Job]:
+        """Note in one transaction that the catalog has them; return those still held."""
+        with self._database.transaction():
+            return [job for job in jobs if self.finish(job)]
 
     def fail(self, job: Job, error: str, *, attempts: int) -> bool:
         """Count a failed try: back to the end of the queue, or failed after ``attempts`` tries."""
@@ -369,6 +400,20 @@ def _together(rows: Sequence[sqlite3.Row], blocks: int) -> Sequence[sqlite3.Row]
         return rows[:1]
     end = next((k for k, kind in enumerate(kinds) if kind != kinds[0]), len(kinds))
     return rows[: end if kinds[0] == "spectrum" else min(end, blocks)]
+
+
+def _of_one_map(rows: Sequence[sqlite3.Row], most_bytes: int) -> list[sqlite3.Row]:
+    """Return the first row, and those blocks that can be written together with it."""
+    if not rows or not _joins(rows[0]):
+        return list(rows[:1])
+    own = [row for row in rows if _joins(row) and row["part_of"] == rows[0]["part_of"]]
+    sizes = accumulate(row["size"] for row in own)
+    fit = [row for row, size in zip(own, sizes, strict=True) if size <= most_bytes]
+    return fit or own[:1]
+
+
+def _joins(row: sqlite3.Row) -> bool:
+    return _kind(row) == "block" and not row["attempts"]
 
 
 def _kind(row: sqlite3.Row) -> str:

@@ -32,10 +32,14 @@ from nearedge.streaming.ledger.map_row import (
 class MapStore(Protocol):
     """Keeps maps, as `nearedge.streaming.catalog.growing_maps.GrowingMaps` does."""
 
-    def put_block(
-        self, key: str, block: Block, answers: PixelAnswers | None, *, instrument: Instrument
+    def put_blocks(
+        self,
+        key: str,
+        blocks: Sequence[tuple[Block, PixelAnswers | None]],
+        *,
+        instrument: Instrument,
     ) -> MapRow:
-        """Write the answers to some pixels."""
+        """Write the answers to the pixels of some blocks."""
 
     def put_end(
         self, key: str, end: MapEnd, found: MapFindings, *, instrument: Instrument
@@ -98,22 +102,22 @@ class MapWork:
         whole = [one for one in blocks if one is not None]
         return worker.answer_pixels(whole, instrument=instrument_of(jobs[0]))
 
-    def put(self, job: Job) -> MapRow:
-        """Write one row of a map; return how far the map is.
+    def put(self, jobs: Sequence[Job]) -> MapRow:
+        """Write blocks of one map, or its end alone; return how far the map is.
 
         Raises
         ------
         httpx.HTTPError
             If the server refuses or is away; then try again.
         """
-        instrument = Instrument.model_validate_json(instrument_of(job))
-        if job.is_map:
+        first = jobs[0]
+        instrument = Instrument.model_validate_json(instrument_of(first))
+        if first.is_map:
             return self._store.put_end(
-                job.key, end_of(job), findings_of(job), instrument=instrument
+                first.key, end_of(first), findings_of(first), instrument=instrument
             )
-        return self._store.put_block(
-            job.part_of or "", block_of(job), pixels_of(job), instrument=instrument
-        )
+        blocks = [(block_of(job), pixels_of(job)) for job in jobs]
+        return self._store.put_blocks(first.part_of or "", blocks, instrument=instrument)
 
     def _findings(self, job: Job, worker: MapWorker) -> MapFindings:
         """Group the pixels of a map, and have the mean of each group inverted."""

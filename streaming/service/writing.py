@@ -1,9 +1,13 @@
-"""Write answers and rejections to the catalog, one at a time, until it has them."""
+"""Write answers and rejections to the catalog, one at a time, until it has them.
+
+Blocks of one map that wait are written together: a server that is slow gets larger pieces, and does
+not fall behind for ever.
+"""
 
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import httpx
@@ -22,6 +26,8 @@ LOOK_S = 2.0
 LEASE_S = 120.0
 LONGEST_DELAY_S = 30.0
 REFUSALS = 20
+BLOCK_BYTES = 2**24
+"""What blocks that are written together may hold."""
 
 Put = Callable[[Row], None]
 T = TypeVar("T")
@@ -39,8 +45,8 @@ class Writing:
     on_row
         Called with each row that the catalog has.
     put_map, on_map
-        Writes a row of a map and returns how far the map is; called with that. None: there are no
-        maps.
+        Writes blocks of a map, or its end, and returns how far the map is; called with each key and
+        that. None: there are no maps.
     on_map_failed
         Called with each row of a map that the catalog refuses for good.
     jitter
@@ -56,7 +62,7 @@ class Writing:
         metrics: Metrics,
         put: Put,
         on_row: Callable[[Row], None],
-        put_map: Callable[[Job], MapRow] | None = None,
+        put_map: Callable[[Sequence[Job]], MapRow] | None = None,
         on_map: Callable[[str, MapRow], None] = lambda key, row: None,
         on_map_failed: Callable[[Job, str], None] = lambda job, error: None,
         jitter: Callable[[], float] = random.random,
@@ -74,32 +80,33 @@ class Writing:
         """
         if (pause_s := self._pause_until - self._clock()) > 0:
             return pause_s
-        jobs = self._queue.claim_write(1, lease_s=LEASE_S)
-        for job in jobs:
-            self._write(job)
-        return 0 if jobs else min(LOOK_S, self._queue.seconds_until_write() or LOOK_S)
+        jobs = self._queue.claim_next_write(lease_s=LEASE_S, most_bytes=BLOCK_BYTES)
+        if jobs:
+            self._write(jobs)
+            return 0
+        return min(LOOK_S, self._queue.seconds_until_write() or LOOK_S)
 
-    def _write(self, job: Job) -> None:
+    def _write(self, jobs: Sequence[Job]) -> None:
         try:
-            tell = self._written(job)
-        except Exception as e:  # whatever it is, the answer must not stay held
-            self._put_off(job, e)
+            tell = self._written(jobs)
+        except Exception as e:  # whatever it is, the answers must not stay held
+            self._put_off(jobs, e)
             return
         self._failures = 0
-        if self._queue.finish(job):
-            tell()
+        for job in self._queue.finish_all(jobs):
+            tell(job)
 
-    def _written(self, job: Job) -> Callable[[], None]:
-        """Write a row; return what tells of it once the ledger knows."""
-        if job.part_of is None:
-            row = row_of(job)
+    def _written(self, jobs: Sequence[Job]) -> Callable[[Job], None]:
+        """Write a row, or blocks of one map; return what tells of each once the ledger knows."""
+        if jobs[0].part_of is None:
+            row = row_of(jobs[0])
             self._with_patience(lambda: self._put(row))
-            return lambda: self._tell(job)
+            return self._tell
         if self._put_map is None:
             raise RuntimeError("the ledger has rows of a map, and nothing keeps maps here")
         put = self._put_map
-        how_far = self._with_patience(lambda: put(job))
-        return lambda: self._on_map(job.key, how_far)
+        how_far = self._with_patience(lambda: put(jobs))
+        return lambda job: self._on_map(job.key, how_far)
 
     def _with_patience(self, put: Callable[[], T]) -> T:
         """Bridge a hiccup at once; what lasts longer is put off by the ledger."""
@@ -110,28 +117,36 @@ class Writing:
                 return put()
         raise AssertionError("unreachable: the last attempt raises")
 
-    def _put_off(self, job: Job, error: Exception) -> None:
-        text = told(error)
+    def _put_off(self, jobs: Sequence[Job], error: Exception) -> None:
+        text, passes = told(error), may_pass(error)
         self._metrics.retries.labels("write").inc()
-        extra = {"run_uid": job.place.run_uid}
-        passes = may_pass(error)
-        if not passes and job.attempts + 1 >= REFUSALS:
-            logger.error("the catalog refuses %s for good: %s", job.key, text, extra=extra)
-            self._queue.give_up(job, text)
-            if job.part_of is None:
-                self._on_row(row_of(job, status=State.FAILED, error=text))
-            else:
-                self._on_map_failed(job, text)
+        hopeless = [job for job in jobs if not passes and job.attempts + 1 >= REFUSALS]
+        for job in hopeless:
+            self._give_up(job, text)
+        rest = [job for job in jobs if job not in hopeless]
+        if not rest:
             return
         self._failures += passes
-        tries = self._failures - 1 if passes else job.attempts
+        tries = self._failures - 1 if passes else max(job.attempts for job in rest)
         delay_s = min(LONGEST_DELAY_S, 2.0 ** min(tries, 10)) * (0.5 + self._jitter() / 2)
         if passes:
             self._pause_until = self._clock() + delay_s
-        logger.warning(
-            "writing %s failed, again in %.1f s: %s", job.key, delay_s, text, extra=extra
-        )
-        self._queue.defer(job, text, delay_s=delay_s)
+        for job in rest:
+            logger.warning(
+                "writing %s failed, again in %.1f s: %s",
+                *(job.key, delay_s, text),
+                extra={"run_uid": job.place.run_uid},
+            )
+            self._queue.defer(job, text, delay_s=delay_s)
+
+    def _give_up(self, job: Job, text: str) -> None:
+        extra = {"run_uid": job.place.run_uid}
+        logger.error("the catalog refuses %s for good: %s", job.key, text, extra=extra)
+        self._queue.give_up(job, text)
+        if job.part_of is None:
+            self._on_row(row_of(job, status=State.FAILED, error=text))
+        else:
+            self._on_map_failed(job, text)
 
     def _tell(self, job: Job) -> None:
         done = self._backlog.get(job.key)

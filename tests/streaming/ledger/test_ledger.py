@@ -533,6 +533,61 @@ def test_the_end_of_a_map_waits_for_its_blocks():
     assert (end.is_map, end.payload) == (True, b"end")
 
 
+def answered(ledger):
+    """Give every queued row an answer of 7 bytes."""
+    while jobs := ledger.queue.claim(lease_s=60):
+        ledger.queue.store(jobs[0], b"answers")
+
+
+def keys_to_write(ledger, most_bytes=1000):
+    return [job.key for job in ledger.queue.claim_next_write(lease_s=60, most_bytes=most_bytes)]
+
+
+def test_blocks_of_one_map_are_written_together():
+    ledger = Ledger(":memory:")
+    submit_pixels(ledger, 0, 9)
+    ledger.submit("k", PIXELS, b"spectrum")
+    submit_pixels(ledger, 10, 19)
+    other = replace(PIXELS, run_uid="other")
+    ledger.submit_block("more", other, (0, 1), lambda first, last: ("o", b""))
+    answered(ledger)
+    assert keys_to_write(ledger) == ["0-9", "10-19"]
+    assert keys_to_write(ledger) == ["k"]
+    assert keys_to_write(ledger) == ["o"]
+    assert keys_to_write(ledger) == []
+
+
+def test_blocks_that_hold_much_are_written_apart():
+    ledger = Ledger(":memory:")
+    for first in (0, 10, 20):
+        submit_pixels(ledger, first, first + 9)
+    answered(ledger)
+    assert keys_to_write(ledger, most_bytes=30) == ["0-9", "10-19"]
+    assert keys_to_write(ledger, most_bytes=1) == ["20-29"]
+
+
+def test_a_block_that_was_refused_comes_alone():
+    ledger = Ledger(":memory:")
+    for first in (0, 10, 20):
+        submit_pixels(ledger, first, first + 9)
+    answered(ledger)
+    bad, good, best = ledger.queue.claim_next_write(lease_s=60, most_bytes=1000)
+    ledger.queue.defer(bad, "413", delay_s=0.0)
+    ledger.queue.hand_back([good, best])
+    assert keys_to_write(ledger) == ["0-9"]
+    assert keys_to_write(ledger) == ["10-19", "20-29"]
+
+
+def test_rows_that_others_have_taken_are_not_finished():
+    ledger = Ledger(":memory:")
+    for first in (0, 10):
+        submit_pixels(ledger, first, first + 9)
+    answered(ledger)
+    lost, held = ledger.queue.claim_next_write(lease_s=60, most_bytes=1000)
+    ledger.queue.hand_back([lost])
+    assert ledger.queue.finish_all([lost, held]) == [held]
+
+
 def test_a_map_that_gains_a_block_is_ended_again():
     ledger = Ledger(":memory:")
     assert ledger.submit_map("whole", PIXELS, b"end")

@@ -7,6 +7,7 @@ import httpx
 import numpy as np
 import pytest
 
+from nearedge.models import Reason, Rejected
 from nearedge.models.answering.several import Several
 from nearedge.sim.maps import eels_map, quick_map, xanes_map
 from nearedge.streaming.catalog.growing_maps import GrowingMaps
@@ -200,18 +201,7 @@ def test_live_and_file_give_the_same_answers(tiled_client, model, store):
 
 def test_sweeps_grow_over_time(tiled_client, model, store):
     image = quick_map(sweeps=30)
-    array = {"dtype": "array", "shape": [len(image.energy)]}
-    documents = [
-        start_of(),
-        descriptor_of(mu=array, energy=array),
-        *(
-            event_of(k, {"mu": sweep[::step], "energy": image.energy[::step]})
-            for k, sweep in enumerate(image.data, start=1)
-            for step in [1 if k % 2 else -1]
-        ),
-        stop_of(30),
-    ]
-    Served(profile_of(XANES, energy="energy", mu="mu"), model, store, documents).run()
+    Served(profile_of(XANES, energy="energy", mu="mu"), model, store, sweeps(image)).run()
     found = Maps(tiled_client)["run-map"]
     assert (found.shape, found["bond"].shape, found["norm"].shape[0]) == ((30,), (30,), 30)
     assert found.axes[0].positions == pytest.approx(0.05 * np.arange(1, 31))
@@ -346,19 +336,59 @@ def test_a_block_whose_worker_fails_is_tried_again(tiled_client, model, store):
     assert Maps(tiled_client)["run-map"].metadata["come"] == 36
 
 
-def test_a_map_that_grows_can_be_read(tiled_client, model, store):
+def first_block(profile, documents):
+    """Return the first block of a run."""
     from nearedge.callbacks.assemble import Assembler
-    from nearedge.callbacks.block import Block
 
-    profile = profile_of(EELS, energy="energy", spectrum="camera")
     blocks = []
     assembler = Assembler(profile.instrument, emit=lambda one: None, emit_block=blocks.append)
-    for name, doc in lines(eels_map(size=10)):
+    for name, doc in documents:
         assembler(name, doc)
-    (block,) = [one for one in blocks if isinstance(one, Block)]
+    return blocks[0]
+
+
+def sweeps(image):
+    """Documents of a quick scan, to and fro."""
+    array = {"dtype": "array", "shape": [len(image.energy)]}
+    yield start_of()
+    yield descriptor_of(mu=array, energy=array)
+    for k, sweep in enumerate(image.data, start=1):
+        way = 1 if k % 2 else -1
+        yield event_of(k, {"mu": sweep[::way], "energy": image.energy[::way]})
+    yield stop_of(len(image.data))
+
+
+@pytest.mark.parametrize("kind", ["lines", "sweeps"])
+def test_blocks_written_together_are_as_those_written_one_by_one(kind, tiled_client, model):
+    if kind == "lines":
+        profile = profile_of(EELS, energy="energy", spectrum="camera")
+        documents = list(lines(eels_map(size=6)))
+    else:
+        profile = profile_of(XANES, energy="energy", mu="mu")
+        documents = list(sweeps(quick_map(sweeps=36)))
+    block = first_block(profile, documents)
+    parts = [block.some(0, 11), block.some(12, 20), block.some(21, 35)]
+    told = profile.instrument.model_dump_json()
+    answers = [(one, answer_block(model, one.spectra, told)) for one in parts]
+    no_file = Rejected(reason=Reason.UNREADABLE, detail="no file")
+    answers.append((replace(parts[1], spectra=None, refused=no_file), None))
+    written = {}
+    for key, pieces in (("apart", [[one] for one in answers]), ("together", [answers])):
+        store = GrowingMaps(lambda: tiled_client, config="c", now=lambda: 5.0)
+        for some in pieces:
+            row = store.put_blocks(key, some, instrument=profile.instrument)
+        written[key] = contents(tiled_client[key]), tiled_client[key].metadata, row.come
+    assert same(written["apart"][0], written["together"][0])
+    assert written["apart"][1] == written["together"][1]
+    assert written["apart"][2] == written["together"][2] == 36
+
+
+def test_a_map_that_grows_can_be_read(tiled_client, model, store):
+    profile = profile_of(EELS, energy="energy", spectrum="camera")
+    block = first_block(profile, lines(eels_map(size=10)))
     part = block.some(0, 44)
     answers = answer_block(model, part.spectra, profile.instrument.model_dump_json())
-    row = store.put_block("run-map", part, answers, instrument=profile.instrument)
+    row = store.put_blocks("run-map", [(part, answers)], instrument=profile.instrument)
     assert (row.status, row.pixels, row.come) == (MapStatus.GROWING, 100, 45)
     found = Maps(tiled_client)["run-map"]
     assert found.is_growing
@@ -374,5 +404,5 @@ def test_a_map_that_grows_can_be_read(tiled_client, model, store):
     assert [one.key for one in Maps(tiled_client).search(growing=True)] == ["run-map"]
     rest = replace(block.some(45, 99))
     answers = answer_block(model, rest.spectra, profile.instrument.model_dump_json())
-    store.put_block("run-map", rest, answers, instrument=profile.instrument)
+    store.put_blocks("run-map", [(rest, answers)], instrument=profile.instrument)
     assert found.refresh().progress == 1.0
