@@ -1,12 +1,13 @@
 """Many spectra of one run at once: some of its pixels, and what its map is once it has ended."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearedge.callbacks.measurement import Run
-from nearedge.models import Rejected
+from nearedge.models import Array, Rejected
 from nearedge.models.many_spectra import Spectra
 from nearedge.models.maps.image import ScanAxis
 from nearedge.models.spectrum import freeze_arrays
@@ -125,6 +126,13 @@ class MapEnd:
         When the last was measured, seconds since the epoch.
     flags
         What is wrong with the run: ``aborted``, ``gap`` …
+    along
+        Scalars that the profile names, as they were read at each place of the axes of the events:
+        each has the shape of the first axes, NaN where it was not read.
+    context
+        Other numbers that were measured with the map, as those of a single spectrum.
+    units
+        Units of both, of those that have any.
     """
 
     run: Run
@@ -133,3 +141,6 @@ class MapEnd:
     pixels: int
     time: float
     flags: tuple[str, ...] = ()
+    along: Mapping[str, Array] = field(default_factory=dict)
+    context: Mapping[str, float] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)

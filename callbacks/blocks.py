@@ -1,8 +1,8 @@
 """The pixels of a run that is a map, in blocks, while it runs (``finish.when: pixel``)."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
@@ -12,23 +12,30 @@ from nearedge.callbacks.block import Block, MapEnd, MapLayout
 from nearedge.callbacks.columns import Point
 from nearedge.callbacks.composition import formula_of
 from nearedge.callbacks.frames import (
-    ROLES,
-    ImageError,
+    Stack,
     along,
-    cube,
     energies,
     inner_axes,
     is_stack,
-    signal,
+    number,
+    stacks,
     turned,
 )
 from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.measurement import Run
 from nearedge.callbacks.parts import Part
+from nearedge.callbacks.pixel_signal import (
+    ImageError,
+    low_loss,
+    readings_of,
+    signal,
+    signal_flags,
+)
 from nearedge.callbacks.plan import Plan
-from nearedge.callbacks.raster import Positions, Raster, raster_of
+from nearedge.callbacks.raster import Positions, Raster, raster_of, repeats_of
 from nearedge.callbacks.readings import MAX_BLOCK, Readings
 from nearedge.callbacks.recognise import Darks
+from nearedge.callbacks.scalars import Named
 from nearedge.callbacks.signal import EV
 from nearedge.callbacks.streams import Streams
 from nearedge.models import Array, Reason, Rejected
@@ -53,8 +60,13 @@ class _Held:
     energy: Array | None = None
     raster: Raster | None = None
     positions: Positions | None = None
+    flags: tuple[str, ...] = ()
     times: dict[int, float] = field(default_factory=dict)
     stack: bool = False
+    outer: tuple[ScanAxis, ...] = ()
+    """Over what stacks of images lie, if there are several."""
+    context: dict[str, dict[int, list[float]]] = field(default_factory=dict)
+    """What was read of each scalar of the profile, by the place over the outer axes."""
     looked: bool = False
     hopeless: bool = False
     """No block can be cut while the run lasts: something that all of its events need is missing."""
@@ -66,12 +78,14 @@ class _Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Frame:
-    """The spectra of one event, (inner…, n), rising or falling as the first."""
+    """The spectra of one event, (inner…, n), rising or falling as the first, and low losses."""
 
     seq: int
     energy: Array
     data: Array
     flags: tuple[str, ...]
+    low_loss_energy: Array | None = None
+    low_loss: Array | None = None
 
 
 class Blocks:
@@ -87,6 +101,13 @@ class Blocks:
         What has come of the run.
     darks
         The dark runs seen so far.
+
+    Attributes
+    ----------
+    sent
+        How many blocks have gone on.
+    problem
+        Why the run is no map, or None.
     """
 
     def __init__(
@@ -97,6 +118,7 @@ class Blocks:
         self._held: dict[str, _Held] = {}
         self._formula = instrument.composition or formula_of(run.start)
         self.sent = 0
+        self.problem: str | None = None
 
     def touch(self, stream: Readings, seqs: Sequence[int], *, now: float) -> None:
         """Note readings of which some has come."""
@@ -157,7 +179,7 @@ class Blocks:
                 else:
                     yield from self._last(name, held, some, read)
             if held.stack:
-                yield from self._stack(name, held, points)
+                yield from self._stack(name, held, seqs, points)
                 if held.inner is not None:
                     self._streams.let_go(Part(name="0", seqs={name: seqs}))
 
@@ -168,19 +190,33 @@ class Blocks:
         try:
             yield from self._cut(name, held, [s for s, _ in good], [p for _, p in good])
         except ImageError as error:
-            logger.warning("run %s: no map: %s", self._run.uid, error)
+            self._no_map(error)
             return
         for seq, point in zip(seqs, points, strict=True):
             if point.problems:
                 yield from self._refused(name, held, seq, Reason.UNREADABLE, point.problems[0])
         self._streams.let_go(Part(name="0", seqs={name: list(seqs)}))
 
-    def ends(self, *, ended: float | None, flags: Sequence[str]) -> Iterator[MapEnd]:
-        """Yield what each stream's map has become."""
+    def ends(
+        self, *, ended: float | None, flags: Sequence[str], scalars: Named = ({}, {})
+    ) -> Iterator[MapEnd]:
+        """Yield what each stream's map has become.
+
+        Parameters
+        ----------
+        ended
+            When the run ended, seconds since the epoch; None: no stop document came.
+        flags
+            What is wrong with it.
+        scalars
+            Values and units of what was measured besides.
+        """
         for name, held in self._held.items():
             layout = self._whole(held)
             if held.inner is None or layout is None:
                 continue
+            outer = layout.shape[: len(layout.shape) - len(held.inner)]
+            along = {key: _over(outer, read) for key, read in held.context.items()}
             yield MapEnd(
                 run=self._run,
                 stream=name,
@@ -188,7 +224,25 @@ class Blocks:
                 pixels=int(np.prod(layout.shape)),
                 time=max(held.times.values(), default=ended or self._run.time),
                 flags=tuple(sorted(flags)),
+                along={key: values for key, values in along.items() if outer},
+                context={
+                    **scalars[0],
+                    **({} if outer else {k: float(v) for k, v in along.items()}),
+                },
+                units={**scalars[1], **self._units(name, along)},
             )
+
+    def _units(self, name: str, keys: Iterable[str]) -> dict[str, str]:
+        found = {key: self._streams[name].unit(key) for key in keys}
+        return {key: unit for key, unit in found.items() if unit}
+
+    def _note_context(self, held: _Held, places: Sequence[int], points: Sequence[Point]) -> None:
+        """Remember the scalars of the profile, by the place over the outer axes."""
+        for key in self._instrument.roles.context:
+            read = [number(point, key) for point in points]
+            for place, value in zip(places, read, strict=True):
+                if np.isfinite(value):
+                    held.context.setdefault(key, {}).setdefault(int(place), []).append(value)
 
     # from readings to blocks
 
@@ -223,6 +277,7 @@ class Blocks:
         if held.inner is None:
             first = signal(points[0], self._instrument)
             size = first.shape[-1] if first.ndim else 0
+            held.flags = signal_flags(points[0], self._instrument)
             held.energy = energies(points, self._instrument, size=size)
             held.inner = along(first, len(held.energy)).shape[:-1]
             held.raster = raster_of(self._run.start, self._plan, stream, self._instrument)
@@ -233,6 +288,11 @@ class Blocks:
         if held.raster is not None and held.positions is not None:
             inside = [(s, p) for s, p in zip(seqs, points, strict=True) if s <= held.raster.events]
             held.positions.add([s for s, _ in inside], [p for _, p in inside])
+            where = held.raster.places([s for s, _ in inside])
+            self._note_context(held, where.tolist(), [p for _, p in inside])
+        else:
+            places = [0 if self._is_one_event else s - 1 for s in seqs]
+            self._note_context(held, places, points)
 
     def _frame(self, held: _Held, seq: int, point: Point) -> _Frame:
         first = held.energy
@@ -247,31 +307,55 @@ class Blocks:
         if key in point.values:
             axis = np.asarray(np.squeeze(point.values[key]), np.float64)
         flips = turned(axis, first) if axis is not first else False
-        dark, flags = self._dark(point)
+        dark, own = self._dark(point)
+        flags = (*held.flags, *own)
         data = along(signal(point, self._instrument, dark=dark), len(axis))
         if data.shape[:-1] != held.inner:
             raise ImageError(
                 f"event {seq} holds {data.shape[:-1]} spectra; expected {held.inner} as in the "
                 "first one"
             )
-        if flips is None:  # energies of its own: it is normalised on them
-            return _Frame(seq=seq, energy=axis, data=data, flags=flags)
-        return _Frame(seq=seq, energy=first, data=data[..., ::-1] if flips else data, flags=flags)
+        low, low_axis = low_loss(point, self._instrument, held.inner, dark=dark) or (None, None)
+        if low is not None and low_axis is None:
+            flags, low = (*flags, "low-loss-without-axis"), None
+        return _Frame(
+            seq=seq,
+            energy=axis if flips is None else first,  # energies of its own: normalised on them
+            data=data[..., ::-1] if flips else data,
+            flags=flags,
+            low_loss_energy=low_axis,
+            low_loss=low,
+        )
 
-    def _dark(self, point: Point) -> tuple[Mapping[str, np.ndarray], tuple[str, ...]]:
-        roles = ROLES.get(self._instrument.signal, ())
-        keys = {role: getattr(self._instrument.roles, role) for role in roles}
-        read = {role: point.values[key] for role, key in keys.items() if key in point.values}
+    def _dark(
+        self, point: Point, *, image: bool = False
+    ) -> tuple[Mapping[str, np.ndarray], tuple[str, ...]]:
+        """Return what dark runs say of a reading; of an image only what they say of all pixels."""
+        read = readings_of(point, self._instrument)
+        if image:
+            read = {r: v.reshape(-1, v.shape[-1] if r == "if_" else 1)[:1] for r, v in read.items()}
+            read = {r: v if r == "if_" else v[:, 0] for r, v in read.items()}
         dark, _ = self._darks.before(self._run.time, read)
         return dark, ("dark-subtracted",) if dark else ()
+
+    def _no_map(self, error: ImageError) -> None:
+        logger.warning("run %s: no map: %s", self._run.uid, error)
+        self.problem = str(error)
 
     def _flush(self, name: str, held: _Held, frames: Sequence[_Frame]) -> Iterator[Block]:
         if not frames:
             return
-        data = np.stack([frame.data for frame in frames])
+        first = frames[0]
         spectra = self._spectra(
-            frames[0].energy, data.reshape(-1, data.shape[-1]), flags=frames[0].flags
+            first.energy, _flat([frame.data for frame in frames]), flags=first.flags
         )
+        low = [frame.low_loss for frame in frames if frame.low_loss is not None]
+        if low:
+            spectra = replace(
+                spectra,
+                low_loss=np.asarray(_flat(low), np.float32),
+                low_loss_energy=first.low_loss_energy,
+            )
         whole = self._block(name, held, [frame.seq for frame in frames], spectra)
         yield from self._in_pieces(whole)
 
@@ -347,7 +431,7 @@ class Blocks:
 
     def _whole(self, held: _Held) -> MapLayout | None:
         if held.stack or (self._is_one_event and held.raster is None):
-            return MapLayout(axes=self._inner(held)) if held.inner else None
+            return MapLayout(axes=(*held.outer, *self._inner(held))) if held.inner else None
         if held.raster is not None and held.positions is not None:
             return MapLayout(axes=(*held.positions.axes(), *self._inner(held)))
         last = max((*held.times, self._greatest(held)), default=0)
@@ -368,7 +452,7 @@ class Blocks:
     def _inner(self, held: _Held) -> tuple[ScanAxis, ...]:
         name = next(name for name, one in self._held.items() if one is held)
         if held.stack or (held.raster is None and self._is_one_event):
-            first = 0
+            first = len(held.outer)
         else:
             first = 1 if held.raster is None else len(held.raster.shape)
         about = self._streams[name].descriptors[0]
@@ -376,30 +460,68 @@ class Blocks:
 
     # a stack of images
 
-    def _stack(self, name: str, held: _Held, points: Sequence[Point]) -> Iterator[Block]:
+    def _stack(
+        self, name: str, held: _Held, seqs: Sequence[int], points: Sequence[Point]
+    ) -> Iterator[Block]:
         """Yield the pixels of images, each at an energy of its own."""
-        good = [point for point in points if not point.problems]
+        whole = [(s, p) for s, p in zip(seqs, points, strict=True) if not p.problems]
+        good = [point for _, point in whole]
         try:
-            energy, data = cube(good, self._instrument)
+            if not good:
+                raise ImageError("none of its images can be read")
+            found, places = self._repeats(held, name, [s for s, _ in whole], good)
         except ImageError as error:
-            logger.warning("run %s: no map: %s", self._run.uid, error)
+            self._no_map(error)
             return
-        held.inner = data.shape[:-1]
+        held.inner = found[0].data.shape[:-1]
         held.times |= {k: p.time for k, p in enumerate(good) if p.time is not None}
-        flat = data.reshape(-1, data.shape[-1])
-        layout = MapLayout(axes=self._inner(held))
-        for begin in range(0, len(flat), MOST):
-            some = flat[begin : begin + MOST]
-            self.sent += 1
-            yield Block(
-                run=self._run,
-                stream=name,
-                first=begin,
-                places=np.arange(begin, begin + len(some)),
-                spectra=self._spectra(energy, some, flags=()),
-                layout=layout,
-                time=max(held.times.values(), default=self._run.time),
-            )
+        for stack, place in zip(found, places, strict=True):
+            self._note_context(held, [int(place)] * len(stack.rows), [good[k] for k in stack.rows])
+        layout = MapLayout(axes=(*held.outer, *self._inner(held)))
+        for stack, place in zip(found, places, strict=True):
+            flat = stack.data.reshape(-1, stack.data.shape[-1])
+            times = [good[row].time for row in stack.rows]
+            for begin in range(0, len(flat), MOST):
+                some = flat[begin : begin + MOST]
+                self.sent += 1
+                yield Block(
+                    run=self._run,
+                    stream=name,
+                    first=int(place) * held.per_event + begin,
+                    places=place * held.per_event + np.arange(begin, begin + len(some)),
+                    spectra=self._spectra(stack.energy, some, flags=held.flags),
+                    layout=layout,
+                    time=max((t for t in times if t is not None), default=self._run.time),
+                )
+
+    def _repeats(
+        self, held: _Held, name: str, seqs: Sequence[int], points: Sequence[Point]
+    ) -> tuple[list[Stack], NDArray[np.int64]]:
+        """Return the stacks of a run, and where each lies over the axes of its repeats."""
+        dark, own = self._dark(points[0], image=True)
+        held.flags = (*signal_flags(points[0], self._instrument), *own)
+        told = repeats_of(self._run.start, self._plan, self._streams[name], self._instrument, seqs)
+        if told is None:
+            found = stacks(points, self._instrument, dark=dark)
+            places = np.arange(len(found))
+            if len(found) > 1:
+                axis = ScanAxis(name="repeat", unit="", positions=places.astype(np.float64))
+                held.outer = (axis,)
+            return found, places
+        raster, labels = told
+        positions = Positions(raster)
+        positions.add((labels + 1).tolist(), points)
+        held.outer = positions.axes()
+        return stacks(points, self._instrument, dark=dark, labels=labels), np.unique(labels)
+
+
+def _over(shape: tuple[int, ...], read: Mapping[int, Sequence[float]]) -> Array:
+    """Return the means of what was read at places of a shape; NaN where nothing was."""
+    found = np.full(int(np.prod(shape, dtype=int)), np.nan)
+    for place, values in read.items():
+        if place < len(found):
+            found[place] = np.mean(values)
+    return found.reshape(shape)
 
 
 def _is_image(point: Point, instrument: Instrument) -> bool:
@@ -408,7 +530,14 @@ def _is_image(point: Point, instrument: Instrument) -> bool:
     return key in point.values and point.values[key].size == 1
 
 
+def _flat(arrays: Sequence[Array]) -> Array:
+    """Return the arrays of some events, (inner…, n), as rows."""
+    return np.stack(arrays).reshape(-1, arrays[0].shape[-1])
+
+
 def _continues(before: _Frame, frame: _Frame) -> bool:
     """Tell whether a frame goes into the block of the one before."""
     same = frame.energy is before.energy and frame.flags == before.flags
-    return same and frame.seq == before.seq + 1
+    one, other = before.low_loss_energy, frame.low_loss_energy
+    alike = np.array_equal(one, other) if one is not None and other is not None else one is other
+    return same and alike and frame.seq == before.seq + 1

@@ -102,13 +102,13 @@ def columns_of(points: Sequence[Point], roles: Roles) -> tuple[dict[str, np.ndar
         return _joined(points, roles)
     read = _mean_frame if whole else _rows
     columns = {role: _single(points, roles, role, read, flags) for role in SINGLE_ROLES}
-    in_line = _in_line(points, roles, flags)
-    columns |= {role: _elements(in_line, roles, role, read, flags) for role in ELEMENT_ROLES}
+    summed = in_line(points, roles, flags)
+    columns |= {role: _elements(summed, roles, role, read, flags) for role in ELEMENT_ROLES}
     columns |= {role: _axis_number(points, getattr(roles, role)) for role in AXIS_ROLES}
     return {role: column for role, column in columns.items() if column is not None}, flags
 
 
-def _in_line(points: Sequence[Point], roles: Roles, flags: set[str]) -> Sequence[Point]:
+def in_line(points: Sequence[Point], roles: Roles, flags: set[str]) -> Sequence[Point]:
     """Return the readings with fluorescence spectra summed over the channels of the line."""
     if not roles.if_:
         return points

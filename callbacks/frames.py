@@ -1,6 +1,7 @@
 """The spectra in the readings of a map: signal, energies and the axes of their arrays."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,20 +9,16 @@ from numpy.typing import NDArray
 from nearedge.callbacks.columns import Point
 from nearedge.callbacks.documents import Descriptor
 from nearedge.callbacks.instrument import Instrument
+from nearedge.callbacks.pixel_signal import ROLES, Dark, ImageError, signal
 from nearedge.callbacks.plan import is_energy
+from nearedge.callbacks.sweeps import sweeps_of
 from nearedge.models import Array
 from nearedge.models.maps.image import ScanAxis
 
-ROLES = {"spectrum": ("spectrum",), "mu": ("mu",), "transmission": ("i0", "it")}
-"""Signals that pixels may have, and the roles that make them."""
 LEAST = 10
 """Energies of a spectrum, at least."""
 ALIKE = 0.5
 """Part of a step by which two axes of energies may differ."""
-
-
-class ImageError(ValueError):
-    """A run that holds no map, or one that cannot be read."""
 
 
 def number(point: Point, key: str) -> float:
@@ -34,50 +31,6 @@ def is_stack(points: Sequence[Point], instrument: Instrument) -> bool:
     """Tell whether each event is an image at an energy of its own."""
     key = instrument.roles.energy or ""
     return len(points) > 1 and all(key in p.values and p.values[key].size == 1 for p in points)
-
-
-def signal(
-    point: Point, instrument: Instrument, *, dark: Mapping[str, np.ndarray] | None = None
-) -> Array:
-    """Return the signal of one reading, in the shape of its arrays.
-
-    Parameters
-    ----------
-    point, instrument
-        The reading, and what plays which role.
-    dark
-        For each role what a dark run has measured, to be subtracted where its shape fits.
-
-    Raises
-    ------
-    ImageError
-        If the signal is none that a map may have, or the reading lacks it.
-    """
-    if instrument.signal not in ROLES:
-        raise ImageError(
-            f"the signal {instrument.signal} of a map is not supported: expected one of "
-            f"{', '.join(ROLES)} (instrument.signal)"
-        )
-    found = []
-    for role in ROLES[instrument.signal]:
-        key = getattr(instrument.roles, role)
-        if not key or key not in point.values:
-            raise ImageError(
-                f"an event lacks {role}: expected the data key {key or 'that you name in'} "
-                f"(instrument.roles.{role})"
-            )
-        found.append(_without(point.values[key], (dark or {}).get(role)))
-    if len(found) == 1:
-        return np.asarray(found[0], np.float64)
-    above, below = (np.where(part > 0, part, np.nan) for part in found)
-    return np.asarray(np.log(above / below))
-
-
-def _without(values: np.ndarray, dark: np.ndarray | None) -> np.ndarray:
-    """Return readings without a dark, a number or one with the shape of their last axes."""
-    if dark is None or dark.shape != values.shape[values.ndim - dark.ndim :]:
-        return values
-    return np.asarray(values - dark)
 
 
 def along(values: Array, count: int) -> Array:
@@ -150,7 +103,8 @@ def inner_axes(
     first
         The number of the first axis, for those without a name.
     """
-    key = getattr(instrument.roles, ROLES[instrument.signal][-1])
+    keys = getattr(instrument.roles, ROLES[instrument.signal][-1])
+    key = keys if isinstance(keys, str) else next(iter(keys or ()), "")
     dims = descriptor.data_keys.get(key, {}).get("dims")
     told = [d for d in dims or () if isinstance(d, str) and not is_energy(d)]
     names = told if len(told) == len(shape) else [f"axis {first + k}" for k in range(len(shape))]
@@ -168,20 +122,80 @@ def cube(points: Sequence[Point], instrument: Instrument) -> tuple[Array, NDArra
     ImageError
         If the readings are no map on one axis of energies.
     """
-    signals = [signal(point, instrument) for point in points]
-    shapes = {one.shape for one in signals}
-    if len(shapes) > 1:
-        raise ImageError(f"the events hold arrays of {sorted(shapes)}; expected one shape")
     if is_stack(points, instrument):
-        energy = np.array([number(point, instrument.roles.energy or "") for point in points])
-        if signals[0].size < 2:
-            raise ImageError("each event holds one number: a step scan of one spectrum, no map")
-        return energy, np.moveaxis(np.stack([np.squeeze(s) for s in signals]), 0, -1)
+        found = stacks(points, instrument)
+        if len(found) > 1:
+            raise ImageError(
+                f"the run holds {len(found)} stacks one after the other: map it with "
+                "instrument.finish.when: pixel, live or by `nearedge replay`"
+            )
+        return found[0].energy, found[0].data
+    signals = _alike([signal(point, instrument) for point in points])
     energy = energies(points, instrument, size=signals[0].shape[-1] if signals[0].ndim else 0)
     whole = [along(one, len(energy)) for one in signals]
     flipped = _flipped(points, instrument)
     data = [one[..., ::-1] if turn else one for one, turn in zip(whole, flipped, strict=True)]
     return energy, np.stack(data)
+
+
+def _alike(signals: list[Array]) -> list[Array]:
+    shapes = {one.shape for one in signals}
+    if len(shapes) > 1:
+        raise ImageError(f"the events hold arrays of {sorted(shapes)}; expected one shape")
+    return signals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stack:
+    """Images, each at an energy of its own, of one run over the energies.
+
+    Attributes
+    ----------
+    rows
+        Which readings made it.
+    energy, data
+        (n,) in the instrument's unit, and (…, n).
+    """
+
+    rows: NDArray[np.intp]
+    energy: Array
+    data: NDArray[np.floating]
+
+
+def stacks(
+    points: Sequence[Point],
+    instrument: Instrument,
+    *,
+    dark: Dark | None = None,
+    labels: NDArray[np.int64] | None = None,
+) -> list[Stack]:
+    """Return the stacks of images: one for each time that the readings ran over the energies.
+
+    Parameters
+    ----------
+    points, instrument, dark
+        As for `nearedge.callbacks.pixel_signal.signal`.
+    labels
+        (k,) numbers of the readings, alike for those of one stack; None: the energies tell.
+
+    Raises
+    ------
+    ImageError
+        If the readings hold no images of one shape.
+    """
+    signals = _alike([np.squeeze(signal(point, instrument, dark=dark)) for point in points])
+    if signals[0].size < 2:
+        raise ImageError("each event holds one number: a step scan of one spectrum, no map")
+    energy = np.array([number(point, instrument.roles.energy or "") for point in points])
+    return [
+        Stack(rows=rows, energy=energy[rows], data=np.stack([signals[k] for k in rows], axis=-1))
+        for rows in (sweeps_of(energy) if labels is None else _groups(labels))
+    ]
+
+
+def _groups(labels: NDArray[np.int64]) -> list[NDArray[np.intp]]:
+    """Return which readings have each number, those of the least first."""
+    return [np.flatnonzero(labels == one) for one in np.unique(labels)]
 
 
 def _flipped(points: Sequence[Point], instrument: Instrument) -> list[bool]:

@@ -24,8 +24,9 @@ from nearedge.callbacks.documents import (
     StreamResource,
     parse,
 )
-from nearedge.callbacks.frames import ImageError, cube, inner_axes, is_stack, number
+from nearedge.callbacks.frames import cube, inner_axes, is_stack, number
 from nearedge.callbacks.instrument import Instrument
+from nearedge.callbacks.pixel_signal import ImageError
 from nearedge.callbacks.plain import plain
 from nearedge.callbacks.plan import Plan, is_energy, plan_of
 from nearedge.callbacks.readings import MAX_BLOCK, Readings
@@ -194,7 +195,7 @@ class _Taken:
             docs[0],
             self._plan,
             declared=self._instrument.split.axes,
-            roles=data_keys_of(self._instrument.roles),
+            roles=data_keys_of(self._instrument.roles.model_copy(update={"context": ()})),
         )
         axis = next((one for one in known if self._plan.axis_of(one.names) == at), None)
         if axis is None:  # nothing tells where it was: the order of the events does

@@ -246,3 +246,20 @@ class Instrument(Settings):
             return data
         technique = str(data.get("technique", Technique.XANES))
         return data | {"normalise": {"technique": technique, **normalise}}
+
+    @model_validator(mode="after")
+    def _maps_can(self) -> "Instrument":
+        """Refuse by name what single spectra can and the pixels of a map cannot."""
+        if self.finish.when != "pixel":
+            return self
+        if self.saturation is not None:
+            raise ValueError(
+                "instrument.saturation is not looked for in the pixels of a map: leave it out, or "
+                "choose another instrument.finish.when"
+            )
+        if isinstance(self.normalise, XanesSettings) and self.normalise.energy_shift == "reference":
+            raise ValueError(
+                "the pixels of a map are not aligned by a foil: give normalise.energy_shift a "
+                "number, or choose another instrument.finish.when"
+            )
+        return self

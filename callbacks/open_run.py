@@ -17,12 +17,14 @@ from nearedge.callbacks.plain import plain, scan_id_of
 from nearedge.callbacks.plan import Plan, plan_of
 from nearedge.callbacks.readings import MAX_BLOCK, Readings
 from nearedge.callbacks.recognise import Darks, Kind, recognise
-from nearedge.callbacks.scalars import Scalars
+from nearedge.callbacks.scalars import Named, Scalars
 from nearedge.callbacks.scanned import lacks_scan
 from nearedge.callbacks.streams import Streams
 
 MOST_LOOKED_AT = 5
 """Readings that tell whether a run that is to be a map scanned the energy."""
+NO_MAP = "no-map"
+"""Flag of the spectrum of a run that was to be a map, and is none."""
 MOST_SHOWN = 5_000
 """Of a running scan with more readings an even choice of so many is shown."""
 
@@ -146,7 +148,19 @@ class OpenRun:
         yield from blocks.rest()
         if blocks.sent:
             self.sent += 1
-            yield from blocks.ends(ended=ending.time, flags=sorted(self._troubles(ending)))
+            yield from blocks.ends(
+                ended=ending.time, flags=sorted(self._troubles(ending)), scalars=self._along_map()
+            )
+
+    def _along_map(self) -> Named:
+        """Return the numbers of start document and baseline, and their units."""
+        return self._scalars.along(
+            [],
+            self._streams.listed(),
+            baseline=self._streams.baseline,
+            files=self._streams.files,
+            until=float("inf"),
+        )
 
     def _some_points(self) -> list[Point]:
         """Return a few readings that nothing has used yet."""
@@ -210,6 +224,7 @@ class OpenRun:
             if self.sent or self.left_out:
                 return
         flags, unlocated = self._troubles(ending), self._streams.unlocated()
+        no_map = {NO_MAP} if self._blocks is not None and self._blocks.problem else set()
         parts = self._remaining()
         while block := list(islice(parts, MAX_BLOCK)):
             points = self._streams.points(block)
@@ -217,7 +232,9 @@ class OpenRun:
                 for piece in self._pieces(part, points[part.name, part.stream]):
                     lacking = piece.part.lacks(unlocated) or (flags and not self._is_grouped)
                     found = {"partial", *flags} if lacking else set()
-                    measurement = self._measure(self.run, piece, flags=found, ended=ending.time)
+                    measurement = self._measure(
+                        self.run, piece, flags=found | no_map, ended=ending.time
+                    )
                     self._keep_dark(measurement, piece.points, ending)
                     yield measurement
                 self._streams.let_go(part)

@@ -1,7 +1,7 @@
 """Where the events of a running scan lie in its map, told by the plan before all of them came."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -99,17 +99,56 @@ def raster_of(
     instrument
         What the profile says.
     """
-    names, shape = plan.axes, plan.shape or _line(start, plan)
-    if not names or not shape or any(map(is_energy, plan.moved)) or ("time",) in names:
+    names = plan.axes or ()
+    if any(map(is_energy, plan.moved)) or ("time",) in names:
         return None
-    roles = data_keys_of(instrument.roles)
+    return _raster(start, plan, stream, instrument, kept=range(len(names)))
+
+
+def repeats_of(
+    start: Mapping[str, Any],
+    plan: Plan,
+    stream: Readings,
+    instrument: Instrument,
+    seqs: Sequence[int],
+) -> tuple[Raster, NDArray[np.int64]] | None:
+    """Return the grid over which a plan repeats runs over the energies, and where events lie there.
+
+    None where the plan announces none, or fewer events than there are. Other parameters as for
+    `raster_of`.
+
+    Parameters
+    ----------
+    seqs
+        The ``seq_num`` of the events, in any order of the axes.
+    """
+    names = plan.axes or ()
+    kept = [k for k, one in enumerate(names) if not any(map(is_energy, one)) and one != ("time",)]
+    whole = _raster(start, plan, stream, instrument, kept=range(len(names)))
+    outer = _raster(start, plan, stream, instrument, kept=kept) if len(kept) < len(names) else None
+    if whole is None or outer is None or max(seqs) > whole.events:
+        return None
+    at = np.unravel_index(whole.places(seqs), whole.shape)
+    places = np.ravel_multi_index(tuple(at[k] for k in kept), outer.shape)
+    return replace(outer, snaking=(False,) * len(kept)), np.asarray(places, np.int64)
+
+
+def _raster(
+    start: Mapping[str, Any],
+    plan: Plan,
+    stream: Readings,
+    instrument: Instrument,
+    *,
+    kept: Sequence[int],
+) -> Raster | None:
+    """Return the grid of some axes of a plan."""
+    names, shape = plan.axes, plan.shape or _line(start, plan)
+    if not names or not shape or not kept:
+        return None
+    roles = data_keys_of(instrument.roles.model_copy(update={"context": ()}))
     known = axes_of(stream.descriptors[0], plan, declared=instrument.split.axes, roles=roles)
-    found = [
-        next((one for one in known if plan.axis_of(one.names) == at), None)
-        for at in range(len(names))
-    ]
-    snaking = start.get("snaking")
-    told = snaking if isinstance(snaking, list | tuple) and len(snaking) == len(shape) else []
+    found = [next((one for one in known if plan.axis_of(one.names) == at), None) for at in kept]
+    snaking = _snaking(start, names)
     return Raster(
         axes=tuple(
             ScanAxis(
@@ -117,11 +156,26 @@ def raster_of(
                 unit=(stream.unit(one.key) or "") if one else "",
                 positions=_announced(start, at, shape),
             )
-            for at, one in enumerate(found)
+            for at, one in zip(kept, found, strict=True)
         ),
-        snaking=tuple(one is True for one in told) or (False,) * len(shape),
+        snaking=tuple(snaking[at] for at in kept),
         keys=tuple(_key(one) for one in found),
     )
+
+
+def _snaking(start: Mapping[str, Any], names: Sequence[Sequence[str]]) -> list[bool]:
+    """Tell for each axis whether it runs to and fro.
+
+    ``grid_scan`` says so in ``snaking``; ``list_grid_scan`` repeats what it was asked, as text:
+    ``snake_axes`` is all of them but the slowest, none, or a list of motors.
+    """
+    told = start.get("snaking")
+    if isinstance(told, list | tuple) and len(told) == len(names):
+        return [one is True for one in told]
+    asked = str(start.get("snake_axes", False))
+    if asked in ("True", "False"):
+        return [asked == "True" and k > 0 for k in range(len(names))]
+    return [any(f"name='{name}'" in asked for name in own) for own in names]
 
 
 def _line(start: Mapping[str, Any], plan: Plan) -> tuple[int, ...] | None:

@@ -350,6 +350,8 @@ class GrowingMap:
                 self._place(np.arange(len(positions)), positions)
             elif not np.array_equal(positions, self._layout.axes[number].positions):
                 arrays[f"axis_{number}"] = positions  # those that were read
+        for number, along in enumerate(end.along.values()):
+            arrays[f"along_{number}"] = np.asarray(along, np.float64)
         for number, one in enumerate(found.representatives):
             own = group_arrays(one)
             arrays |= {f"group_{number}_{name}": array for name, array in own.items()}
@@ -362,6 +364,9 @@ class GrowingMap:
                     "status": str(MapStatus.COMPLETE),
                     "groups": [group_summary(one) for one in found.representatives],
                     "run_flags": list(end.flags),
+                    "along": [{"name": k, "unit": end.units.get(k, "")} for k in end.along],
+                    "context": dict(end.context),
+                    "context_units": {k: u for k, u in end.units.items() if k in end.context},
                     "measured": end.time,
                 }
             ),

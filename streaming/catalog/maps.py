@@ -189,6 +189,12 @@ class StoredMap(Entry):
         )
 
     @property
+    def along(self) -> dict[str, np.ndarray]:
+        """Scalars such as temperature, as read at each position of the map's first axes."""
+        told = self.metadata.get("along", [])
+        return {one["name"]: self[f"along_{number}"] for number, one in enumerate(told)}
+
+    @property
     def status(self) -> str:
         """``growing`` or ``complete``."""
         return str(self._node.metadata["status"])
@@ -243,6 +249,11 @@ class StoredMap(Entry):
             for axis in axes
         }
         coords["energy"] = {"dims": ["energy"], "data": self["energy"], "attrs": {"units": "eV"}}
+        for one, (name, values) in zip(
+            self.metadata.get("along", ()), self.along.items(), strict=True
+        ):
+            about = {"dims": dims[: values.ndim], "data": values, "attrs": {"units": one["unit"]}}
+            coords.setdefault(name, about)
         units = FIGURES | NORMALISATION
         data = {
             name: {"dims": dims, "data": self[name], "attrs": {"units": units.get(name, "")}}
@@ -264,6 +275,9 @@ class StoredMap(Entry):
         table |= {
             name: self[name].ravel() for name in OVER_THE_MAP if name not in ("flags", "reason")
         }
+        for name, values in self.along.items():
+            wide = values.reshape(*values.shape, *(1,) * (len(axes) - values.ndim))
+            table.setdefault(name, np.broadcast_to(wide, self.shape).ravel())
         reasons = np.array([*self.metadata["reasons"], "not yet", ""])
         table["reason"] = reasons[self["reason"].ravel()]
         return table | {name: holds.ravel() for name, holds in self.flags.items()}

@@ -233,9 +233,3 @@ def test_the_run_that_is_meant_is_taken():
 def test_what_is_no_map_says_why(events, told, why):
     with pytest.raises(ImageError, match=why):
         image_of(run(events), instrument(**told))
-
-
-def test_fluorescence_is_not_supported():
-    told = instrument(energy="energy").model_copy(update={"signal": "fluorescence"})
-    with pytest.raises(ImageError, match="not supported: expected one of spectrum, mu"):
-        image_of(run([{"energy": ENERGY, "camera": np.ones((2, 20))}]), told)

@@ -275,6 +275,10 @@ CASES = {
     "merged-energies": Case(readings=repeated()),
     "dark-subtracted": Case(before=[{"mono": 0.0, "i0": 10.0, "it": 10.0}] * 3),
     "constant-background": Case(readings=core_loss(LONG_FLAT), instrument=CAMERA),
+    "no-map": Case(
+        readings=[{"mono": ENERGY, "i0": 1e6, "iff": 1e3 * np.array([edge(ENERGY)] * 4)}],
+        instrument=FLUORESCENCE | {"finish": {"when": "pixel"}},
+    ),
     "low-loss-without-axis": Case(readings=core_loss(DECAYING, low=np.ones(50)), instrument=CAMERA),
     "aborted": Case(change=stopped),
     "no-stop": Case(change=lambda documents: documents[:-1]),

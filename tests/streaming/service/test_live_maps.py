@@ -209,6 +209,21 @@ def test_sweeps_grow_over_time(tiled_client, model, store):
     assert np.corrcoef(found["cn_mean"], image.cn_mean)[0, 1] > 0.9
 
 
+def test_scalars_go_along_the_axes_of_a_series(tiled_client, model, store):
+    image = quick_map(sweeps=12)
+    documents = list(sweeps(image))
+    documents[1][1]["data_keys"]["T"] = {"source": "", "dtype": "number", "shape": [], "units": "K"}
+    for k, (_, event) in enumerate(documents[2:-1]):
+        event["data"]["T"] = 300.0 + k
+    told = profile_of(XANES, energy="energy", mu="mu", context=["T"])
+    Served(told, model, store, documents).run()
+    found = Maps(tiled_client)["run-map"]
+    assert found.along["T"] == pytest.approx(300.0 + np.arange(12))
+    coordinate = found.to_dict()["coords"]["T"]
+    assert (coordinate["dims"], coordinate["attrs"]) == (["time"], {"units": "K"})
+    assert found.columns()["T"] == pytest.approx(300.0 + np.arange(12))
+
+
 def test_a_stack_is_answered_at_the_end(tiled_client, model, store):
     image = xanes_map(size=8)
     documents = [
