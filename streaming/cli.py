@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from nearedge.streaming.commands import file_commands, service_commands
+from nearedge.streaming.commands import compare_command, file_commands, service_commands
 from nearedge.streaming.commands.logs import Form, start_logging
 from nearedge.streaming.commands.stopping import INTERRUPTED
 
@@ -58,7 +58,8 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(common)
-    for command in (*service_commands.COMMANDS, *file_commands.COMMANDS):
+    rooms = (service_commands, file_commands, compare_command)
+    for command in (one for room in rooms for one in room.COMMANDS):
         app.command(command.__name__.rstrip("_").replace("_", "-"))(command)
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         _add(app, point)
