@@ -75,6 +75,10 @@ class Measurement:
         Sentences on data that could not be read.
     unlike
         Why its readings are no repeats of one spectrum, a sentence; empty where they are.
+    merged_from
+        For a merge of stored spectra: of each its ``key``, ``run_uid``, ``scan_id``, ``stream``,
+        ``spectrum`` and the figures of `nearedge.callbacks.merging.Share`. Empty for what was
+        measured.
     """
 
     run: Run
@@ -92,6 +96,7 @@ class Measurement:
     keys: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     unlike: str = ""
+    merged_from: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

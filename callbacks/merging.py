@@ -12,6 +12,7 @@ from nearedge.models.normalise import evidence
 from nearedge.models.normalise.core_loss import find_onset
 from nearedge.models.normalise.drift import Drift, drift, most_drift
 from nearedge.models.normalise.edges import eels_tolerance, xanes_tolerance
+from nearedge.models.normalise.point_noise import point_noise
 from nearedge.models.normalise.xanes_e0 import locate
 
 LEAST_NOISE = 1e-4
@@ -86,7 +87,7 @@ def merge(spectra: Sequence[NormalisedSpectrum], *, most: float | None = None) -
 
     Each is moved onto the least noisy one (`nearedge.models.normalise.drift.drift`), interpolated
     linearly between its points, and counts by the inverse square of its noise (the median distance
-    of points from their neighbours, `nearedge.models.normalise.evidence.noise`). Only energies
+    of points from the cubic through their neighbours, `point_noise`). Only energies
     that all of them cover are kept. e0 is theirs if all have the same, else that of the mean.
 
     Parameters
@@ -99,7 +100,7 @@ def merge(spectra: Sequence[NormalisedSpectrum], *, most: float | None = None) -
     kinds = {(one.absorber, one.edge, one.technique) for one in spectra}
     if len(spectra) < 2 or len(kinds) > 1:
         return _mixed(spectra)
-    noises = np.array([evidence.noise(one.energy, one.norm) for one in spectra])
+    noises = np.array([point_noise(one.energy, one.norm) for one in spectra])
     noises = np.maximum(noises, LEAST_NOISE)
     first = spectra[int(noises.argmin())]
     limit = most_drift(first.technique) if most is None else most

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nearedge.models.normalise.e0 import smoothing_width, vertex
-from nearedge.models.normalise.evidence import noise
+from nearedge.models.normalise.point_noise import point_noise
 from nearedge.models.spectrum import Array, NormalisedSpectrum, Technique
 
 #: A calibrated monochromator drifts less between repeats, eV; farther off is another material.
@@ -105,5 +105,5 @@ def _error(
     grid = span[0] + _STEP * np.arange(len(fixed))
     points = one.energy[(one.energy >= span[0]) & (one.energy <= span[1])]
     slope = np.interp(points, grid, np.gradient(fixed, _STEP))
-    both = np.hypot(noise(one.energy, one.norm), noise(onto.energy, onto.norm))
+    both = np.hypot(point_noise(one.energy, one.norm), point_noise(onto.energy, onto.norm))
     return float(both / max(np.sqrt(np.sum(slope**2)), 1e-12))

@@ -79,6 +79,8 @@ class Answer:
         model without a forward part.
     usual_misfit
         As in `nearedge.models.Inversion`.
+    merged_from
+        As in `nearedge.callbacks.measurement.Measurement`.
     """
 
     key: str
@@ -108,6 +110,7 @@ class Answer:
     condition: Array | None = None
     implied: Array | None = None
     usual_misfit: tuple[float, float] | None = None
+    merged_from: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def absorber(self) -> str:
@@ -118,6 +121,18 @@ class Answer:
     def edge(self) -> str:
         """Its edge."""
         return self.spectrum.edge
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The uids of the raw runs: one, or those of a merge."""
+        merged = dict.fromkeys(one["run_uid"] for one in self.merged_from)
+        return tuple(merged) or (self.run_uid,)
+
+    @property
+    def scans(self) -> tuple[int | None, ...]:
+        """Their scan ids: one, or those of a merge."""
+        merged = dict.fromkeys(one["scan_id"] for one in self.merged_from)
+        return tuple(merged) or (self.scan_id,)
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -146,6 +161,7 @@ def answer_of_row(row: Row) -> Answer | None:
         sample=measurement.run.sample,
         columns=measurement.columns,
         darks=tuple(measurement.dark_runs),
+        merged_from=measurement.merged_from,
         **_inverted(inversion),
     )
 
@@ -193,6 +209,7 @@ def answer_of_result(result: StoredAnswer) -> Answer:
         condition=fit.get("measured"),
         implied=fit.get("implied"),
         usual_misfit=ends_of(metadata.get("usual_misfit")),
+        merged_from=tuple(metadata.get("merged_from") or ()),
     )
 
 

@@ -45,7 +45,8 @@ class Export:
         """Return a name that tells which spectrum it is."""
         scan = "" if answer.scan_id is None else f"-scan{answer.scan_id}"
         part = "" if answer.name == "0" else f"-{answer.name}"
-        name = f"{answer.absorber}-{answer.edge}{scan}-{answer.run_uid[:8]}{part}{self.suffix}"
+        run = f"merge-{answer.key[:8]}" if answer.merged_from else answer.run_uid[:8]
+        name = f"{answer.absorber}-{answer.edge}{scan}-{run}{part}{self.suffix}"
         return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
 
 

@@ -42,7 +42,8 @@ def _fill_entry(entry: h5py.Group, answer: Answer) -> None:
     scan = "" if answer.scan_id is None else f", scan {answer.scan_id}"
     entry["title"] = f"{answer.absorber} {answer.edge} edge{scan}"
     _write_time(entry, "end_time", answer)
-    entry["entry_identifier_uuid"] = _text(answer.run_uid)
+    if not answer.merged_from:
+        entry["entry_identifier_uuid"] = _text(answer.run_uid)
     sample = _group(entry, "sample", "NXsample")
     sample["name"] = _text(answer.sample or "not recorded")
     context = _group(sample, "context", "NXparameters")
@@ -65,6 +66,8 @@ def _fill_raw(raw: h5py.Group, answer: Answer) -> None:
         if np.asarray(column).dtype.kind in "biuf":
             raw[_free_name(raw, role)] = column
     raw["dark_runs"] = np.array(answer.darks, dtype=h5py.string_dtype())
+    for number, one in enumerate(answer.merged_from, 1):
+        _write_scalars(_group(raw, f"merged_from_{number}", "NXparameters"), one)
 
 
 def _fill_reduction(process: h5py.Group, answer: Answer) -> None:
@@ -73,7 +76,7 @@ def _fill_reduction(process: h5py.Group, answer: Answer) -> None:
     process["version"] = answer.code
     _write_time(process, "date", answer)
     parameters = _group(process, "parameters", "NXparameters")
-    parameters["raw_file"] = _text(f"Bluesky run {answer.run_uid}, stream {answer.stream}")
+    parameters["raw_file"] = _text(_origin(answer))
     _write_scalars(
         parameters,
         {
@@ -83,6 +86,12 @@ def _fill_reduction(process: h5py.Group, answer: Answer) -> None:
             "energy_shift": spectrum.energy_shift,
         },
     )
+
+
+def _origin(answer: Answer) -> str:
+    if answer.merged_from:
+        return f"mean of spectra of the Bluesky runs {', '.join(answer.runs)}"
+    return f"Bluesky run {answer.run_uid}, stream {answer.stream}"
 
 
 def _fill_absorption(data: h5py.Group, answer: Answer) -> None:

@@ -8,7 +8,11 @@ from nearedge.streaming.answers.overlay import typical_sample
 
 def extended_xyz(answer: Answer) -> str:
     """Return all samples as extended XYZ, a frame each."""
-    info: dict[str, str] = {"key": answer.key, "raw_uid": answer.run_uid, "edge": answer.edge}
+    info: dict[str, str] = {
+        "key": answer.key,
+        "raw_uid": " ".join(answer.runs),
+        "edge": answer.edge,
+    }
     made = {"model": answer.model, "config": answer.config or "", "seed": str(answer.seed)}
     judged = {"ood_score": f"{answer.ood_score:.4g}"} | clusters.flags_note(answer.doubts)
     return clusters.extended_xyz(

@@ -58,8 +58,9 @@ def _fields(answer: Answer) -> list[tuple[str, str]]:
         *([("Sample.name", _line(answer.sample))] if answer.sample else []),
         *([("Scan.end_time", measured)] if measured else []),
         ("Scan.edge_energy", f"{spectrum.e0:.4f} eV"),
-        ("Nearedge.run_uid", answer.run_uid),
-        ("Nearedge.scan_id", str(answer.scan_id)),
+        ("Nearedge.run_uid", " ".join(answer.runs)),
+        ("Nearedge.scan_id", " ".join(map(str, answer.scans))),
+        *([("Nearedge.merged_from", _merged_from(answer))] if answer.merged_from else []),
         ("Nearedge.key", answer.key),
         ("Nearedge.model", answer.model),
         ("Nearedge.version", answer.code),
@@ -72,6 +73,11 @@ def _fields(answer: Answer) -> list[tuple[str, str]]:
             for name, value in numbers.items()
         ),
     ]
+
+
+def _merged_from(answer: Answer) -> str:
+    """Return the keys of the spectra of a merge, with their weights."""
+    return ", ".join(f"{one['key']} {one['weight']:.4f}" for one in answer.merged_from)
 
 
 def _notes(answer: Answer) -> list[str]:

@@ -103,12 +103,25 @@ def _common(measurement: Measurement, provenance: Provenance) -> dict[str, Any]:
             "unlike": measurement.unlike,
             "darks": measurement.dark_runs,
             "columns": {name: labels for name, (_, labels) in raw_arrays(measurement).items()},
+            **_raw_runs(measurement),
         },
+        **_merged_from(measurement),
         "measured": measurement.time,
         "context": measurement.context,
         "units": measurement.units,
         **asdict(provenance),
     }
+
+
+def _raw_runs(measurement: Measurement) -> dict[str, Any]:
+    """Return the runs of a merge; what was measured has the one of ``uid``."""
+    runs = dict.fromkeys(one["run_uid"] for one in measurement.merged_from)
+    return {"uids": list(runs)} if runs else {}
+
+
+def _merged_from(measurement: Measurement) -> dict[str, Any]:
+    """Return the spectra of a merge and their parts in it."""
+    return {"merged_from": list(measurement.merged_from)} if measurement.merged_from else {}
 
 
 def normalisation(spectrum: NormalisedSpectrum) -> dict[str, Any]:

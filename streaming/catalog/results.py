@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tiled.queries import Comparison, Key, SpecsQuery
+from tiled.queries import Comparison, Contains, Key, SpecsQuery
 
 from nearedge.models import (
     Estimates,
@@ -23,6 +23,7 @@ from nearedge.models import (
 )
 from nearedge.streaming.answers import clusters
 from nearedge.streaming.answers.figures import INTERVALS
+from nearedge.streaming.answers.merging import STREAM as MERGED
 from nearedge.streaming.catalog import layout
 from nearedge.streaming.catalog.connection import Client, connect
 from nearedge.streaming.catalog.elements import symbols_of
@@ -55,6 +56,12 @@ class ResultEntry(Entry):
     def status(self) -> str:
         """Return ``complete``, ``rejected`` or ``writing``."""
         return str(self.metadata["status"])
+
+    @property
+    def runs(self) -> list[str]:
+        """The uids of the raw runs: one, or those of a merge."""
+        raw = self.metadata["raw"]
+        return list(raw.get("uids") or [raw["uid"]])
 
     @cached_property
     def raw(self) -> dict[str, np.ndarray]:
@@ -153,7 +160,7 @@ class Result(ResultEntry):
         """Return one sample, or all of them, as extended XYZ, which ASE and OVITO read."""
         info = {
             "key": self.key,
-            "raw_uid": self.metadata["raw"]["uid"],
+            "raw_uid": " ".join(self.runs),
             "edge": self.metadata["edge"],
             "model": self.metadata["model"],
         }
@@ -181,10 +188,15 @@ class Results:
     ----------
     container
         Tiled client of the container.
+
+    Attributes
+    ----------
+    container
+        That client.
     """
 
     def __init__(self, container: Client) -> None:
-        self._container = container
+        self.container = container
 
     @classmethod
     def open(cls, uri: str, *, api_key: str | None = None, name: str = "inversions") -> "Results":
@@ -192,7 +204,23 @@ class Results:
         return cls(connect(uri, api_key=api_key)[name])
 
     def __getitem__(self, key: str) -> Result:
-        return Result(self._container[key])
+        return Result(self.container[key])
+
+    def get(self, key: str) -> Result | RejectedResult | None:
+        """Return what is stored under a key; None where nothing is, or is still being written."""
+        if key not in self.container:
+            return None
+        node = self.container[key]
+        status = node.metadata.get("status")
+        if status == State.COMPLETE:
+            return Result(node)
+        return RejectedResult(node) if status == State.REJECTED else None
+
+    def merges(self, *, raw_uid: str | None = None) -> Iterator[Result]:
+        """Yield the merges, those of a run alone if its uid is given, the latest first."""
+        found = self._of(ENSEMBLE_SPEC, State.COMPLETE).search(Key("raw.stream") == MERGED)
+        found = found if raw_uid is None else found.search(Contains("raw.uids", raw_uid))
+        yield from map(Result, found.sort(("written", -1)).values())
 
     def latest(self) -> Result | None:
         """Return the answer that was written last, or None."""
@@ -260,9 +288,9 @@ class Results:
         """Yield key and state of everything that is complete or rejected."""
         for status in (State.COMPLETE, State.REJECTED):
             # keys alone: their metadata are slow to send
-            for key in keys_of(self._container.search(Key("status") == str(status))):
+            for key in keys_of(self.container.search(Key("status") == str(status))):
                 yield key, status
 
     def _of(self, spec: str, status: State) -> Any:
-        found = self._container.search(SpecsQuery(include=[spec]))
+        found = self.container.search(SpecsQuery(include=[spec]))
         return found.search(Key("status") == str(status))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from nearedge.streaming.answers.answer import Answer
 from nearedge.streaming.answers.forms import Export, export_of
+from nearedge.streaming.answers.merging import sources_text
 from nearedge.streaming.answers.trend import trend_csv
 from nearedge.streaming.catalog.history import History
 from nearedge.streaming.catalog.results import Results
@@ -42,7 +43,13 @@ def export_result(profile: Profile, key: str, out: Path, *, form: str | None = N
     with opened_box(profile) as box:
         answer = find(History(lambda: box), Results(box), key)
     out.write_bytes(chosen.content(answer))
-    return f"{out}: {chosen.title}, of scan {answer.scan_id}, run {answer.run_uid}"
+    return f"{out}: {chosen.title}, of {_origin(answer)}"
+
+
+def _origin(answer: Answer) -> str:
+    if answer.merged_from:
+        return f"the merge of {sources_text(answer.merged_from)}"
+    return f"scan {answer.scan_id}, run {answer.run_uid}"
 
 
 def export_trend(profile: Profile, out: Path) -> str:

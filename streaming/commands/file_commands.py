@@ -380,4 +380,41 @@ def export(
     typer.echo(said)
 
 
-COMMANDS = (invert, map_, train, evaluate, export)
+def merge(
+    spectra: Annotated[
+        list[str],
+        typer.Argument(
+            help="Repeats of one spectrum: scan ids, uids of runs or keys of results.",
+            show_default=False,
+        ),
+    ],
+    config: Configs = None,
+    most_shift: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Move a spectrum by at most so many eV; 0: by none. [default: 0.5, EELS 3]",
+            show_default=False,
+        ),
+    ] = None,
+    anyway: Annotated[
+        bool,
+        typer.Option(
+            "--anyway", help="Merge what does not agree, too; the result is flagged for it."
+        ),
+    ] = False,
+    samples: Samples = None,
+    device: Device = None,
+) -> None:
+    """Average stored repeats of a spectrum, invert the mean and store that as a result."""
+    profile = profile_of(config, device=device, samples=samples)
+    typer.echo("opening the catalog …", err=True)  # Tiled alone takes seconds to import
+
+    from nearedge.streaming.commands.merging import MergeOptions, merge_in_catalog
+
+    done = merge_in_catalog(profile, spectra, MergeOptions(most=most_shift, anyway=anyway))
+    for line in done:
+        typer.echo(line)
+
+
+COMMANDS = (invert, map_, merge, train, evaluate, export)

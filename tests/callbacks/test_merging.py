@@ -12,6 +12,8 @@ from larch.io import merge_groups
 from nearedge.callbacks.merging import merge
 from nearedge.models import NormalisedSpectrum, Rejected, Spectrum, Technique
 from nearedge.models.normalise.drift import drift
+from nearedge.models.normalise.evidence import noise
+from nearedge.models.normalise.point_noise import point_noise
 from nearedge.models.normalise.xanes import normalise_xanes
 
 ENERGIES = np.concatenate(
@@ -75,6 +77,14 @@ def test_the_less_noisy_count_more():
     assert sum(weights) == pytest.approx(1.0)
     assert weights == pytest.approx([2 / 3, 1 / 6, 1 / 6], rel=0.35)
     assert [share.noise for share in found.shares] == pytest.approx([0.01, 0.02, 0.02], rel=0.2)
+
+
+def test_a_bend_between_coarse_steps_is_no_noise():
+    rng = np.random.default_rng(11)
+    energy = np.arange(1800, 1940, 0.7)
+    sizes = [point_noise(energy, mu(energy) + rng.normal(0, 0.003, len(energy))) for _ in range(9)]
+    assert np.mean(sizes) == pytest.approx(0.003, rel=0.1)
+    assert point_noise(energy[:4], mu(energy[:4])) == noise(energy[:4], mu(energy[:4]))
 
 
 @pytest.mark.parametrize("shift", [-0.4, -0.11, 0.2, 0.37])
