@@ -12,6 +12,7 @@ from rich.console import Console
 
 from nearedge.models.answering.cards import read_cards
 from nearedge.streaming.catalog.connection import raw_container, results_container
+from nearedge.streaming.catalog.map_comparing import OTHER_GROUPS, ComparingMaps
 from nearedge.streaming.catalog.storing import Comparing
 from nearedge.streaming.catalog.trouble import told
 from nearedge.streaming.commands.opening import (
@@ -20,6 +21,7 @@ from nearedge.streaming.commands.opening import (
     client_of,
     connected,
     ledger_for,
+    maps_box,
     maps_of,
     method_of,
     results_of,
@@ -75,20 +77,25 @@ class ReplayOutcome:
         Spectra by what became of them.
     interrupted
         Whether it was stopped before its end.
+    differences
+        By how much figures of pixels differ at most, in words.
     """
 
     counts: dict[str, int]
     interrupted: bool
+    differences: str = ""
 
     @property
     def good(self) -> bool:
         """Whether everything was done and nothing failed, differed or was missing."""
-        bad = (State.FAILED, "different", "missing", UNREADABLE)
+        bad = (State.FAILED, "different", OTHER_GROUPS, "missing", UNREADABLE)
         return not self.interrupted and not any(self.counts.get(name) for name in bad)
 
     def text(self) -> str:
         """Return the counts in words."""
         counted = ", ".join(f"{n} {name}" for name, n in self.counts.items()) or "no spectra"
+        if self.differences:
+            counted = f"{counted}; largest differences of a figure: {self.differences}"
         return f"{counted} (interrupted)" if self.interrupted else counted
 
 
@@ -148,23 +155,23 @@ def replay(profile: Profile, selection: Selection, *, console: Console) -> Repla
 
 
 def verify(profile: Profile, selection: Selection, *, console: Console) -> ReplayOutcome:
-    """Invert again what was inverted, and compare exactly; nothing is written.
+    """Invert again what was inverted, and compare; nothing is written.
+
+    Single spectra and the groups of maps are compared bit by bit, figures of pixels within
+    `nearedge.streaming.catalog.map_comparing.TOLERANCE`.
 
     Parameters as for `replay`.
     """
-    if profile.instrument.finish.when == "pixel":
-        raise ValueError(
-            "finish.when is pixel: --verify compares single spectra, not maps; replay the run with "
-            "`nearedge map` and compare the figures"
-        )
     done: Counter[str] = Counter(equal=0)
     with connected(profile) as server, closing(Ledger(":memory:")) as ledger:
         comparing = Comparing(results_container(client_of(server), profile.catalog.results))
+        maps = ComparingMaps(maps_box(profile, server)) if _makes_maps(profile) else None
         with _replaying(
             profile,
             _source(profile, server, selection, known=Known(ledger), done=done),
             ledger=ledger,
             put=comparing.put,
+            maps=maps,
             archive=archive_of(profile, server),
             console=console,
             count=lambda row: done.update(["failed"] if row.status is State.FAILED else []),
@@ -172,7 +179,15 @@ def verify(profile: Profile, selection: Selection, *, console: Console) -> Repla
             interrupted = not _drain(service)
             done[UNREADABLE] += len(service.unreadable)
     done.update(comparing.counts)
-    return ReplayOutcome(counts=dict(done), interrupted=interrupted)
+    differences = ""
+    if maps is not None:
+        done.update(maps.counts)
+        differences = maps.told()
+    return ReplayOutcome(counts=dict(done), interrupted=interrupted, differences=differences)
+
+
+def _makes_maps(profile: Profile) -> bool:
+    return profile.instrument.finish.when == "pixel"
 
 
 def _whole(row: MapRow) -> list[str]:

@@ -107,7 +107,7 @@ def replay(
     verify: Annotated[
         bool,
         typer.Option(
-            "--verify", help="Write nothing. Invert again and compare exactly with what is stored."
+            "--verify", help="Write nothing. Invert again and compare with what is stored."
         ),
     ] = False,
     device: Device = None,

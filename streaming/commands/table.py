@@ -4,6 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from math import isnan
 from typing import Protocol
 
 import typer
@@ -167,7 +168,7 @@ def map_cells(row: MapRow) -> tuple[str, ...]:
     figures = (DASH,) * 3
     return (
         *(scan, f"{row.run.uid[:8]} map", row.edge),
-        *(*figures, map_words(row), f"{row.latency_s:.2f}"),
+        *(*figures, map_words(row), DASH if isnan(row.latency_s) else f"{row.latency_s:.2f}"),
     )
 
 
@@ -182,7 +183,8 @@ def map_words(row: MapRow) -> str:
 def map_line(row: MapRow) -> str:
     """Return a map as a line of text."""
     scan, name, which, *_, text, latency = map_cells(row)
-    return f"scan {scan or '-'}  {name}  {which}  {text}  {latency} s"
+    late = "" if latency == DASH else f"  {latency} s"
+    return f"scan {scan or '-'}  {name}  {which}  {text}{late}"
 
 
 def edge(row: Row) -> str:

@@ -81,10 +81,14 @@ class Runs:
         return [(row["run_uid"], row["why"] or "") for row in self._database.read(query)]
 
     def read_with(self, settings: str) -> dict[str, int]:
-        """Return the runs that were read to their end with settings, and their spectra."""
+        """Return the runs that were read to their end with settings, and their results.
+
+        A map is one, its blocks are none.
+        """
         query = (
             "SELECT runs.run_uid AS run_uid, COUNT(spectra.key) AS n FROM runs "
             "LEFT JOIN spectra ON spectra.run_uid = runs.run_uid "
+            "AND (spectra.part_of IS NULL OR spectra.part_of = spectra.key) "
             f"WHERE runs.state = '{DONE}' AND runs.settings = ? GROUP BY runs.run_uid"
         )
         return {row["run_uid"]: row["n"] for row in self._database.read(query, (settings,))}

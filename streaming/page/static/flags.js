@@ -14,6 +14,7 @@ const FLAGS = {
   "formula-without-absorber": "the sample's formula lacks the absorber: not used",
   "gap": "documents are missing",
   "glitches": "glitches left out",
+  "no-map": "the run was to be a map (finish.when: pixel) but is one spectrum",
   "low-loss-without-axis": "low-loss spectrum not used: its axis is not known",
   "maybe-saturated": "the detector may be saturated",
   "maybe-self-absorbed": "the white line may be damped by the sample itself",

@@ -11,6 +11,7 @@ from nearedge.models import Reason, Rejected
 from nearedge.models.answering.several import Several
 from nearedge.sim.maps import eels_map, quick_map, xanes_map
 from nearedge.streaming.catalog.growing_maps import GrowingMaps
+from nearedge.streaming.catalog.map_comparing import OTHER_GROUPS, ComparingMaps
 from nearedge.streaming.catalog.maps import Maps
 from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.ledger import Ledger
@@ -421,3 +422,36 @@ def test_a_map_that_grows_can_be_read(tiled_client, model, store):
     answers = answer_block(model, rest.spectra, profile.instrument.model_dump_json())
     store.put_blocks("run-map", [(rest, answers)], instrument=profile.instrument)
     assert found.refresh().progress == 1.0
+
+
+def compared(profile, model, box, documents):
+    """Make a map again and compare it; return what was counted."""
+    again = ComparingMaps(box)
+    Served(profile, model, again, documents).run()
+    assert again.told() == "" or max(again.worst.values()) < 1e-5
+    return dict(+again.counts)
+
+
+def test_a_map_made_again_is_compared_with_the_stored_one(tiled_client, model, store, caplog):
+    profile = profile_of(EELS, energy="energy", spectrum="camera")
+    documents = list(lines(eels_map(size=8)))
+    assert compared(profile, model, tiled_client, documents) == {"missing": 64}
+    Served(profile, model, store, documents).run()
+    assert compared(profile, model, tiled_client, documents) == {"equal": 64}
+    node = tiled_client["run-map"]
+    answered = np.argwhere(np.asarray(node["reason"].read()) == -1)
+    for k, name in enumerate(("figures", "flags", "norm", "reason")):
+        y, x = (int(i) for i in answered[3 * k])
+        array = np.array(node[name].read())
+        array[y, x] += 1
+        node[name].write(array)
+    labels = np.array(node["group"].read())
+    labels[tuple(answered[0])] += 1
+    node["group"].write(labels)
+    again = ComparingMaps(tiled_client)
+    Served(profile, model, again, documents).run()
+    assert dict(+again.counts) == {"equal": 60, "different": 4, OTHER_GROUPS: 1}
+    text = caplog.text
+    for name in ("cn_mean", "flags", "norm", "reason"):
+        assert f"{name} is stored differently at 1 of them" in text
+    assert "stored differently: group" in text

@@ -43,6 +43,11 @@ def test_a_map_has_a_line_with_its_progress():
     assert len(map_cells(ROW)) == len(HEADINGS)
 
 
+def test_a_map_that_was_not_measured_now_has_no_latency():
+    (line,) = told(replace(ROW, latency_s=float("nan")))
+    assert line.endswith("growing: 40 of 100 pixels (10 × 10), 5 rejected")
+
+
 def test_some_lines_are_printed_while_it_grows_and_the_last():
     steps = [replace(ROW, answered=n, rejected=0) for n in range(1, 101)]
     lines = told(*steps, DONE)
