@@ -12,6 +12,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from nearedge.models import NormalisedSpectrum
+from nearedge.models.comparing.combination import combine
+from nearedge.models.comparing.common import CompareError, Named
 from nearedge.streaming.answers.plain import dump, plain
 from nearedge.streaming.answers.summary import Json
 from nearedge.streaming.page.foreign import refuse_foreign
@@ -41,6 +43,7 @@ class CompareRoutes:
         """Return the routes."""
         return [
             Route("/api/spectra", self.spectra),
+            Route("/api/combination", self.combination),
             Route("/api/references", self.read, methods=["POST"]),
         ]
 
@@ -50,6 +53,16 @@ class CompareRoutes:
         found = await run_sync(lambda: {key: self._view(key) for key in keys})
         known = {key: view for key, view in found.items() if view is not None}
         return _json({"spectra": known, "unknown": [key for key in keys if key not in known]})
+
+    async def combination(self, request: Request) -> Response:
+        """Fit one spectrum by others: weights that are not negative, with a free sum."""
+        refuse_foreign(request)
+        target = request.query_params.get("target", "")
+        members = [key for key in _keys(request) if key != target]
+        try:
+            return _json(await run_sync(self._fitted, target, members))
+        except CompareError as e:
+            raise HTTPException(422, str(e)) from e
 
     async def read(self, request: Request) -> Response:
         """Read a file that the user chose; its spectra can then be asked for by key."""
@@ -64,6 +77,27 @@ class CompareRoutes:
             raise HTTPException(422, f"{name}: {e}") from e
         told = [{"key": one.key, "name": one.name} for one in taken]
         return _json({"references": told, "refused": refused})
+
+    def _fitted(self, target: str, members: list[str]) -> Json:
+        fit = combine(self._named(target), [self._named(key) for key in members])
+        numbers = (
+            *("total", "total_error", "r_factor", "reduced_chi_square", "misfit", "noise"),
+            *("energy", "fit", "residual"),
+        )
+        weights = [
+            {"key": key, "weight": weight, "error": error}
+            for key, weight, error in zip(members, fit.weights, fit.errors, strict=True)
+        ]
+        return plain({"members": weights, **{name: getattr(fit, name) for name in numbers}})
+
+    def _named(self, key: str) -> Named:
+        reference = None if self._references is None else self._references.get(key)
+        if reference is not None:
+            return Named(name=reference.name, spectrum=reference.spectrum)
+        spectrum = self._lookup.spectrum(key)
+        if spectrum is None:
+            raise CompareError(f"there is no spectrum with the key {key!r}: choose it again")
+        return Named(name=self._lookup.name(key), spectrum=spectrum)
 
     def _view(self, key: str) -> Json | None:
         """Return what is drawn of a spectrum; None where there is none of that key."""

@@ -44,6 +44,14 @@ class Lookup:
             return row.outcome if isinstance(row.outcome, NormalisedSpectrum) else None
         return None if self._history is None else self._history.spectrum(key)
 
+    def name(self, key: str) -> str:
+        """Return what a user calls a spectrum, or its key where it is not known."""
+        told = self._summary(key)
+        if told is None:
+            return key
+        part = "" if told["spectrum"] == "0" else f" #{told['spectrum']}"
+        return ("run" if told["scan"] is None else f"scan {told['scan']}") + part
+
     def detail(self, key: str) -> Json | None:
         """Return everything that can be drawn of a spectrum, or None when it is not known.
 

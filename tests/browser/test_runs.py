@@ -97,7 +97,7 @@ def overlaid(browser: Any, *keys: str) -> None:
 
 
 def test_chosen_scans_are_overlaid_with_their_answers(runs: Any, keep: Keep) -> None:
-    assert runs.js("document.querySelector('.overlay').hidden")
+    runs.wait("document.querySelector('.overlay').hidden")
     overlaid(runs, "key-2", "key-4", "key-7")
     shown = text(runs, ".overlay")
     assert "Difference to scan 2" in shown
@@ -149,6 +149,27 @@ DROP = """
   document.querySelector("main").dispatchEvent(new DragEvent("drop", options));
 })()
 """
+
+
+FIT = ".sides header button"
+
+
+def test_one_scan_is_fitted_by_the_others(runs: Any, keep: Keep) -> None:
+    overlaid(runs, "key-5", "key-2", "key-7")
+    runs.js(f"document.querySelector({FIT!r}).click()")
+    runs.wait("document.querySelector('.under').innerText.includes('R-factor')")
+    shown = text(runs, ".under")
+    assert "scan 5 = " in shown and "scan 2" in shown and "± " in shown
+    assert text(runs, ".overlay h3") == "scan 5 less the fit"
+    drawn = runs.js("document.querySelector('.overlay .fill').getAttribute('aria-label')")
+    assert "sum of the others" in drawn
+    keep(runs, "fit")
+    runs.js("document.querySelector('.sides tr[data-key=key-2] input').click()")
+    runs.wait("document.querySelector('.under').innerText.includes('scan 2 = ')")
+    runs.js(f"document.querySelector({FIT!r}).click()")
+    runs.wait("document.querySelector('.under').innerText === ''")
+    assert text(runs, ".overlay h3") == "Difference to scan 2"
+    assert runs.troubles == []
 
 
 def test_no_view_of_runs_is_wider_than_the_window(runs: Any, keep: Keep) -> None:

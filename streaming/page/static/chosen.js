@@ -28,6 +28,7 @@ export function choose(keys, on = true) {
 export function chooseNone() {
   ticked.clear();
   files.clear();
+  base = "";
   changed();
 }
 

@@ -1,34 +1,40 @@
-// Chosen spectra over each other, their differences to one of them, and their answers side by side.
+// Chosen spectra over each other, their differences to one of them, and their answers side by side;
+// and that one fitted by the others.
 
-import state, { readReference, spectra, subscribe } from "./store.js";
+import state, { combination, readReference, spectra, subscribe } from "./store.js";
 import { against, chosen, compareWith, drop, onChoice, refer, references } from "./chosen.js";
 import { Chart } from "./chart.js";
 import { card, chip, h, oneAtATime, put, s } from "./dom.js";
 import { GROUPS, table } from "./colours.js";
 import { difference } from "./difference.js";
+import { theme } from "./theme.js";
 import { verdict } from "./flags.js";
 import { bounds, decimals, figure, interval, number, set, spectrumName } from "./format.js";
 
 const MOST = 24; // more lines are told apart by nobody
 const ENERGIES = { energy: "energy, eV", e0: "energy from e0, eV" };
+let fitting = false;
 let along = "energy"; // shifting spectra onto each other hides what differs
 
 export class Overlay {
   constructor() {
     this.known = new Map(); // what has been read, by key
     this.gone = false;
+    this.troubles = { unread: "", refused: "" };
     this.top = h("div", { class: "fill" });
     this.bottom = h("div", { class: "fill" });
     this.note = h("span", { class: "note" });
     this.trouble = h("p", { class: "why small-note", role: "alert", hidden: true });
     this.rows = h("tbody");
-    this.under = h("div", { class: "under" });
+    this.fit = null;
+    this.under = h("div", { class: "under", "aria-live": "polite" });
+    this.fitButton = h("button", { "aria-pressed": String(fitting), title: "Fit the spectrum that the others are compared with by a sum of them: weights that are not negative, their sum free, nothing shifted", onclick: () => { fitting = !fitting; this.update(); } }, "fit");
     this.axis = h("select", { "aria-label": "Energies", onchange: () => { along = this.axis.value; this.draw(); } },
       Object.entries(ENERGIES).map(([name, text]) => h("option", { value: name, selected: name === along }, text.split(",")[0])));
     const [cn, bond, angle] = ["cn", "bond", "angle"].map((name) => figure(name));
     this.element = h("div", { class: "overlay", hidden: !wanted().length },
       card("lines", "Overlay", h("header", {}, h("h2", {}, "Overlay"), this.note, this.axis), this.top, this.below = h("h3", {}, "Difference"), this.bottom),
-      card("sides", "Side by side", h("header", {}, h("h2", {}, "Side by side"), h("span", { class: "note" }, "choose what the others are compared with")), this.trouble,
+      card("sides", "Side by side", h("header", {}, h("h2", {}, "Side by side"), h("span", { class: "tools small" }, h("span", { class: "note" }, "choose what the others are compared with"), this.fitButton)), this.trouble,
         h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {},
           [["compare with", ""], ["spectrum", ""], [cn.heading, "num"], ["90 %", ""], [bond.heading, "num"], [angle.heading, "num"], ["", ""]].map(([text, kind]) => h("th", { class: kind, scope: "col" }, text === "compare with" ? h("span", { class: "unseen" }, text) : text)))), this.rows)), this.under));
     this.charts = [
@@ -48,15 +54,32 @@ export class Overlay {
 
   async load() {
     const keys = wanted();
+    if (!keys.length) this.say("unread", "");
     const missing = keys.filter((key) => !this.known.has(key));
     try {
       const found = missing.length ? await spectra(missing) : { spectra: {}, unknown: [] };
       for (const [key, one] of Object.entries(found.spectra)) this.known.set(key, one);
-      this.say(found.unknown.length ? unknownText(found.unknown) : "");
+      this.say("unread", found.unknown.length ? unknownText(found.unknown) : "");
     } catch (error) {
-      this.say(`The spectra cannot be read: ${error.message}`);
+      this.say("unread", `The spectra cannot be read: ${error.message}`);
     }
+    await this.combine(keys.filter((key) => this.known.has(key)));
     if (!this.gone) this.draw();
+  }
+
+  async combine(keys) {
+    const target = against(), members = keys.filter((key) => key !== target);
+    const asked = JSON.stringify([fitting, target, members]);
+    if (asked === this.asked) return;
+    this.asked = asked;
+    this.fit = null;
+    if (!fitting || !members.length) return;
+    try {
+      this.fit = { target, ...(await combination(target, members)) };
+    } catch (error) {
+      this.asked = ""; // it may go better the next time
+      this.fit = { target, refused: error.message };
+    }
   }
 
   // Have files read, each for itself: one that is refused does not lose the others.
@@ -71,14 +94,17 @@ export class Overlay {
         words.push(error.message);
       }
     }
-    await this.update();
-    if (words.length) this.say(`Refused: ${words.join("; ")}`);
+    this.say("refused", words.length ? `Refused: ${words.join("; ")}` : "");
+    this.update();
   }
 
-  say(words) {
-    if (words) this.element.hidden = false;
-    this.trouble.textContent = words;
-    this.trouble.hidden = !words;
+  // What went wrong with files stays until the next ones, whatever is read meanwhile.
+  say(what, words) {
+    this.troubles[what] = words;
+    const all = Object.values(this.troubles).filter(Boolean).join("; ");
+    if (this.trouble.textContent !== all) this.trouble.textContent = all;
+    this.trouble.hidden = !all;
+    if (all) this.element.hidden = false;
   }
 
   draw() {
@@ -86,15 +112,24 @@ export class Overlay {
     this.element.hidden = !keys.length && this.trouble.hidden;
     if (this.element.hidden) return;
     const base = this.known.get(against());
+    // a fit shifts nothing, so it is drawn on the measured energies
+    const axis = fitting && this.fit?.energy ? "energy" : along;
+    this.axis.value = axis;
+    this.axis.disabled = axis !== along;
     const drawn = keys.filter((key) => this.known.get(key) && this.known.get(key).edge === base?.edge);
-    const lines = coloured(drawn.map((key) => ({ key, label: nameOf(key, this.known.get(key)), ...points(this.known.get(key)) })));
+    const lines = coloured(drawn.map((key) => ({ key, label: nameOf(key, this.known.get(key)), ...points(this.known.get(key), axis) })));
     this.colours = new Map(lines.map((line) => [line.key, line.colour]));
     const own = lines.find((line) => line.key === against());
     const off = own ? lines.filter((line) => line !== own).map((line) => ({ ...line, y: difference(line.x, line.y, own) })) : [];
-    const labels = { xLabel: ENERGIES[along] };
-    this.charts[0].set(lines, labels);
-    this.charts[1].set(off, labels);
-    this.below.textContent = own && off.length ? `Difference to ${own.label}` : "Difference: tick a second scan";
+    const labels = { xLabel: ENERGIES[axis] };
+    const fit = this.fit?.energy && own ? this.fit : null;
+    const colour = theme().ink;
+    this.charts[0].set(fit ? [...lines, { label: "sum of the others", x: fit.energy, y: fit.fit, colour, dash: [3, 3] }] : lines, labels);
+    this.charts[1].set(fit ? [{ label: "residual", x: fit.energy, y: fit.residual, colour }] : off, labels);
+    this.below.textContent = !own || !off.length ? "Difference: tick a second scan" : fit ? `${own.label} less the fit` : `Difference to ${own.label}`;
+    this.fitButton.disabled = off.length === 0;
+    this.fitButton.setAttribute("aria-pressed", String(fitting));
+    put(this.under, fitting && this.fit ? fitText(this.fit, (key) => nameOf(key, this.known.get(key))) : null);
     const left = keys.length - drawn.length;
     this.note.textContent = [base && `${base.edge} edge`, left && `${left} of another edge or unknown: not drawn`, chosen().length + references().length > MOST && `the first ${MOST}`].filter(Boolean).join("; ");
     put(this.rows, keys.map((key) => this.row(key)));
@@ -121,6 +156,31 @@ export class Overlay {
   }
 }
 
+// The weights with their sum, and what the others' answers would make of them.
+function fitText(fit, name) {
+  if (fit.refused) return h("p", { class: "why" }, `No fit: ${fit.refused}`);
+  const withError = (value, error) => `${number(value, 3)}${error === null ? "" : ` ± ${number(error, 3)}`}`;
+  const parts = fit.members.filter((one) => one.weight > 0).map((one) => `${withError(one.weight, one.error)} ${name(one.key)}`);
+  const none = fit.members.filter((one) => !(one.weight > 0)).map((one) => name(one.key));
+  const figures = [
+    ["sum", withError(fit.total, fit.total_error), "a sum far from 1 tells that something is missing"],
+    ["R-factor", number(fit.r_factor, 5), "sum of squares of the residual over that of the spectrum"],
+    ["misfit", number(fit.misfit, 4), `root-mean-square residual, edge steps; the noise of a point is ${number(fit.noise, 4)}`],
+    ...["cn", "bond"].map((one) => [[`${figure(one).symbol} of the sum`, figure(one).unit].filter(Boolean).join(", "), number(ofMembers(fit, one), figure(one).digits), "mean over the others' own answers, by weight"]),
+  ];
+  return [
+    h("p", {}, `${name(fit.target)} = ${parts.join(" + ") || "nothing of the others"}`, none.length ? h("span", { class: "soft" }, `; nothing of ${none.join(", ")}`) : null),
+    h("dl", { class: "figures" }, figures.map(([heading, value, meaning]) => h("div", { class: "figure", title: meaning }, h("dt", {}, heading), h("dd", {}, value)))),
+    h("p", { class: "soft small-note" }, `misfit in edge steps; the noise of a point is ${number(fit.noise, 4)}`)];
+}
+
+function ofMembers(fit, name) {
+  const inside = fit.members.filter((one) => one.weight > 0);
+  const values = inside.map((one) => state.results.get(one.key)?.[name]?.mean ?? null);
+  if (!inside.length || values.includes(null)) return null;
+  return inside.reduce((sum, one, i) => sum + one.weight * values[i], 0) / fit.total;
+}
+
 const wanted = () => [...chosen(), ...references()].slice(0, MOST);
 
 function unknownText(keys) {
@@ -140,8 +200,8 @@ function aboutFile(known) {
   return `file, normalised here: ${how}e0 ${number(known.e0, 1)} eV, step ${Number(known.edge_step.toPrecision(3))}`;
 }
 
-function points(known) {
-  const origin = along === "e0" ? known.e0 : 0;
+function points(known, axis) {
+  const origin = axis === "e0" ? known.e0 : 0;
   return { x: known.energy.map((e) => e - origin), y: known.flat };
 }
 

@@ -62,7 +62,7 @@ function chosenBar(overlay) {
   const file = h("button", { title: "Columns of text, XDI, SPEC or EMSA/MSPEC: read and normalised as the profile says, and stored nowhere. Or drop it here.", onclick: () => input.click() }, "reference file …");
   const hint = h("span", { class: "soft" }, "Tick scans, or press Space on a row, to compare them.");
   const count = h("span", { class: "soft", role: "status" });
-  const none = h("button", { onclick: chooseNone }, "choose none");
+  const none = h("button", { onclick: () => { overlay.say("refused", ""); chooseNone(); } }, "choose none");
   const draw = () => {
     const { length } = chosen();
     hint.hidden = length > 0;

@@ -77,6 +77,11 @@ export function spectra(keys) {
   return get(`/api/spectra?keys=${encodeURIComponent(keys.join(" "))}`);
 }
 
+// One spectrum fitted by a sum of others.
+export function combination(target, keys) {
+  return get(`/api/combination?target=${encodeURIComponent(target)}&keys=${encodeURIComponent(keys.join(" "))}`);
+}
+
 // Have the service read a file: {references, refused}.
 export async function readReference(file) {
   const response = await fetch(`/api/references?name=${encodeURIComponent(file.name)}`, { method: "POST", body: file });

@@ -141,3 +141,41 @@ def test_without_a_profile_no_file_is_read(text: bytes) -> None:
     page = Page(feed=Feed(), health=Health(service, RecentWarnings()))
     client = TestClient(page.app(), base_url="http://127.0.0.1:8000")
     assert client.post("/api/references", content=text).status_code == 503
+
+
+def test_a_spectrum_is_fitted_by_others(client: TestClient, text: bytes) -> None:
+    told = client.post("/api/references", params={"name": "a.dat"}, content=text).json()
+    key = told["references"][0]["key"]
+    noisy = b"\n".join(  # the same, with a rounding of its own
+        line if line.startswith(b"#") else line[:-2] for line in text.splitlines()
+    )
+    other = client.post("/api/references", params={"name": "b.dat"}, content=noisy).json()
+    member = other["references"][0]["key"]
+    fit = client.get("/api/combination", params={"target": key, "keys": f"{key} {member}"}).json()
+    (weight,) = fit["members"]
+    assert weight["key"] == member
+    assert weight["weight"] == pytest.approx(1.0, abs=1e-3)
+    assert fit["total"] == pytest.approx(1.0, abs=1e-3)
+    assert fit["misfit"] < 1e-3
+    assert len(fit["energy"]) == len(fit["fit"]) == len(fit["residual"])
+
+
+@pytest.mark.parametrize(
+    ("target", "keys", "words"),
+    [
+        ("nobody", "k1", "no spectrum with the key 'nobody'"),
+        ("k1", "k1", "found no end member"),
+    ],
+)
+def test_a_fit_that_cannot_be_is_refused_in_words(
+    client: TestClient, target: str, keys: str, words: str
+) -> None:
+    answer = client.get("/api/combination", params={"target": target, "keys": keys})
+    assert answer.status_code == 422
+    assert words in answer.text
+
+
+def test_another_page_cannot_ask_for_a_fit(client: TestClient) -> None:
+    headers = {"Sec-Fetch-Site": "cross-site"}
+    answer = client.get("/api/combination?target=k1&keys=k1", headers=headers)
+    assert answer.status_code == 403
