@@ -4,6 +4,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -38,6 +39,8 @@ WHOLE_BYTES = 96 * 2**20
 """Spectra of larger maps are read when they are asked for."""
 AT_ONCE = 64 * 2**20
 """Bytes of spectra that are read in one request."""
+AT_A_TIME = 4
+"""Requests that are under way together while a map is read ahead."""
 MOST_COMPARED = 4096
 FEWEST_COMPARED = 3
 TRUSTED_S = 10.0
@@ -84,10 +87,21 @@ class Region:
 
 
 class _Shelved(StoredMap):
-    """A map whose arrays can be read in parts."""
+    """A map whose arrays can be read in parts; one request tells of all of them."""
+
+    def __init__(self, node: Any) -> None:
+        super().__init__(node)
+        self._listed = threading.Lock()
+        self._clients: dict[str, Any] | None = None
+
+    def client(self, name: str) -> Any:
+        with self._listed:
+            if self._clients is None:
+                self._clients = dict(self._node.items())
+            return self._clients[name]
 
     def part(self, name: str, where: tuple[slice, ...]) -> np.ndarray:
-        return np.asarray(self._node[name].read(where))
+        return np.asarray(self.client(name).read(where))
 
 
 class MapShelf:
@@ -114,6 +128,7 @@ class MapShelf:
         self._container: Client | None = None
         self._arrays: OrderedDict[Version, np.ndarray] = OrderedDict()
         self._complete: OrderedDict[str, tuple[_Shelved, float]] = OrderedDict()
+        self._reading: dict[Version, Future[np.ndarray]] = {}
         self._lock = threading.Lock()
 
     def summaries(self, *, limit: int = LISTED) -> list[dict[str, Any]]:
@@ -170,17 +185,29 @@ class MapShelf:
             raise NoSuchMapError(f"the map {key} has no array {name!r}") from None
 
     def warm(self, key: str, names: Iterable[str]) -> None:
-        """Read arrays of a complete map that will be asked for soon; those that fail are left."""
+        """Read arrays of a complete map that will be asked for soon; those that fail are left.
+
+        Several are read at a time: most of a request's time is waiting.
+        """
         found = self._map(key)
         if found.metadata.get("status") != State.COMPLETE:
             return
-        energies = len(self._array(found, "energy"))
-        whole = ["cn_prob"]
-        if 4 * energies * int(np.prod(found.shape)) <= WHOLE_BYTES:
-            whole.append("norm")
-        for name in (*names, *whole):
-            with suppress(Exception):  # it will be read, or fail, when it is asked for
-                self._array(found, name)
+        kept = set(found.metadata.get("figure_names", ()))
+        once = [*([FIGURE_STACK] if kept else []), *(one for one in names if one not in kept)]
+        with ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="nearedge-warm") as pool:
+            for name in ("energy", "cn_prob", *once):
+                pool.submit(self._tried, found, name)
+            pool.submit(self._warm_spectra, found)
+
+    def _warm_spectra(self, found: _Shelved) -> None:
+        with suppress(Exception):
+            energies = len(self._array(found, "energy"))
+            if 4 * energies * int(np.prod(found.shape)) <= WHOLE_BYTES:
+                self._array(found, "norm")
+
+    def _tried(self, found: _Shelved, name: str) -> None:
+        with suppress(Exception):  # it will be read, or fail, when it is asked for
+            self._array(found, name)
 
     def place(self, key: str, place: Place) -> Place:
         """Return a place; errors as for `values`, and if it lies outside of the map."""
@@ -356,23 +383,43 @@ class MapShelf:
         return np.where(come[:, None], spectra, np.nan)
 
     def _array(self, found: _Shelved, name: str) -> np.ndarray:
+        names = list(found.metadata.get("figure_names", ()))
+        if name in names:  # of a live map, whose figures share one array
+            return self._array(found, FIGURE_STACK)[..., names.index(name)]
         version = _version(found, name)
         with self._lock:
             if version in self._arrays:
                 self._arrays.move_to_end(version)
                 return self._arrays[version]
-        names = list(found.metadata.get("figure_names", ()))
-        if name in names:  # of a live map, whose figures share one array
-            return self._array(found, FIGURE_STACK)[..., names.index(name)]
+            reading = self._reading.get(version)
+            if reading is None:
+                mine = self._reading[version] = Future[np.ndarray]()
+        if reading is not None:  # whoever asks meanwhile waits for the same answer
+            return reading.result()
         try:
-            array = found[name]
+            array = self._read(found, name)
+        except BaseException as error:
+            mine.set_exception(error)
+            raise
+        else:
+            mine.set_result(array)
+            self._keep(version, array)
+            return array
+        finally:
+            with self._lock:
+                del self._reading[version]
+
+    def _read(self, found: _Shelved, name: str) -> np.ndarray:
+        try:
+            return found[name]
         except KeyError:
             raise NoSuchMapError(f"the map {found.key} has no array {name!r}") from None
+
+    def _keep(self, version: Version, array: np.ndarray) -> None:
         with self._lock:
             self._arrays[version] = array
             while len(self._arrays) > 1 and self._bytes() > self._kept_bytes:
                 self._arrays.popitem(last=False)
-        return array
 
     def _bytes(self) -> int:
         return sum(array.nbytes for array in self._arrays.values())

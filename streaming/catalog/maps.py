@@ -228,9 +228,19 @@ class StoredMap(Entry):
             return np.where((self["reason"] > NOTHING)[..., None], found, np.nan)
         return self._whole(name)
 
+    def client(self, name: str) -> Any:
+        """Return the Tiled client of an array.
+
+        Raises
+        ------
+        KeyError
+            If there is no such array.
+        """
+        return self._node[name]
+
     def _whole(self, name: str) -> np.ndarray:
         """Return an array without the room that a map of unknown length has beyond its end."""
-        array = np.asarray(self._node[name].read())
+        array = np.asarray(self.client(name).read())
         metadata = self._node.metadata
         over = name in (*OVER_THE_MAP, *SPECTRAL, FIGURE_STACK, "axis_0")
         return array[: metadata["shape"][0]] if metadata.get("grows") and over else array

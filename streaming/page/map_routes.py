@@ -71,12 +71,11 @@ class MapRoutes:
     async def one(self, request: Request) -> Response:
         """Return a map without its arrays."""
         view, _, key = self._of(request)
-        found = await _read(lambda: view.about(key))
         if key != self._warmed:
             self._warmed = key
             warming = threading.Thread(target=_warm, args=(view, key), daemon=True)
             warming.start()
-        return _json(found)
+        return _json(await _read(lambda: view.about(key)))
 
     async def figure(self, request: Request) -> Response:
         """Return the numbers of an image as bytes; a header tells the shape."""

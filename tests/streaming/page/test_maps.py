@@ -1,5 +1,9 @@
 """The routes of the view of maps: what they give, what they refuse, and that nothing is stored."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import Mock
+
 import httpx
 import numpy as np
 import pytest
@@ -10,7 +14,7 @@ from nearedge.sim.stored_maps import write_small_map
 from nearedge.streaming.catalog.map_shelf import MapShelf
 from nearedge.streaming.catalog.maps import store_map
 from nearedge.streaming.page.map_routes import MapRoutes
-from nearedge.streaming.page.map_view import MAP_FIGURES, likeliest
+from nearedge.streaming.page.map_view import MAP_FIGURES, MapView, likeliest
 from nearedge.streaming.service.on_demand import OnDemand
 from nearedge.streaming.workers.worker import WorkerUnavailable
 
@@ -200,3 +204,38 @@ def test_the_set_is_the_likeliest():
 
 def test_the_set_never_cuts_a_tie():
     assert likeliest(np.array([0.1, 0.8, 0.1])) == [0, 1, 2]
+
+
+def test_an_array_that_is_being_read_is_asked_for_once(box, monkeypatch):
+    shelf, asked, go = MapShelf(lambda: box), [], threading.Event()
+    read = shelf._read
+
+    def slow(found, name):
+        asked.append(name)
+        assert go.wait(60)
+        return read(found, name)
+
+    monkeypatch.setattr(shelf, "_read", slow)
+    with ThreadPoolExecutor(3) as pool:
+        found = [pool.submit(shelf.values, "image", "bond") for _ in range(3)]
+        go.set()
+        bonds = [one.result() for one in found]
+    assert asked == ["bond"]
+    assert all(one is bonds[0] for one in bonds)
+
+
+def test_an_array_that_could_not_be_read_is_asked_for_again(box, monkeypatch):
+    shelf = MapShelf(lambda: box)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="away"):
+        patch.setattr(shelf, "_read", Mock(side_effect=OSError("away")))
+        shelf.values("image", "bond")
+    assert shelf.values("image", "bond").shape == (4, 5)
+
+
+def test_what_a_pixel_needs_is_read_ahead(box, monkeypatch):
+    shelf = MapShelf(lambda: box)
+    view = MapView(shelf)
+    view.about("image")
+    view.warm("image")
+    monkeypatch.setattr(shelf, "_read", Mock(side_effect=AssertionError("asked the server")))
+    assert view.pixel("image", (3, 4))["state"] == "answered"
