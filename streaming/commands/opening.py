@@ -245,7 +245,7 @@ def worker_of(settings: WorkerSettings, *, card: Cards) -> Worker | DaskWorker |
         If Dask is not installed, or its scheduler must not be trusted.
     """
     if settings.backend == "dask":
-        return DaskWorker(settings, model=card.digest)
+        return DaskWorker(settings, models=[one.digest for one in card.cards])
     members = [Worker(settings.model_copy(update={"device": one})) for one in settings.devices]
     return members[0] if len(members) == 1 else Crew(members)
 

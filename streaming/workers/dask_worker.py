@@ -8,7 +8,7 @@ dies, the ledger has them and they are sent again.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias, cast
 from uuid import uuid4
@@ -48,8 +48,9 @@ class DaskWorker:
         Scheduler, device, model and sampling.
     load
         What each worker calls once; a function of a module that the workers can import.
-    model
-        Digest of the weights that the workers must have; None: any.
+    models
+        Digests of the weights that the workers must have, one of which each answer names; none:
+        any.
     connect_s
         Time to reach the scheduler, s.
 
@@ -71,13 +72,13 @@ class DaskWorker:
         settings: profile.WorkerSettings,
         *,
         load: Load = load_inverter,
-        model: str | None = None,
+        models: Collection[str] = (),
         connect_s: float = CONNECT_S,
     ) -> None:
         if problem := unusable(settings):
             raise ValueError(problem)
         self._settings, self._load, self._connect_s = settings, load, connect_s
-        self._model = model
+        self._models = tuple(models)
         self.blocks_at_once = settings.batch
         self._client: Client | None = None
         self._closed = threading.Event()
@@ -185,7 +186,7 @@ class DaskWorker:
             ]
             try:
                 self._await(client, futures, self._settings.timeout_s)
-                return [_told(unpack(future.result()))["answers"] for future in futures]
+                return [self._pixels(unpack(future.result())) for future in futures]
             finally:
                 for future in futures:
                     future.release()
@@ -243,12 +244,22 @@ class DaskWorker:
 
     def _inversion(self, answered: dict[str, Any]) -> Inversion:
         inversion: Inversion = _told(answered)["inversion"]
-        if self._model not in (None, inversion.model):
-            raise WorkerUnavailable(
-                f"a worker of {self._settings.scheduler} has the model {inversion.model[:16]}, "
-                f"expected {self._model[:16]}: install the same nearedge on all machines"
-            )
+        self._refuse_others(inversion.model)
         return inversion
+
+    def _pixels(self, answered: dict[str, Any]) -> PixelAnswers:
+        answers: PixelAnswers = _told(answered)["answers"]
+        if answers.model:  # else none of them could be read
+            self._refuse_others(answers.model)
+        return answers
+
+    def _refuse_others(self, model: str) -> None:
+        if self._models and model not in self._models:
+            expected = " or ".join(one[:16] for one in self._models)
+            raise WorkerUnavailable(
+                f"a worker of {self._settings.scheduler} has the model {model[:16]}, "
+                f"expected {expected}: install the same nearedge on all machines"
+            )
 
     @contextmanager
     def _failing_as_a_worker_does(self) -> Iterator[None]:

@@ -8,12 +8,18 @@ import sys
 import threading
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
-from nearedge.models import Quality
+from nearedge.callbacks.instrument import Instrument
+from nearedge.models import Quality, Technique
+from nearedge.models.answering.cards import read_cards
+from nearedge.models.many_spectra import Spectra
+from nearedge.streaming.commands.opening import worker_of
 from nearedge.streaming.settings import profile
 from nearedge.streaming.settings.exposure import scheduler_exposure
 from nearedge.streaming.workers.dask_worker import DaskWorker, task_key
+from nearedge.streaming.workers.pixels import answer_block
 from nearedge.streaming.workers.worker import WorkerDied, WorkerError, WorkerUnavailable
 from tests.streaming.workers.conftest import INVERSION, spectrum
 
@@ -23,8 +29,28 @@ MODELS = (
     + """
 import os, time
 from pathlib import Path
+from types import SimpleNamespace
+from nearedge.models.answering.heads import UNFITTED, Heads
+from nearedge.models.parts.condition import GRID
 
 class Model:
+    cards = SimpleNamespace(grid=GRID)
+
+    def supports(self, absorber, edge):
+        return edge == "K"
+
+    def heads(self, read, *, absorber, edge, elements):
+        if absorber == "S":
+            raise ValueError("no such atom")
+        mark(f"pixels-{os.getpid()}")
+        while absorber == "P" and len(list(HERE.glob("pixels-*"))) < 2:  # the other is at work
+            time.sleep(0.01)
+        rows = np.arange(len(read.rows))
+        one = np.ones(len(rows))
+        return Heads(cn=np.eye(7)[rows % 7], bond=1.5 + 0.01 * rows, bond_spread=0.01 * one,
+            cosine=-0.3 * one, cosine_spread=0.01 * one, distance=0.1 * one, threshold=1.0,
+            calibration=UNFITTED, model="weights", species=("O",))
+
     def invert(self, spectra, *, seeds, samples, quality):
         return [answer(s, n, samples, quality) for s, n in zip(spectra, seeds, strict=True)]
 
@@ -119,7 +145,7 @@ def cluster(tmp_path) -> Iterator[Cluster]:
 @pytest.fixture
 def worker(cluster, models) -> Iterator[DaskWorker]:
     settings = profile.WorkerSettings(backend="dask", scheduler=cluster.address, samples=3)
-    worker = DaskWorker(settings, load=models.load, model="weights", connect_s=30.0)
+    worker = DaskWorker(settings, load=models.load, models=["weights", "more"], connect_s=30.0)
     yield worker
     worker.close()
 
@@ -165,6 +191,81 @@ def test_a_batch_is_answered_in_order_by_models_loaded_once(cluster, worker):
     assert type(caught.value) is WorkerError
     assert len(marks(cluster, "loaded")) == 1
     assert worker.restarts == 0
+
+
+EDGES = {"Si": 1839.0, "P": 2145.5, "S": 2472.0}
+
+
+def block(absorber: str = "Si", *, count: int = 3) -> Spectra:
+    """Return the pixels of a block, each with another white line."""
+    energy = EDGES[absorber] + np.arange(-40.0, 80.0)
+    x = energy - EDGES[absorber] - 5.0
+    step, line = np.arctan(x) / np.pi + 0.5, np.exp(-((x / 3.0) ** 2))
+    mu = np.array([0.1 + step + (1.0 + 0.2 * k) * line for k in range(count)])
+    return Spectra(energy=energy, mu=mu, technique=Technique.XANES, absorber=absorber, edge="K")
+
+
+TOLD = Instrument(composition="SiO2").model_dump_json()
+
+
+def pixels(worker: DaskWorker, blocks):
+    """Have blocks answered as soon as there is somebody who does."""
+    answers: list = []
+
+    def tried() -> bool:
+        try:
+            answers.extend(worker.answer_pixels(blocks, instrument=TOLD))
+        except WorkerUnavailable:
+            return False
+        return True
+
+    until(tried)
+    return answers
+
+
+def test_blocks_of_a_map_are_answered_in_order_as_they_are_here(cluster, worker, models):
+    cluster.add_worker()
+    blocks = [block(count=count) for count in (3, 1, 5)]
+    found = pixels(worker, blocks)
+    assert [len(one) for one in found] == [3, 1, 5]
+    for one, spectra in zip(found, blocks, strict=True):
+        here = answer_block(models.Model(), spectra, TOLD)
+        assert np.array_equal(one.figures, here.figures)
+        assert np.array_equal(one.norm, here.norm)
+        assert (one.flags, one.model) == (here.flags, "weights")
+        assert one.answered == len(spectra)
+    with pytest.raises(WorkerError, match="ValueError: no such atom"):
+        worker.answer_pixels([block("S")], instrument=TOLD)
+
+
+def test_blocks_of_a_map_go_to_all_workers(cluster, worker):
+    assert worker.blocks_at_once == profile.WorkerSettings().batch > 1
+    for _ in range(2):
+        cluster.add_worker()
+    pixels(worker, [block()])
+    until(lambda: len(worker._connected().nthreads()) == 2)
+    for path in cluster.folder.glob("pixels-*"):
+        path.unlink()
+    answers = pixels(worker, [block("P") for _ in range(4)])
+    assert [one.answered for one in answers] == [3] * 4
+    assert len(marks(cluster, "pixels")) == 2
+
+
+def test_pixels_of_other_weights_are_refused(cluster, models):
+    cluster.add_worker()
+    settings = profile.WorkerSettings(backend="dask", scheduler=cluster.address)
+    other = DaskWorker(settings, load=models.load, models=["other"], connect_s=30.0)
+    told: list = []
+
+    def refused() -> bool:
+        with pytest.raises(WorkerUnavailable) as caught:
+            other.answer_pixels([block()], instrument=TOLD)
+        told.append(str(caught.value))
+        return told[-1].startswith("a worker of")
+
+    until(refused)
+    assert "has the model weights, expected other" in told[-1]
+    other.close()
 
 
 def test_a_worker_that_dies_has_its_task_done_by_another(cluster, worker):
@@ -223,7 +324,7 @@ def test_without_scheduler_or_workers_nobody_is_to_blame(cluster, models):
 def test_workers_with_other_weights_are_refused(cluster, models):
     cluster.add_worker()
     settings = profile.WorkerSettings(backend="dask", scheduler=cluster.address)
-    other = DaskWorker(settings, load=models.load, model="other", connect_s=30.0)
+    other = DaskWorker(settings, load=models.load, models=["other"], connect_s=30.0)
     until(lambda: _refusal(other).startswith("a worker of"))
     other.close()
 
@@ -297,3 +398,13 @@ def test_a_scheduler_elsewhere_needs_encryption_or_trust(settings, wrong):
     if wrong:
         with pytest.raises(ValueError, match=wrong):
             DaskWorker(settings)
+
+
+def test_each_of_several_models_may_answer():
+    cards = read_cards("siox+any")
+    settings = profile.WorkerSettings(backend="dask", scheduler="tcp://127.0.0.1:9")
+    worker = worker_of(settings, card=cards)
+    for card in cards.cards:
+        worker._refuse_others(card.digest)
+    with pytest.raises(WorkerUnavailable, match="install the same nearedge"):
+        worker._refuse_others(cards.digest)
