@@ -111,14 +111,15 @@ class MapRoutes:
         return _json(told)
 
     async def spectra(self, request: Request) -> Response:
-        """Return evenly chosen spectra of a series: their numbers as int32, then float32 rows."""
+        """Return evenly chosen spectra of a series.
+
+        Their numbers as int32, the energies as float32, eV, then a float32 row for each spectrum.
+        """
         _, shelf, key = self._of(request)
         rows, spectra = await _read(lambda: shelf.spectra(key, most=WATERFALL))
         energy = await _read(lambda: shelf.values(key, "energy"))
-        content = rows.astype("<i4").tobytes() + spectra.astype("<f4").tobytes()
-        response = _bytes(content, spectra.shape)
-        response.headers["X-Energy"] = f"{energy[0]:.2f},{energy[-1]:.2f}"
-        return response
+        parts = rows.astype("<i4"), energy.astype("<f4"), spectra.astype("<f4")
+        return _bytes(b"".join(part.tobytes() for part in parts), spectra.shape)
 
     async def mixtures(self, request: Request) -> Response:
         """Return the fractions of chosen pixels in every pixel, their sum, and the misfit."""

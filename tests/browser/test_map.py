@@ -175,6 +175,31 @@ def test_a_series_is_a_waterfall_with_its_trend(page: Any, keep: Keep) -> None:
     keep(page, "map-series")
 
 
+def test_the_intensity_at_an_energy_is_drawn_along_a_series(page: Any, keep: Keep) -> None:
+    page.js("location.hash = 'map/series'")
+    page.wait("document.querySelector('.profile .uplot') !== null")
+    page.js("document.querySelector('[data-mode=line]').click()")
+    page.wait("document.querySelector('.profile').innerText.includes('Intensity along')")
+    # the white line of the two end members differs most at its top, 2 eV past e0
+    energy = page.js("document.querySelector('.profile input').valueAsNumber")
+    assert energy == pytest.approx(1847.0, abs=1.2)
+    drawn = page.js("document.querySelector('.profile .fill').getAttribute('aria-label')")
+    assert drawn == "edge steps against time, s: intensity, 20 points"
+    keep(page, "map-energy")
+    page.js(
+        "const at = document.querySelector('.profile input'); at.value = 1880; "
+        "at.dispatchEvent(new Event('change'))"
+    )
+    assert "at 1880." in text(page, ".profile .note")
+    x, y = middle(page)
+    drag(page, (x, y - 40), (x, y + 40))
+    assert "mean of 18" in text(page, ".profile .note")
+    page.js("document.querySelector('[data-mode=pick]').click()")
+    page.wait("document.querySelector('.profile').innerText.includes('Trend')")
+    assert page.js("document.querySelector('.profile input').hidden")
+    assert page.troubles == []
+
+
 def test_a_map_that_grows_is_drawn_again(page: Any, box: Any) -> None:
     node = box["image"]
     grown = {"status": "growing", "written": 3.0, "come": 36, "answered": 35}

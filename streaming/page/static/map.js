@@ -63,16 +63,17 @@ class MapView {
     this.line = h("div", { class: "fill" });
     this.lineTitle = h("h2", {}, "Line profile");
     this.lineNote = h("span", { class: "note" });
-    this.lineCard = card("profile", "Profile", h("header", {}, this.lineTitle, this.lineNote), this.line);
+    this.at = h("input", { type: "number", step: "any", hidden: true, "aria-label": "Energy, eV", onchange: () => Number.isFinite(this.at.valueAsNumber) && this.atEnergy([this.rowOf(this.at.valueAsNumber)], [this.rowOf(this.at.valueAsNumber)]) });
+    this.lineCard = card("profile", "Profile", h("header", {}, this.lineTitle, this.lineNote, this.at), this.line);
     this.lineCard.hidden = true;
     this.beside = new Beside({ onPin: () => this.pin() });
     this.left = h("div", { class: "mapleft" }, card("mapcard", "Map", this.words, this.box, this.hover, this.bar), this.lineCard);
     main.append(h("div", { class: "map" }, controls, this.left, h("div", { class: "mapright" }, this.beside.elements)));
     this.image = new MapImage(this.box, {
       onHover: (place) => this.point(place),
-      onPick: (place) => this.pick(this.series ? [place[1] * this.step] : place),
+      onPick: (place) => (this.series && this.image.mode === "line" ? this.atEnergy(place, place) : this.pick(this.series ? [place[1] * this.step] : place)),
       onRegion: (from, to) => this.region(...(this.series ? [[from[1] * this.step], [to[1] * this.step]] : [from, to])),
-      onLine: (from, to) => this.profile(from, to),
+      onLine: (from, to) => (this.series ? this.atEnergy(from, to) : this.profile(from, to)),
     });
     this.chart = new Chart(this.line, { xLabel: "" });
     this.stopResizing = onResize(this.bar, () => this.drawBar());
@@ -81,6 +82,20 @@ class MapView {
   setMode(mode) {
     this.image.mode = mode;
     for (const button of this.modes) button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
+    if (this.series && this.fall) this.follow(mode);
+  }
+
+  // In a series a line is one across it: at an energy, at first the one at which most changes.
+  follow(mode) {
+    if (mode === "line" && !this.band) {
+      const row = this.liveliest();
+      return this.atEnergy([row], [row]);
+    }
+    if (mode === "line" || !this.band) return null;
+    this.band = null;
+    this.at.hidden = true;
+    this.image.choose(null);
+    return this.trend();
   }
 
   async read() {
@@ -167,12 +182,16 @@ class MapView {
     if (this.gone || about !== this.about) return;
     this.words.hidden = true;
     this.paint();
+    for (const button of this.modes) [button.textContent, button.title] = (this.series && SERIES_MODES[button.dataset.mode]) || MODES[button.dataset.mode];
     if (anew) {
+      this.band = null;
+      this.at.hidden = true;
+      if (this.series) this.setMode("pick");
       this.image.choose(null);
       this.beside.pins = [];
       this.beside.say("Choose a pixel", this.series ? "Click into the waterfall, or use the arrow keys." : "Click into the image, or use the arrow keys. Drag a rectangle or a line with the buttons above.");
     }
-    if (this.series) this.trend();
+    if (this.series) this.below();
     else if (this.lined) this.profile(...this.lined);
   }
 
@@ -369,6 +388,8 @@ class MapView {
       const found = await get(`/api/maps/${encodeURIComponent(this.about.key)}/components`);
       this.lineCard.hidden = false;
       this.lined = null;
+      this.band = null;
+      this.at.hidden = true;
       this.lineTitle.textContent = "Principal components";
       this.lineNote.textContent = `${found.rank} stand out of the noise; shares ${found.shares.slice(0, 4).map((share) => `${number(100 * share, 1)} %`).join(", ")}; from ${found.pixels} spectra`;
       this.chart.set([{ label: "mean", x: found.energy, y: found.mean, colour: "faint", dash: [5, 3] },
@@ -417,8 +438,8 @@ class MapView {
     if (!response.ok) throw Object.assign(new Error(await response.text()), { status: response.status });
     const [count, size] = response.headers.get("X-Shape").split(",").map(Number);
     const bytes = await response.arrayBuffer();
-    const ends = response.headers.get("X-Energy").split(",").map((e) => Number(e).toFixed(0));
-    const rows = new Int32Array(bytes, 0, count), spectra = new Float32Array(bytes, 4 * count);
+    const rows = new Int32Array(bytes, 0, count), energy = new Float32Array(bytes, 4 * count, size), spectra = new Float32Array(bytes, 4 * (count + size));
+    const ends = [energy[0], energy.at(-1)].map((e) => e.toFixed(0));
     this.step = count > 1 ? rows[1] - rows[0] : 1;
     const values = new Float32Array(count * size), states = new Uint8Array(count * size);
     for (let k = 0; k < count; k++) {
@@ -428,7 +449,55 @@ class MapView {
         states[at] = this.states[rows[k]] === STATE.doubtful ? STATE.answered : this.states[rows[k]];
       }
     }
-    this.fall = { values, states, shape: [size, count], ends };
+    this.fall = { values, states, shape: [size, count], ends, energy, rows };
+  }
+
+  // The mean intensity between two rows of the waterfall, along the series.
+  atEnergy([from], [to]) {
+    const { values, states, shape: [size, count], energy, rows } = this.fall;
+    const [top, bottom] = [Math.min(from, to), Math.min(Math.max(from, to), size - 1)];
+    this.band = [energy[size - 1 - bottom], energy[size - 1 - top]];
+    const mean = (k) => {
+      let sum = 0;
+      for (let row = top; row <= bottom; row++) sum += values[row * count + k];
+      const known = states[k] !== STATE.nothing && Number.isFinite(sum);
+      return known ? sum / (bottom - top + 1) : null;
+    };
+    const { name, unit, positions } = this.about.axes[0];
+    this.image.choose({ kind: top === bottom ? "line" : "rect", from: [top, 0], to: [bottom, count - 1] });
+    this.lineCard.hidden = false;
+    this.lineTitle.textContent = "Intensity along the series";
+    this.lineNote.textContent = top === bottom ? `at ${number(this.band[0], 2)} eV` : `mean of ${number(this.band[0], 2)} to ${number(this.band[1], 2)} eV`;
+    const x = Array.from(rows, (row) => positions[row]);
+    this.chart.set([{ label: "intensity", x, y: x.map((_, k) => mean(k)), colour: "first", points: count < 60 }], { xLabel: unit ? `${name}, ${unit}` : name, yLabel: "edge steps", bands: [] });
+    this.at.hidden = false;
+    this.at.value = number((this.band[0] + this.band[1]) / 2, 2);
+    this.trended = false;
+  }
+
+  // The row of the waterfall that is nearest to an energy.
+  rowOf(energy) {
+    let best = 0;
+    this.fall.energy.forEach((one, k) => { if (Math.abs(one - energy) < Math.abs(this.fall.energy[best] - energy)) best = k; });
+    return this.fall.shape[0] - 1 - best;
+  }
+
+  // The row of the waterfall that varies most along the series.
+  liveliest() {
+    const { values, shape: [size, count] } = this.fall;
+    const spread = (row) => {
+      const known = values.subarray(row * count, (row + 1) * count).filter(Number.isFinite);
+      const mean = known.reduce((a, b) => a + b, 0) / known.length;
+      return known.reduce((sum, one) => sum + (one - mean) ** 2, 0) / known.length || 0;
+    };
+    const spreads = Array.from({ length: size }, (_, row) => spread(row));
+    return spreads.indexOf(Math.max(...spreads));
+  }
+
+  // What is drawn below a series: the intensity at the chosen energies, or the figure.
+  below() {
+    if (!this.band) return this.trend();
+    return this.atEnergy([this.rowOf(this.band[1])], [this.rowOf(this.band[0])]);
   }
 
   press(event) {
@@ -462,6 +531,12 @@ const MODES = {
   pick: ["pixel", "Click on a pixel to open it; drag to move, wheel to zoom, double-click to see all"],
   rect: ["rectangle", "Drag a rectangle: the sum of its spectra is inverted"],
   line: ["line", "Drag a line: the figure along it is drawn"],
+};
+
+const SERIES_MODES = {
+  pick: ["spectrum", "Click on a spectrum to open it; drag to move, wheel to zoom, double-click to see all"],
+  rect: ["some", "Drag over some spectra: their sum is inverted"],
+  line: ["energy", "Click at an energy, or drag over some: the intensity there is drawn along the series"],
 };
 
 // Some arrays may not be there yet while a map grows.

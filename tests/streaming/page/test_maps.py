@@ -120,7 +120,9 @@ def test_a_series_has_a_waterfall(client):
     assert (count, size) == (6, 60)
     rows = np.frombuffer(response.content[: 4 * count], "<i4")
     assert rows.tolist() == [0, 1, 2, 3, 4, 5]
-    spectra = np.frombuffer(response.content[4 * count :], "<f4").reshape(count, size)
+    energy = np.frombuffer(response.content[4 * count :], "<f4", size)
+    assert energy == pytest.approx(np.linspace(1820.0, 1890.0, 60))
+    spectra = np.frombuffer(response.content[4 * (count + size) :], "<f4").reshape(count, size)
     assert np.isnan(spectra[0]).all()  # rejected
     assert np.isfinite(spectra[1:]).all()
 
