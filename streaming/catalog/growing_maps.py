@@ -77,6 +77,13 @@ class GrowingMaps:
         self._box: Client | None = None
         self._open: OrderedDict[str, GrowingMap] = OrderedDict()
 
+    def open(self) -> None:
+        """Connect now, so that the first block need not wait for that; errors as for `put_blocks`.
+
+        Another thread may call it while blocks are written.
+        """
+        self._opened()
+
     def put_blocks(
         self,
         key: str,

@@ -1,6 +1,7 @@
 """Blocks and ends of maps: what a worker is asked of them, and what is written."""
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from nearedge.models.many_spectra import Spectra
 from nearedge.models.maps.findings import MapFindings
 from nearedge.models.maps.representative import Representative, mean_measured
 from nearedge.streaming.catalog.growing_maps import MapSpectra
+from nearedge.streaming.catalog.trouble import told
 from nearedge.streaming.ledger.job import Job
 from nearedge.streaming.ledger.key import seed_of
 from nearedge.streaming.ledger.map_row import (
@@ -28,9 +30,14 @@ from nearedge.streaming.ledger.map_row import (
     pixels_of,
 )
 
+logger = logging.getLogger(__name__)
+
 
 class MapStore(Protocol):
     """Keeps maps, as `nearedge.streaming.catalog.growing_maps.GrowingMaps` does."""
+
+    def open(self) -> None:
+        """Connect to where they are."""
 
     def put_blocks(
         self,
@@ -80,6 +87,13 @@ class MapWork:
     ) -> None:
         self._store, self._supports, self._span = store, supports, span
 
+    def open(self) -> None:
+        """Connect to where maps are kept; where that fails, the first block tries again."""
+        try:
+            self._store.open()
+        except Exception as e:  # of the client of the catalog, whatever it is
+            logger.info("maps cannot be kept yet: %s", told(e))
+
     def answer(
         self, jobs: Sequence[Job], worker: MapWorker
     ) -> list[PixelAnswers] | list[MapFindings]:
@@ -92,8 +106,8 @@ class MapWork:
         """
         if jobs[0].is_map:
             return [self._findings(jobs[0], worker)]
-        told = [instrument_of(job) for job in jobs]
-        if len(set(told)) > 1:  # a service before this one had another profile
+        instruments = {instrument_of(job) for job in jobs}
+        if len(instruments) > 1:  # a service before this one had another profile
             return [self._answers([job], worker)[0] for job in jobs]
         return self._answers(jobs, worker)
 

@@ -225,6 +225,11 @@ class Service:
         self._tender.start()
         if self._has_maps and self._live:
             self._flusher.start()
+            if self._maps is not None:
+                opening = threading.Thread(
+                    target=self._maps.open, name="nearedge-maps", daemon=True
+                )
+                opening.start()
         self._reader.start()
 
     def drain(self, timeout_s: float | None = None) -> bool:

@@ -455,3 +455,19 @@ def test_a_map_made_again_is_compared_with_the_stored_one(tiled_client, model, s
     for name in ("cn_mean", "flags", "norm", "reason"):
         assert f"{name} is stored differently at 1 of them" in text
     assert "stored differently: group" in text
+
+
+def test_a_catalog_that_is_away_at_the_start_is_opened_by_the_first_block(tiled_client, model):
+    script = [httpx.ConnectError("away")]
+
+    def container():
+        if script:
+            raise script.pop()
+        return tiled_client
+
+    store = GrowingMaps(container, config="c")
+    MapWork(store, supports=model.supports, span=lambda: model.cards.grid).open()
+    assert script == []
+    profile = profile_of(EELS, energy="energy", spectrum="camera")
+    Served(profile, model, store, lines(eels_map(size=6))).run()
+    assert Maps(tiled_client)["run-map"].status == "complete"
