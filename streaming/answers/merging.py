@@ -26,6 +26,10 @@ class MergeError(ValueError):
     """Spectra that cannot be merged: what was found, what was expected, what to do."""
 
 
+class UnlikeError(MergeError):
+    """Spectra that do not agree: they can be merged all the same."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MergedAnswers:
     """A merge that is ready to be inverted and stored.
@@ -75,8 +79,10 @@ def merge_answers(
     Raises
     ------
     MergeError
-        If they are too few or too many, one of them twice, a merge or a quick answer, of several
-        edges, or if they do not agree.
+        If they are too few or too many, one of them twice, a merge or a quick answer, or of
+        several edges.
+    UnlikeError
+        If they do not agree.
     """
     chosen = sorted(answers, key=lambda one: (one.time, one.key))  # a slow change shows in time
     _check(chosen)
@@ -88,7 +94,7 @@ def merge_answers(
     if isinstance(found, Rejected):
         raise MergeError(found.detail)
     if not (found.alike or anyway):
-        raise MergeError(_unlike(chosen, found))
+        raise UnlikeError(_unlike(chosen, found))
     key = result_key(
         " ".join(sorted(one.key for one in chosen)),
         STREAM,
@@ -146,13 +152,13 @@ def _unlike(answers: Sequence[Answer], found: Merge) -> str:
     if share.alike:  # no single one: they change little by little
         return (
             f"the first half of the {len(answers)} spectra is unlike the second: they change "
-            "little by little; merge fewer, or all the same with --anyway"
+            "little by little; merge fewer, or all of them all the same"
         )
     others = "the others" if len(answers) > 2 else told_of(answers[found.oddest - 1])
     return (
         f"{told_of(odd)} is no repeat of {others}: it differs by {share.difference:.1%} of the "
-        f"edge step (chi² {share.chi2:.3g}) after a shift of {share.shift:+.2f} eV; leave it out, "
-        "let it move further (--most-shift), or merge all the same (--anyway)"
+        f"edge step (chi² {share.chi2:.3g}) after a shift of {share.shift:+.2f} eV; leave it "
+        "out, let it move further, or merge all the same"
     )
 
 

@@ -12,6 +12,7 @@ from nearedge.streaming.answers.figures import as_columns
 from nearedge.streaming.answers.merging import (
     MergedAnswers,
     MergeError,
+    UnlikeError,
     merge_answers,
     name_of,
     sources_text,
@@ -77,6 +78,8 @@ def merge_in_catalog(profile: Profile, names: Sequence[str], options: MergeOptio
         try:
             put = results_of(profile, server).put
             return merge_stored(profile, names, Results(box), put=put, options=options).lines()
+        except UnlikeError as e:
+            raise MergeError(f"{e} (--most-shift, --anyway)") from e
         finally:
             box.context.http_client.close()
 

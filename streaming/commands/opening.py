@@ -326,7 +326,9 @@ def page_of(
     from nearedge.streaming.catalog.history import History
     from nearedge.streaming.catalog.map_shelf import MapShelf
     from nearedge.streaming.page.web import serving_page
+    from nearedge.streaming.service.merging import Merger
 
+    card = read_cards(profile.worker.model)
     with serving_page(
         service,
         feed,
@@ -338,5 +340,6 @@ def page_of(
         context=profile.instrument.roles.context,
         config=profile.digest(),
         instrument=profile.instrument,
+        merger=Merger(service, model=card.digest, config=profile.digest(), supports=card.supports),
     ) as address:
         yield address

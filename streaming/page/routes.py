@@ -1,6 +1,6 @@
 """The routes of the live page: static files, what is known as JSON, pushed updates, and health.
 
-Nothing here changes what is stored.
+All but one change nothing that is stored: a merge of chosen scans becomes a result.
 """
 
 from collections.abc import Sequence
@@ -32,8 +32,10 @@ from nearedge.streaming.page.feed import Feed
 from nearedge.streaming.page.headers import SecurityHeaders
 from nearedge.streaming.page.lookup import Lookup
 from nearedge.streaming.page.map_routes import MapRoutes
+from nearedge.streaming.page.merge_routes import MergeRoutes
 from nearedge.streaming.page.references import References
 from nearedge.streaming.service.health import Health
+from nearedge.streaming.service.merging import Merger
 from nearedge.streaming.service.on_demand import OnDemand
 
 HOSTS = ("127.0.0.1", "localhost")  # another name is a page elsewhere that was pointed at us
@@ -62,6 +64,8 @@ class Page:
         What answers on demand, or None where nothing can.
     instrument
         How files of the user are read and normalised; None: they are not.
+    merger
+        Merges chosen scans, or None where nothing can be stored.
     """
 
     def __init__(
@@ -76,12 +80,14 @@ class Page:
         shelf: MapShelf | None = None,
         asked: OnDemand | None = None,
         instrument: Instrument | None = None,
+        merger: Merger | None = None,
     ) -> None:
         self._feed, self._health, self._title, self._context = feed, health, title, context
         self._lookup = Lookup(feed, history, config=config)
         self._maps = MapRoutes(shelf, asked)
         references = None if instrument is None else References(instrument)
         self._compare = CompareRoutes(self._lookup, references)
+        self._merges = MergeRoutes(self._lookup, merger)
 
     def app(self) -> Starlette:
         """Return the ASGI application."""
@@ -97,6 +103,7 @@ class Page:
             Route("/api/events", self.events),
             *self._maps.routes(),
             *self._compare.routes(),
+            *self._merges.routes(),
             Route("/livez", self.live),
             Route("/readyz", self.ready),
             Route("/metrics", self.metrics),

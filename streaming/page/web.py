@@ -16,6 +16,7 @@ from nearedge.streaming.page.doorstep import Doorstep, PageError, address_of, li
 from nearedge.streaming.page.feed import Feed
 from nearedge.streaming.page.routes import Page
 from nearedge.streaming.service.health import Health, recent_warnings
+from nearedge.streaming.service.merging import Merger
 from nearedge.streaming.service.on_demand import OnDemand
 from nearedge.streaming.service.service import Service
 
@@ -39,6 +40,7 @@ def serving_page(
     context: Sequence[str] = (),
     config: str | None = None,
     instrument: Instrument | None = None,
+    merger: Merger | None = None,
 ) -> Iterator[str | None]:
     """Serve the page of a service until the end of the block; yield its address.
 
@@ -60,6 +62,8 @@ def serving_page(
         All are of the profile: the last is the digest of its settings.
     instrument
         That of the profile: how files that the user drops on the page are read.
+    merger
+        What merges chosen scans; None: nothing does.
 
     Raises
     ------
@@ -81,6 +85,7 @@ def serving_page(
             shelf=shelf,
             asked=OnDemand(service.worker),
             instrument=instrument,
+            merger=merger,
         )
         if history is not None:
             loader = threading.Thread(target=load, args=(feed, history), daemon=True)

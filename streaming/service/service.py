@@ -18,10 +18,11 @@ from nearedge.streaming.catalog.trouble import told
 from nearedge.streaming.ledger.job import Job, Priority, State
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.ledger.map_row import MapRow
+from nearedge.streaming.ledger.packing import pack
 from nearedge.streaming.ledger.row import Row, row_of
 from nearedge.streaming.service.dark_runs import DarkRuns, KeptDarks
 from nearedge.streaming.service.dispatch import DEGRADED, Dispatch
-from nearedge.streaming.service.intake import Calls, Intake, Terms
+from nearedge.streaming.service.intake import Calls, Intake, Terms, place_of
 from nearedge.streaming.service.known import Known
 from nearedge.streaming.service.loop import Loop
 from nearedge.streaming.service.map_work import MapWork
@@ -266,6 +267,23 @@ class Service:
             logger.warning("a long run is not read to its end: the catalog may have it")
         if not self._writer.join(max(0.5, finish_s - (time.monotonic() - began))):
             logger.warning("the catalog is slow: what is not written stays in the ledger")
+
+    def submit(self, key: str, measurement: Measurement, spectrum: NormalisedSpectrum) -> bool:
+        """Have a spectrum inverted and stored that comes from no source, such as a merge.
+
+        Returns
+        -------
+        Whether it is new; one that is known is tried again if it has failed.
+        """
+        payload = pack({"measurement": measurement, "outcome": spectrum})
+        new = self.ledger.submit(key, place_of(measurement), payload)
+        if not new:
+            self.ledger.queue.retry([key])
+        with self._changed:
+            self._open.add(key)
+        self._work_waits()
+        self._writer.ring()
+        return new
 
     def look_soon(self) -> None:
         """Have the catalog asked soon for what is missing: documents were lost."""

@@ -142,7 +142,7 @@ def feed(specimen: Specimen) -> Feed:
 
 
 @contextmanager
-def page_of(feed: Feed) -> Iterator[str]:
+def page_of(feed: Feed, *, merger: Any = None) -> Iterator[str]:
     """Serve the page of a service that is sound."""
     ledger, metrics = Ledger(":memory:"), Metrics()
     metrics.watch(ledger)
@@ -157,6 +157,7 @@ def page_of(feed: Feed) -> Iterator[str]:
         title="silica under pressure",
         context=("pressure",),
         instrument=Instrument.model_validate(INSTRUMENT),
+        merger=merger,
     ) as served:
         assert served is not None
         yield served

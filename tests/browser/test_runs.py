@@ -2,12 +2,17 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from nearedge.callbacks.measurement import Measurement
+from nearedge.models import NormalisedSpectrum
 from nearedge.sim.silica import Specimen, silica
+from nearedge.streaming.ledger.row import Row
 from nearedge.streaming.page.feed import Feed
+from nearedge.streaming.service.merging import Merger
 from tests.browser.test_page import ENERGY, PRESSURES, READY, answered, page_of, refused, text
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -27,8 +32,24 @@ def address(specimen: Specimen) -> Iterator[str]:
     feed(refused(1, specimen))
     for number, pressure in enumerate(PRESSURES, 2):
         feed(answered(number, pressure, specimen))
-    with page_of(feed) as served:
+    service = AtOnce(feed, answered(2, 0.0, specimen))
+    merger = Merger(service, model="m", config="c", supports=lambda absorber, edge: True)
+    with page_of(feed, merger=merger) as served:
         yield served
+
+
+class AtOnce:
+    """A service that answers what is submitted within the call."""
+
+    def __init__(self, feed: Feed, row: Row) -> None:
+        self._feed, self._row = feed, row
+
+    def submit(self, key: str, measurement: Measurement, spectrum: NormalisedSpectrum) -> bool:
+        """Show the row of a spectrum."""
+        known = self._feed.row(key) is not None
+        row = replace(self._row, key=key, measurement=measurement, outcome=spectrum)
+        self._feed(row)
+        return not known
 
 
 @pytest.fixture
@@ -36,7 +57,7 @@ def runs(browser: Any, address: str) -> Any:
     """The browser at the list of runs, with nothing chosen."""
     browser.look()
     browser.open(f"{address}#runs")
-    browser.wait("document.querySelectorAll('.list tbody tr').length === 7")
+    browser.wait("document.querySelectorAll('.list tbody tr').length >= 7")
     browser.js("import('/static/chosen.js').then((one) => one.chooseNone())")
     browser.troubles.clear()
     return browser
@@ -170,6 +191,44 @@ def test_one_scan_is_fitted_by_the_others(runs: Any, keep: Keep) -> None:
     runs.wait("document.querySelector('.under').innerText === ''")
     assert text(runs, ".overlay h3") == "Difference to scan 2"
     assert runs.troubles == []
+
+
+MERGE = """[...document.querySelectorAll(".runs .chosen button")]
+    .find((button) => button.innerText === "merge")"""
+
+
+def test_chosen_scans_are_merged(runs: Any, keep: Keep) -> None:
+    assert runs.js(f"{MERGE}.hidden")
+    tick(runs, "key-2")
+    tick(runs, "key-3")  # of glass whose structure has not changed yet
+    runs.js(f"{MERGE}.click()")
+    runs.wait("document.querySelectorAll('.merging tbody tr').length === 2")
+    runs.wait("document.querySelector('.merging a') !== null")
+    shown = text(runs, ".merging")
+    assert "Mean of scan 2 and scan 3" in shown and "CN 4" in shown
+    runs.wait("document.querySelector('.list').innerText.includes('merge of 2, 3')")
+    keep(runs, "merge")
+    runs.js("document.querySelector('.merging a').click()")
+    runs.wait(READY)
+    runs.wait("document.querySelector('.head h2').innerText.startsWith('Merge of 2, 3')")
+    assert "2 scans" in text(runs, ".head")
+    assert runs.troubles == []
+
+
+def test_unlike_scans_are_merged_when_asked_again(runs: Any, keep: Keep) -> None:
+    tick(runs, "key-2")
+    tick(runs, "key-7")
+    runs.js(f"{MERGE}.click()")
+    runs.wait("document.querySelector('.merging [role=alert]') !== null")
+    assert "is no repeat of scan" in text(runs, ".merging")
+    keep(runs, "merge-refused")
+    runs.js("document.querySelector('.merging [role=alert] ~ button').click()")
+    runs.wait("document.querySelector('.merging a') !== null")
+    assert "unlike the others by" in text(runs, ".merging")
+    runs.js("document.querySelector('.merging [aria-label=\"close the merge\"]').click()")
+    assert runs.js("document.querySelector('.merging').hidden")
+    # the browser itself logs an answer that is a refusal
+    assert [one for one in runs.troubles if "409" not in one] == []
 
 
 def test_no_view_of_runs_is_wider_than_the_window(runs: Any, keep: Keep) -> None:

@@ -86,7 +86,15 @@ export function duration(seconds) {
   return `${Math.round(seconds / 3600)} h`;
 }
 
+// The scans of a merge: all of a few, the first and the last of many.
+export function mergedText(sources) {
+  const names = sources.map(({ scan_id, run_uid, spectrum }) => `${scan_id ?? shortRun(run_uid)}${spectrum && spectrum !== "0" ? ` #${spectrum}` : ""}`);
+  return names.length > 4 ? `${names[0]} … ${names.at(-1)} (${names.length})` : names.join(", ");
+}
+
 export function spectrumName(told) {
+  if (told.merged?.length) return `merge of ${mergedText(told.merged)}`;
+  if (told.stream === "merged") return "merge";
   const scan = told.scan === null || told.scan === undefined ? "run" : `scan ${told.scan}`;
   const part = told.spectrum && told.spectrum !== "0" ? ` #${told.spectrum}` : "";
   return `${scan}${part}`;

@@ -158,7 +158,7 @@ class Now {
       this.head,
       h("div", { class: "what" },
         h("div", { class: "line" }, h("h2", {}, `${capital(name)}${edge ? `, ${edge} edge` : ""}`), state_),
-        h("div", { class: "soft" }, `${source.sample ? `${source.sample}, ` : ""}run ${shortRun(source.run)}, ${clock(source.time)}${older ? `; the figures are of ${spectrumName(told)}` : ""}`)),
+        h("div", { class: "soft" }, `${source.sample ? `${source.sample}, ` : ""}${told?.merged?.length && !live ? `${told.merged.length} scans` : `run ${shortRun(source.run)}`}, ${clock(source.time)}${older ? `; the figures are of ${spectrumName(told)}` : ""}`)),
       answer ? figures(answer, edge, older) : h("p", { class: "why" }, live ? "" : why(told)),
       this.actions(told, live),
       flags(words, answer));

@@ -3,6 +3,7 @@
 import state, { sorted, subscribe } from "./store.js";
 import { against, choose, chooseNone, chosen, isChosen, onChoice, recall } from "./chosen.js";
 import { chip, h } from "./dom.js";
+import { Merging } from "./merging.js";
 import { Overlay } from "./overlay.js";
 import { flagText, louder, reasonText, verdict } from "./flags.js";
 import { bounds, dateTime, decimals, duration, figure, interval, number, set, shortRun, spectrumName } from "./format.js";
@@ -16,7 +17,8 @@ export function show(main, address) {
   const count = h("span", { class: "soft", role: "status" });
   const body = h("tbody");
   const overlay = new Overlay();
-  const bar = chosenBar(overlay);
+  const merging = new Merging();
+  const bar = chosenBar(overlay, merging);
   const lines = new Lines();
   let limit = SHOWN;
   const more = h("button", { onclick: () => { limit += SHOWN; draw(); } }, "Show more");
@@ -36,7 +38,7 @@ export function show(main, address) {
     h("div", { class: "tools" }, search, count, bar.element),
     h("section", { class: "card list", "aria-label": "Runs" }, h("div", { class: "scroll" },
       h("table", {}, h("thead", {}, h("tr", {}, h("th", { class: "tick", scope: "col" }, h("span", { class: "unseen" }, "chosen")), heads().map(([text, kind, title]) => h("th", { class: kind, scope: "col", title }, text)))), body), more)),
-    overlay.element));
+    merging.element, overlay.element));
   const stopDrops = takeDrops(main, overlay);
   draw();
   const stopChoice = onChoice(draw);
@@ -46,6 +48,7 @@ export function show(main, address) {
     clearTimeout(pending);
     stopChoice();
     stopDrops();
+    merging.destroy();
     overlay.destroy();
     stop();
   };
@@ -57,7 +60,8 @@ function heads() {
 }
 
 // How many scans are ticked, and what can be done with them.
-function chosenBar(overlay) {
+function chosenBar(overlay, merging) {
+  const merge = h("button", { title: "Average the chosen repeats of one spectrum, aligned and weighted by their noise, and invert the mean. The merge becomes a result of its own.", onclick: () => merging.ask(chosen()) }, "merge");
   const input = h("input", { type: "file", multiple: true, hidden: true, "aria-label": "Reference files", onchange: () => { overlay.refer([...input.files]); input.value = ""; } });
   const file = h("button", { title: "Columns of text, XDI, SPEC or EMSA/MSPEC: read and normalised as the profile says, and stored nowhere. Or drop it here.", onclick: () => input.click() }, "reference file …");
   const hint = h("span", { class: "soft" }, "Tick scans, or press Space on a row, to compare them.");
@@ -67,10 +71,11 @@ function chosenBar(overlay) {
     const { length } = chosen();
     hint.hidden = length > 0;
     none.hidden = !against();
+    merge.hidden = length < 2;
     count.textContent = length ? `${length} chosen` : "";
   };
   draw();
-  return { draw, element: h("span", { class: "tools small chosen", role: "group", "aria-label": "Chosen scans" }, hint, count, none, file, input) };
+  return { draw, element: h("span", { class: "tools small chosen", role: "group", "aria-label": "Chosen scans" }, hint, count, none, merge, file, input) };
 }
 
 // Files that are dropped anywhere on the view are references.
@@ -165,11 +170,16 @@ function line(told, tick) {
   };
   return h("tr", { class: [verdict(told)?.kind, isChosen(told.key) && "ticked"].filter(Boolean).join(" "), "data-key": told.key, tabindex: opens ? "0" : null, onclick: open, onkeydown: onKey },
     tickCell(told, tick),
-    h("td", {}, spectrumName(told)), h("td", { class: "sample" }, told.sample ?? ""), h("td", { class: "spare" }, h("code", { title: told.run }, shortRun(told.run))), h("td", { class: "spare" }, dateTime(told.time)),
+    h("td", {}, spectrumName(told)), h("td", { class: "sample" }, told.sample ?? ""), h("td", { class: "spare" }, runOf(told)), h("td", { class: "spare" }, dateTime(told.time)),
     h("td", { class: "spare" }, told.edge ?? ""), h("td", {}, stateChip(told)),
     h("td", { class: "num", "data-head": figure("cn").heading, title: told.cn && bounds(told.cn, figure("cn").digits) }, told.cn ? number(told.cn.mean, decimals(told.cn, figure("cn").digits)) : ""), h("td", {}, told.cn ? set(told.cn.set) : ""),
     h("td", { class: "num", "data-head": figure("bond").heading, title: interval(told.bond, figure("bond").digits) }, told.bond ? number(told.bond.mean, figure("bond").digits) : ""),
     h("td", { class: "wide" }, notes ?? ""), h("td", { class: "num spare" }, told.latency === undefined ? "" : latency(told)));
+}
+
+function runOf({ run, merged }) {
+  const runs = new Set((merged ?? []).map((one) => one.run_uid));
+  return runs.size ? h("span", { title: [...runs].join("\n") }, `${runs.size} run${runs.size > 1 ? "s" : ""}`) : h("code", { title: run }, shortRun(run));
 }
 
 // A click beside the small box counts too.

@@ -26,7 +26,10 @@ function tell(what, data) {
 }
 
 export async function get(path) {
-  const response = await fetch(path, { headers: { Accept: "application/json" } });
+  return told(await fetch(path, { headers: { Accept: "application/json" } }));
+}
+
+async function told(response) {
   if (!response.ok) {
     const error = new Error((await response.text()) || `${response.status}`);
     error.status = response.status;
@@ -87,6 +90,12 @@ export async function readReference(file) {
   const response = await fetch(`/api/references?name=${encodeURIComponent(file.name)}`, { method: "POST", body: file });
   if (!response.ok) throw new Error((await response.text()) || `${response.status}`);
   return response.json();
+}
+
+// Have the service merge scans: {key, new, of, sources}; the answer comes under that key.
+export async function merge(keys, options = {}) {
+  const response = await fetch("/api/merges", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ keys, ...options }) });
+  return told(response);
 }
 
 export function runningDetail(slot) {

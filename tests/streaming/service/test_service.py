@@ -11,8 +11,12 @@ import stamina
 
 from nearedge.callbacks.open_run import MOST_SHOWN, OpenRun
 from nearedge.models import Estimates, Interval, Inversion, Quality, Reason, Samples
+from nearedge.streaming.answers.answer import answer_of_row
+from nearedge.streaming.answers.summary import summary
 from nearedge.streaming.ledger.job import Place, State
+from nearedge.streaming.ledger.key import seed_of
 from nearedge.streaming.ledger.ledger import Ledger
+from nearedge.streaming.service.merging import Merger
 from nearedge.streaming.service.method import Method
 from nearedge.streaming.service.service import Audience, Service
 from nearedge.streaming.settings.profile import Profile
@@ -567,3 +571,44 @@ def test_without_anyone_to_show_it_to_there_are_no_partial_answers(build, ledger
     with build(scan(), worker=worker) as service:
         assert service.drain(20)
     assert worker.batches == [1]
+
+
+def test_a_merge_of_what_was_answered_is_inverted_and_written(build):
+    catalog = Catalog()
+    documents = [doc for n in range(2) for doc in scan(scan_id=n)]
+    merges, ended = [], threading.Semaphore(0)
+    with build(
+        documents, catalog=catalog, stays=True, listeners=[lambda row: ended.release()]
+    ) as service:
+        assert all(ended.acquire(timeout=20) for _ in range(2))
+        merger = Merger(service, model="m", config="c", supports=lambda a, e: True)
+        answers = [answer_of_row(row) for row in service.rows]
+        merges += [merger.merge(answers), merger.merge(answers[::-1])]
+        assert ended.acquire(timeout=20)
+    (merged, new), (again, known) = merges
+    assert (new, known) == (True, False) and again.key == merged.key
+    row = catalog.rows[merged.key]
+    assert catalog.puts[merged.key] == 1 and row.status is State.COMPLETE
+    assert row.inversion.seed == seed_of(merged.key)
+    assert [one["scan_id"] for one in row.measurement.merged_from] == [0, 1]
+    assert summary(row)["merged"] == list(row.measurement.merged_from)
+
+
+def test_a_merge_that_failed_is_tried_again_when_it_is_asked_for_again(build, ledger):
+    ended = threading.Semaphore(0)
+    errors = [WorkerError("ValueError: no")] * PROFILE.worker.attempts
+    with build(
+        [doc for n in range(2) for doc in scan(scan_id=n)],
+        stays=True,
+        listeners=[lambda row: ended.release()],
+    ) as service:
+        assert all(ended.acquire(timeout=20) for _ in range(2))
+        answers = [answer_of_row(row) for row in service.rows]
+        service.worker.script += errors
+        merger = Merger(service, model="m", config="c", supports=lambda a, e: True)
+        merged, _ = merger.merge(answers)
+        assert ended.acquire(timeout=20)
+        assert service.rows[-1].status is State.FAILED
+        merger.merge(answers)
+        assert ended.acquire(timeout=20)
+    assert [row.status for row in service.rows if row.key == merged.key][-1] is State.COMPLETE
