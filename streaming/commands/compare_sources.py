@@ -14,6 +14,7 @@ from nearedge.callbacks.normalise import normalise
 from nearedge.models import NormalisedSpectrum, Rejected, Technique
 from nearedge.models.comparing.common import CompareError, Named
 from nearedge.streaming.answers.figures import stored_figures
+from nearedge.streaming.answers.merging import name_of, sources_text
 from nearedge.streaming.commands.file_list import distinct, files_of
 from nearedge.streaming.settings.profile import Profile
 from nearedge.streaming.sources.files import read_spectra
@@ -165,13 +166,22 @@ def _of_results(results: "Results", name: str) -> list[Source]:
             return [_of_result(one)]
     except KeyError:
         pass
-    found = list(results.search(raw_uid=name))
-    if not found and name.isdecimal():  # a scan number may come again: the latest is meant
-        found = list(results.search(scan_id=int(name)))
-        newest = found[0].metadata["raw"]["uid"] if found else None
-        found = [one for one in found if one.metadata["raw"]["uid"] == newest]
+    found = _newest(results.search(raw_uid=name))
+    if not found and name.isdecimal():  # a scan number may come again: the latest run is meant
+        found = _newest(results.search(scan_id=int(name)))
+        run = found[0].metadata["raw"]["uid"] if found else None
+        found = [one for one in found if one.metadata["raw"]["uid"] == run]
     ordered = sorted(found, key=lambda one: (one.metadata["measured"], _frame(one)))
     return [_of_result(one) for one in ordered]
+
+
+def _newest(results: "Iterator[Result]") -> "list[Result]":
+    """Return one result of each spectrum, the first: others are of other models or settings."""
+    newest: dict[tuple[str, ...], Result] = {}
+    for one in results:
+        raw = one.metadata["raw"]
+        newest.setdefault((raw["uid"], raw["stream"], raw["spectrum"]), one)
+    return list(newest.values())
 
 
 def _frame(result: "Result") -> int:
@@ -181,12 +191,15 @@ def _frame(result: "Result") -> int:
 
 
 def _of_result(result: "Result") -> Source:
-    raw = result.metadata["raw"]
-    part = "" if raw["spectrum"] == "0" else f" #{raw['spectrum']}"
-    sample = f" {raw['sample']}" if raw.get("sample") else ""
-    scan = "run" if raw["scan_id"] is None else f"scan {raw['scan_id']}"
+    raw, merged = result.metadata["raw"], result.metadata.get("merged_from")
+    if merged:
+        name = f"merge of {sources_text(merged)}"
+    else:
+        name = name_of(
+            {"scan_id": raw["scan_id"], "run_uid": raw["uid"], "spectrum": raw["spectrum"]}
+        )
     return Source(
-        name=f"{scan}{part}{sample}",
+        name=f"{name} {raw['sample']}" if raw.get("sample") else name,
         spectrum=result.spectrum,
         key=result.key,
         figures=stored_figures(result.metadata),

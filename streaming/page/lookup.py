@@ -6,6 +6,7 @@ from typing import Any
 
 from nearedge.models import NormalisedSpectrum, Rejected
 from nearedge.streaming.answers.answer import Answer, answer_of_row
+from nearedge.streaming.answers.merging import name_of
 from nearedge.streaming.answers.summary import Json, summary
 from nearedge.streaming.catalog.history import History
 from nearedge.streaming.ledger.row import Row
@@ -49,8 +50,9 @@ class Lookup:
         told = self._summary(key)
         if told is None:
             return key
-        part = "" if told["spectrum"] == "0" else f" #{told['spectrum']}"
-        return ("run" if told["scan"] is None else f"scan {told['scan']}") + part
+        return name_of(
+            {"scan_id": told["scan"], "run_uid": told["run"], "spectrum": told["spectrum"]}
+        )
 
     def detail(self, key: str) -> Json | None:
         """Return everything that can be drawn of a spectrum, or None when it is not known.

@@ -12,6 +12,7 @@ import { verdict } from "./flags.js";
 import { bounds, decimals, figure, interval, number, set, spectrumName } from "./format.js";
 
 const MOST = 24; // more lines are told apart by nobody
+const AT_ONCE = 4; // spectra of one request
 const ENERGIES = { energy: "energy, eV", e0: "energy from e0, eV" };
 let fitting = false;
 let along = "energy"; // shifting spectra onto each other hides what differs
@@ -53,17 +54,20 @@ export class Overlay {
   }
 
   async load() {
-    const keys = wanted();
-    if (!keys.length) this.say("unread", "");
-    const missing = keys.filter((key) => !this.known.has(key));
+    const missing = wanted().filter((key) => !this.known.has(key));
+    const unknown = [];
     try {
-      const found = missing.length ? await spectra(missing) : { spectra: {}, unknown: [] };
-      for (const [key, one] of Object.entries(found.spectra)) this.known.set(key, one);
-      this.say("unread", found.unknown.length ? unknownText(found.unknown) : "");
+      for (let at = 0; at < missing.length && !this.gone; at += AT_ONCE) { // the catalog may be slow
+        const found = await spectra(missing.slice(at, at + AT_ONCE));
+        for (const [key, one] of Object.entries(found.spectra)) this.known.set(key, one);
+        unknown.push(...found.unknown);
+        if (at + AT_ONCE < missing.length && !this.gone) this.draw();
+      }
+      this.say("unread", unknown.length ? unknownText(unknown) : "");
     } catch (error) {
       this.say("unread", `The spectra cannot be read: ${error.message}`);
     }
-    await this.combine(keys.filter((key) => this.known.has(key)));
+    await this.combine(wanted().filter((key) => this.known.has(key)));
     if (!this.gone) this.draw();
   }
 

@@ -177,6 +177,23 @@ def test_results_are_found_by_key_run_and_scan(
     assert [(one.name, one.mean("cn")) for one in found] == wanted
 
 
+def test_of_two_answers_to_one_spectrum_the_latest_is_taken(
+    results: Results,
+    tiled_client: Any,
+    measurement: Measurement,
+    spectrum: NormalisedSpectrum,
+    make_inversion: Callable[..., Inversion],
+) -> None:
+    run = Run(uid="run-1", scan_id=7, time=1000.0, start={"uid": "run-1"})
+    writer = ResultWriter(tiled_client)
+    later = replace(MADE, written=2.0)
+    again = replace(measurement, run=run)
+    writer.write("other", again, spectrum, make_inversion(9.0), provenance=later)
+    writer.close()
+    (found,) = compare_sources._of_results(results, "run-1")
+    assert (found.key, found.mean("cn")) == ("other", 9.0)
+
+
 def test_a_scan_number_that_came_twice_is_that_of_one_run(results: Results) -> None:
     (found,) = compare_sources._of_results(results, "7")
     assert found.key in ("k0", "k3")
