@@ -1,11 +1,13 @@
 """One map that grows in the catalog while its run lasts.
 
 Every step can be repeated: a block that is written twice changes nothing. Its ``reason`` is written
-last, so that a reader who finds an answer there finds all of it. One request follows the other:
-Tiled changes a row of its database with each, and with SQLite they would wait for its lock.
+last, so that a reader who finds an answer there finds all of it. Before that, a few arrays are
+written at a time: most of a request is waiting, but Tiled also changes a row of its database with
+each, and with SQLite many would wait for its lock.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,8 @@ STEP = 1024
 """Positions that the first axis of a map without a known end gains at a time."""
 WORDS = 64
 """As many flags have a bit."""
+TOGETHER = 3
+"""Arrays that are written at a time."""
 KINDS: Mapping[str, tuple[Any, Any]] = {
     "flags": (np.uint64, 0),
     FIGURE_STACK: (np.float64, np.nan),
@@ -46,7 +50,9 @@ KINDS: Mapping[str, tuple[Any, Any]] = {
     "norm": (np.float32, 0),
     "reason": (np.int16, NOTHING),
 }
-"""Arrays over the pixels in the order in which they are written: type, and what lies in room."""
+"""Arrays over the pixels: type, and what lies in room."""
+LAST = "reason"
+"""What is written when all the others are."""
 
 
 class GrowingMap:
@@ -242,11 +248,12 @@ class GrowingMap:
         self, parts: Sequence[tuple[NDArray[np.int64], Mapping[str, NDArray[Any]]]]
     ) -> None:
         """Write the arrays of the pixels at some places, and note what is said of these."""
-        for name in KINDS:
-            own = [(places, values[name]) for places, values in parts if name in values]
-            if own:
-                places, values = zip(*own, strict=True)
-                self._write(np.concatenate(places), name, np.concatenate(values))
+        with ThreadPoolExecutor(TOGETHER, thread_name_prefix="nearedge-map") as pool:
+            for _ in pool.map(
+                lambda name: self._write_parts(name, parts), [one for one in KINDS if one != LAST]
+            ):
+                pass  # what one of them raises is raised here
+        self._write_parts(LAST, parts)
         for places, told in parts:
             self._tally.put(
                 places,
@@ -254,6 +261,14 @@ class GrowingMap:
                 bits=told["flags"],
                 figures=told[FIGURE_STACK],
             )
+
+    def _write_parts(
+        self, name: str, parts: Sequence[tuple[NDArray[np.int64], Mapping[str, NDArray[Any]]]]
+    ) -> None:
+        own = [(places, values[name]) for places, values in parts if name in values]
+        if own:
+            places, values = zip(*own, strict=True)
+            self._write(np.concatenate(places), name, np.concatenate(values))
 
     def _write(self, places: NDArray[np.int64], name: str, values: NDArray[Any]) -> None:
         more = values.shape[1:]
