@@ -3,7 +3,8 @@
 Files are remembered for a while and stored nowhere.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from anyio.to_thread import run_sync
 from starlette.exceptions import HTTPException
@@ -16,10 +17,13 @@ from nearedge.models.comparing.combination import combine
 from nearedge.models.comparing.common import CompareError, Named
 from nearedge.streaming.answers.plain import dump, plain
 from nearedge.streaming.answers.summary import Json
+from nearedge.streaming.catalog.trouble import in_words
 from nearedge.streaming.page.foreign import refuse_foreign
 from nearedge.streaming.page.lookup import Lookup
 from nearedge.streaming.page.references import LARGEST, References
 from nearedge.streaming.sources.files import UnreadableFileError
+
+T = TypeVar("T")
 
 MOST = 48
 """Spectra that are sent at once."""
@@ -50,7 +54,7 @@ class CompareRoutes:
     async def spectra(self, request: Request) -> Response:
         """Return the normalised spectra of several keys; those that are not known are named."""
         keys = _keys(request)
-        found = await run_sync(lambda: {key: self._view(key) for key in keys})
+        found = await _read(lambda: {key: self._view(key) for key in keys})
         known = {key: view for key, view in found.items() if view is not None}
         return _json({"spectra": known, "unknown": [key for key in keys if key not in known]})
 
@@ -59,10 +63,7 @@ class CompareRoutes:
         refuse_foreign(request)
         target = request.query_params.get("target", "")
         members = [key for key in _keys(request) if key != target]
-        try:
-            return _json(await run_sync(self._fitted, target, members))
-        except CompareError as e:
-            raise HTTPException(422, str(e)) from e
+        return _json(await _read(lambda: self._fitted(target, members)))
 
     async def read(self, request: Request) -> Response:
         """Read a file that the user chose; its spectra can then be asked for by key."""
@@ -107,6 +108,16 @@ class CompareRoutes:
             return drawn(reference.spectrum) | told
         spectrum = self._lookup.spectrum(key)
         return None if spectrum is None else drawn(spectrum)
+
+
+async def _read(make: Callable[[], T]) -> T:
+    """Call something that reads, in another thread; what it raises becomes an answer in words."""
+    try:
+        return await run_sync(make)
+    except CompareError as e:
+        raise HTTPException(422, str(e)) from e
+    except Exception as e:  # of the client of the catalog, whatever it is
+        raise HTTPException(503, f"the catalog cannot be read: {in_words(e)}") from e
 
 
 def drawn(spectrum: NormalisedSpectrum) -> Json:

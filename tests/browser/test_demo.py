@@ -45,6 +45,18 @@ DELAYS = """
   }).observe(document.querySelector("main"), {subtree: true, childList: true});
 })()
 """
+# three scans ticked, the middle one fitted by the others
+COMPARED = """
+(async () => {
+  const chosen = await import("/static/chosen.js");
+  const store = await import("/static/store.js");
+  const keys = store.sorted().filter((one) => one.cn).map((one) => one.key);
+  const middle = keys[keys.length >> 1];
+  chosen.choose([keys[0], middle, keys.at(-1)]);
+  chosen.compareWith(middle);
+  document.querySelector(".sides header button").click();
+})()
+"""
 WHAT = "document.querySelector('.what')?.innerText ?? ''"
 
 
@@ -106,6 +118,10 @@ def test_the_structure_comes_out_of_the_scan(
     assert {"ring-current", "simulation.truth.cn_mean"} <= set(axes_offered(browser))
     browser.choose("ring-current")  # of the baseline
     assert f"{SCANS} spectra" in browser.js("document.querySelector('.trend .note').innerText")
+    browser.js("location.hash = 'runs'")
+    browser.js(COMPARED)
+    browser.wait("document.querySelector('.under')?.innerText.includes('R-factor')")
+    keep(browser, "page-runs")
     browser.js("location.hash = 'health'")
     browser.wait("document.querySelector('main').innerText.includes('ready')")
     assert browser.troubles == []

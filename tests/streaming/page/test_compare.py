@@ -4,6 +4,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
@@ -12,6 +13,7 @@ from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.measurement import Measurement
 from nearedge.models import NormalisedSpectrum, Reason, Rejected
 from nearedge.sim.silica import silica
+from nearedge.streaming.catalog.history import History
 from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.row import Row
 from nearedge.streaming.page.feed import Feed
@@ -173,6 +175,20 @@ def test_a_fit_that_cannot_be_is_refused_in_words(
     answer = client.get("/api/combination", params={"target": target, "keys": keys})
     assert answer.status_code == 422
     assert words in answer.text
+
+
+@pytest.mark.parametrize("path", ["/api/spectra", "/api/combination"])
+def test_a_catalog_that_is_away_is_told_in_words(path: str) -> None:
+    def away() -> Any:
+        raise httpx.ConnectError("connection refused")
+
+    service: Any = SimpleNamespace()
+    health = Health(service, RecentWarnings())
+    page = Page(feed=Feed(), health=health, history=History(away))
+    client = TestClient(page.app(), base_url="http://127.0.0.1:8000")
+    answer = client.get(path, params={"keys": "k1", "target": "k2"})
+    assert answer.status_code == 503
+    assert answer.text.startswith("the catalog cannot be read: ")
 
 
 def test_another_page_cannot_ask_for_a_fit(client: TestClient) -> None:
