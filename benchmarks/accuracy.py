@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from nearedge.models.answering.inverter import Inverter
+from nearedge.models.answering.several import Several
 from nearedge.models.data.dataset import read_dataset
 from nearedge.models.data.instruments import InputCondition
 from nearedge.models.evaluation.evaluate import EvaluationPlan, evaluate
@@ -52,8 +52,9 @@ def main() -> None:
         conditions=tuple(InputCondition(name) for name in told.conditions),
         samples=told.samples,
         most=told.most,
+        composition=False,  # the flags are to find foreign materials by their spectra alone
     )
-    inverter = Inverter.load(told.model, device="cpu", threads=1)
+    inverter = Several.load(told.model, device="cpu", threads=1)
     with Progress() as bar:
         tasks: dict[str, int] = {}
 

@@ -62,10 +62,10 @@ def question(
 ) -> tuple[Tensor, Tensor, Expectation]:
     """Noisy clusters, noise and expectations of one batch."""
     told = inverter.expect(spectra[:CUDA_SPECTRA])
-    library = load_parts(inverter.card, CPU).start
+    start = load_parts(inverter.card, CPU).start
     source = torch.Generator().manual_seed(0)
     near = inverter.card.atoms
-    drawn = [library.draw(one, samples, atoms=near, generator=source)[0] for one in told]
+    drawn = [start.draw(one, samples, atoms=near, generator=source) for one in told]
     atoms = torch.cat(drawn)
     level = float(inverter.card.diffusion["sigma_max"])
     noisy = atoms + level * torch.randn(atoms.shape, generator=source)

@@ -1,28 +1,23 @@
-"""Give the released weights the parts that are not released yet.
+"""Give weights other parts, and calibrate them again: some CPU-minutes.
 
-python benchmarks/refit.py OUT.safetensors [--shares] [--no-grown]
+python benchmarks/refit.py OUT.safetensors [--model siox] [--placement density.safetensors]
+[--shares]
 
-The density that grows clusters (`data/generator/placement.safetensors`) unless `--no-grown`:
-`Inverter.load(OUT, start="grown")` then draws with it. With `--shares` the part that reads the mean
-coordination number of averages is trained, too, its interval and the heads' calibration fitted:
-some CPU-minutes. The released weights are those of `--shares --no-grown`.
+`--placement` puts in the density that clusters grow by, of `benchmarks/train_placement.py`;
+`--shares` trains the part that reads the mean coordination number of averages. The card says what
+the weights were trained by.
 """
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
-from nearedge.models.parts.placement import PlacementSize
-from nearedge.models.training.recipe import SharesRecipe
+from nearedge.models.training.recipe import PlacementRecipe, SharesRecipe
 from nearedge.models.training.refit import refit
 
 DATA = Path(__file__).parent / "data"
-#: How clusters grow, as chosen on `val`.
-TEMPERATURE, SURPLUS = 0.45, 2
 
 
 def main() -> None:
@@ -30,29 +25,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--model", default="siox")
+    parser.add_argument("--placement", type=Path)
     parser.add_argument("--shares", action="store_true")
-    parser.add_argument("--no-grown", dest="grown", action="store_false")
     told = parser.parse_args()
     torch.set_num_threads(1)
     card = refit(
         told.model,
-        SharesRecipe() if told.shares else None,
         data=[DATA / "siox.parquet", DATA / "clusters.parquet"],
         path=told.out,
-        **(grown() if told.grown else {}),
+        placement=(PlacementRecipe(), load_file(told.placement)) if told.placement else None,
+        shares=SharesRecipe() if told.shares else None,
     )
     print(card.path, card.digest[:12])
-
-
-def grown() -> dict[str, Any]:
-    """Return the density that grows clusters, and what the card says of it."""
-    placement = {
-        name.removeprefix("placement."): value
-        for name, value in load_file(DATA / "generator" / "placement.safetensors").items()
-    }
-    size = asdict(PlacementSize(atoms=len(placement["rank"]) - 1))
-    start = {"kind": "library", "size": size, "temperature": TEMPERATURE, "surplus": SURPLUS}
-    return {"placement": placement, "start": start}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """How many drawn clusters are arrangements that matter takes, on families never trained on.
 
 python benchmarks/soundness.py [--model siox] [--split val] [--sites 24] [--samples 8]
-[--start grown]
 
 Twice: with the true descriptors told (radii by species, angles, coordination: what the drawing
 alone can do), and from the spectra (what is answered). `models/evaluation/soundness.py` says what
@@ -130,13 +129,12 @@ def main() -> None:
     parser.add_argument("--split", default="val")
     parser.add_argument("--sites", type=int, default=24, help="of each kind, at most")
     parser.add_argument("--samples", type=int, default=8)
-    parser.add_argument("--start", default="", help="library or grown; that of the card if empty")
     told = parser.parse_args()
     files = [DATA / "siox.parquet", DATA / "clusters.parquet"]
     rule = SoundnessRule.of(read_dataset(files, split="train"))
     held_out = read_dataset(files[0], split=told.split)
     asked = {f"{a}, {cn}-fold": chosen(held_out, a, cn, told.sites) for a, cn in KINDS}
-    inverter = Inverter.load(told.model, device="cpu", threads=1, start=told.start)
+    inverter = Inverter.load(told.model, device="cpu", threads=1)
 
     def from_truth(site: Site, seed: int) -> Samples:
         return inverter.draw(exactly(site, inverter), seed=seed, samples=told.samples)

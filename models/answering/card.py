@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 from nearedge.models.aside import written_aside
 
 #: The form of the cards that this code reads and writes.
-FORM = 8
+FORM = 9
 
 
 class CardError(ValueError):
@@ -46,9 +46,8 @@ class Card:
     members
         Encoders in the ensemble.
     start
-        Where drawing starts: ``kind`` is ``library`` (known clusters; also where nothing is said)
-        or ``grown`` (atom by atom). ``size`` of the density, ``temperature`` and ``surplus`` are
-        those of `nearedge.models.parts.grown.Grown`.
+        How clusters grow: ``size`` of the density, ``temperature`` and ``surplus`` of
+        `nearedge.models.parts.grown.Grown`. Empty where they are drawn otherwise.
     shares
         Sizes of the part that reads averages; empty where there is none.
     calibration
@@ -171,32 +170,6 @@ def read_card(model: str) -> Card:
         raise CardError(f"{path.name} has no card: expected {sidecar.name} beside it")
     stats = [file.stat() for file in (path, sidecar)]
     return _read(path, sidecar, tuple((s.st_mtime_ns, s.st_size) for s in stats))
-
-
-def started(card: Card, kind: str) -> Card:
-    """Return the card of a model that starts drawing elsewhere; the same where nothing is asked.
-
-    Its digest is another one, for its answers are.
-
-    Parameters
-    ----------
-    card
-        Card of the weights.
-    kind
-        ``library``, ``grown``, or nothing.
-
-    Raises
-    ------
-    CardError
-        If the weights cannot start so.
-    """
-    if kind in ("", card.start.get("kind", "library")):
-        return card
-    kinds = ["library", *(["grown"] if "size" in card.start else [])]
-    if kind not in kinds:
-        raise CardError(f"{card.name} starts from {' or '.join(kinds)}, not from {kind!r}")
-    digest = hashlib.sha256(f"{card.digest} {kind}".encode()).hexdigest()
-    return replace(card, start=card.start | {"kind": kind}, digest=digest)
 
 
 def write_card(path: Path, **entries: Any) -> Card:

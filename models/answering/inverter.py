@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nearedge.models.answering.agreement import Agreement, agreement, misfit
-from nearedge.models.answering.card import Card, read_card, started
+from nearedge.models.answering.card import Card, read_card
 from nearedge.models.answering.damping import looks_damped
 from nearedge.models.answering.estimate import Calibration, Head, estimate
 from nearedge.models.answering.explained import Explained, scatter_of
@@ -84,9 +84,7 @@ class Inverter:
         self._explained = Explained.of_card(card.outlier)
 
     @classmethod
-    def load(
-        cls, model: str = "siox", *, device: str = "auto", threads: int = 0, start: str = ""
-    ) -> "Inverter":
+    def load(cls, model: str = "siox", *, device: str = "auto", threads: int = 0) -> "Inverter":
         """Load weights.
 
         Parameters
@@ -98,18 +96,15 @@ class Inverter:
         threads
             CPU threads of torch; 0 leaves torch's own choice. Answers are the same bit for bit
             only for the same number.
-        start
-            Where drawing starts, ``library`` or ``grown``, instead of where the card says.
 
         Raises
         ------
         nearedge.models.answering.card.CardError
-            If weights or card are missing or don't belong together, or the weights hold no such
-            start.
+            If weights or card are missing or don't belong together.
         """
         if threads:
             torch.set_num_threads(threads)
-        card, place = started(read_card(model), start), choose_device(device)
+        card, place = read_card(model), choose_device(device)
         return cls(card, load_parts(card, place), device=place)
 
     def invert(
@@ -324,7 +319,7 @@ class Inverter:
     def _draw(
         self, expected: Sequence[Expectation], seeds: Sequence[int], *, samples: int, effort: Effort
     ) -> list[Tensor]:
-        """Draw the atoms of each spectrum, (samples, …, 3 + species), the denoised ones first."""
+        """Draw the atoms of each spectrum, (samples, atoms, 3 + species)."""
         size = CUDA_SPECTRA if self.device.type == "cuda" else 1
         filled = [*expected, *[expected[-1]] * (size - len(expected))]
         sources = [_Source(seed, samples, self.card) for seed in seeds]
@@ -338,17 +333,15 @@ class Inverter:
             clean: Tensor = self._denoiser(x, sigma.expand(len(x)), told)
             return clean
 
-        known = [
+        near = [
             self._parts.start.draw(one, samples, atoms=self.card.atoms, generator=source.generator)
             for one, source in zip(expected, sources, strict=False)
         ]
-        near = [atoms for atoms, _ in known]
         near += [near[-1]] * (size - len(near))
         levels = self._parts.diffusion.noise.schedule(effort.steps)
         start = torch.cat(near).to(self.device) + levels[0] * noise()
         drawn = diffusion.draw(denoise, start, levels, eta=effort.eta, noise=noise)
-        moved = torch.split(drawn.cpu(), samples)[: len(expected)]
-        return [torch.cat([atoms, far], 1) for atoms, (_, far) in zip(moved, known, strict=True)]
+        return list(torch.split(drawn.cpu(), samples)[: len(expected)])
 
     def _answer(
         self,

@@ -14,7 +14,6 @@ from nearedge.models.parts import diffusion
 from nearedge.models.parts.diffusion import Diffusion, Noise
 from nearedge.models.parts.encoder import EncoderSize, Ensemble
 from nearedge.models.parts.grown import Grown
-from nearedge.models.parts.library import Library
 from nearedge.models.parts.outlier import Familiar
 from nearedge.models.parts.placement import Placement, PlacementSize
 from nearedge.models.parts.ridge import Ridge, Ridges
@@ -28,7 +27,7 @@ class Parts:
     """The networks and tables of one file of weights; ``start`` is where drawing begins."""
 
     reader: Reader
-    start: Library | Grown
+    start: Grown
     diffusion: Diffusion
     familiar: Familiar
     surrogates: tuple[Surrogate, ...]
@@ -79,10 +78,8 @@ def _shares(card: Card, tensors: dict[str, Tensor]) -> Shares | None:
     return model.float().eval()
 
 
-def _start(card: Card, tensors: dict[str, Tensor]) -> Library | Grown:
-    """Build what drawing starts from: clusters that grow, or known ones."""
-    if card.start.get("kind", "library") == "library":
-        return Library(**_below(tensors, "library."))
+def _start(card: Card, tensors: dict[str, Tensor]) -> Grown:
+    """Build what drawing starts from."""
     placement = Placement(PlacementSize(**card.start["size"]), elements=card.species)
     placement.load_state_dict(_below(tensors, "placement."))
     return Grown(

@@ -29,12 +29,12 @@ Denoise = Callable[[Tensor, Tensor], Tensor]
 class Noise:
     """Noise levels: data's own scale, lowest and highest level (Å), and Karras's rho.
 
-    The highest is that of sampling, which starts from known clusters.
+    The highest is that of sampling, which starts from grown clusters.
     """
 
     sigma_data: float = 2.0
     sigma_min: float = 0.02
-    sigma_max: float = 0.5
+    sigma_max: float = 0.15
     rho: float = 7.0
 
     def schedule(self, steps: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""Clusters that grow out of nothing: where the drawing of clusters starts, with nothing looked up.
+"""Clusters that grow out of nothing: where drawing starts, with nothing looked up.
 
 Each sample's coordination number is drawn first, by its probability. What is expected of a site is
 told to the generator (`nearedge.models.parts.growth`), which places one atom after the other. More
@@ -39,7 +39,7 @@ def drawn_classes(log: Tensor, samples: int, *, generator: torch.Generator) -> T
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Grown:
-    """Clusters drawn from a density; takes the place of `nearedge.models.parts.library.Library`.
+    """Clusters drawn from a density.
 
     Attributes
     ----------
@@ -64,13 +64,8 @@ class Grown:
     @torch.inference_mode()
     def draw(
         self, expected: Expectation, samples: int, *, atoms: int, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """Draw clusters for an expectation, a batch of one.
-
-        Returns
-        -------
-            The nearest atoms (samples, atoms, 3 + species), and none beyond them.
-        """
+    ) -> Tensor:
+        """Draw clusters for an expectation, a batch of one: (samples, atoms, 3 + species)."""
         cn = drawn_classes(expected.cn[0], samples, generator=generator)
         cn = cn.repeat_interleave(self.surplus)
         told = expected.expand(len(cn))
@@ -85,7 +80,7 @@ class Grown:
             drawn = self._kept(
                 drawn, given.kinds, ranks.radii < cutoffs[absorber[:, None], given.kinds], expected
             )
-        return drawn, drawn[:, :0]
+        return drawn
 
     def _kept(self, drawn: Tensor, kinds: Tensor, bonded: Tensor, expected: Expectation) -> Tensor:
         """Keep the best of the clusters that grew in place of each other."""

@@ -179,7 +179,7 @@ def draw_place(
 
 
 def grow_in_parts(
-    placement: Placement, given: Given, chance: Chance, *, temperature: float, size: int = 8
+    placement: Placement, given: Given, chance: Chance, *, temperature: float, size: int = 32
 ) -> Tensor:
     """Grow clusters as `grow` does, some at a time: as many as a processor keeps at hand."""
     parts = [slice(first, first + size) for first in range(0, len(given.radii), size)]

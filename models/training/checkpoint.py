@@ -10,7 +10,7 @@ import torch
 from nearedge.models.aside import written_aside
 
 #: The form of the checkpoints that this code reads and writes.
-FORM = 1
+FORM = 2
 
 
 class CheckpointError(ValueError):
@@ -18,7 +18,7 @@ class CheckpointError(ValueError):
 
 
 class Checkpoint:
-    """Trained encoders, and the state of the denoiser's training, in a file that is never half.
+    """Trained encoders, and the states of later trainings, in a file that is never half.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Checkpoint:
             "form": FORM,
             "origin": origin,
             "members": [],
-            "denoiser": None,
+            "trainings": {},
         }
         if resume and path.exists():
             self._state = _read(path, origin)
@@ -52,10 +52,9 @@ class Checkpoint:
         """States of the encoders that are trained, as `add_member` took them."""
         return tuple(self._state["members"])
 
-    @property
-    def denoiser(self) -> dict[str, Any] | None:
-        """State of the denoiser's training, or None before its first report."""
-        state: dict[str, Any] | None = self._state["denoiser"]
+    def training(self, stage: str) -> dict[str, Any] | None:
+        """Return the state of a network's training, or None before its first report."""
+        state: dict[str, Any] | None = self._state["trainings"].get(stage)
         return state
 
     def add_member(self, state: dict[str, Any]) -> None:
@@ -63,9 +62,9 @@ class Checkpoint:
         self._state["members"].append(state)
         self._write()
 
-    def set_denoiser(self, state: dict[str, Any]) -> None:
-        """Keep how far the denoiser's training has come."""
-        self._state["denoiser"] = state
+    def keep(self, stage: str, state: dict[str, Any]) -> None:
+        """Keep how far a network's training has come."""
+        self._state["trainings"][stage] = state
         self._write()
 
     def _write(self) -> None:

@@ -24,7 +24,7 @@ from nearedge.models.clusters.descriptors import (
 from nearedge.models.data.dataset import Site
 from nearedge.models.data.rattle import RattledCluster
 from nearedge.models.parts.depth import EXACT, Depth
-from nearedge.models.parts.placement import Given, Placement
+from nearedge.models.parts.placement import Given, Placement, PlacementSize
 from nearedge.models.parts.sphere import (
     LOG_SPHERE,
     even_directions,
@@ -54,6 +54,13 @@ DONORS = 6
 #: which matter most and cost least.
 NEAR_RANGES = ((0, 4), (1, 7), (4, 10), (8, 14))
 ALL_RANGES = ((0, 5), (5, 12), (10, 18), (16, 24), (22, 30))
+
+
+def placement_size(recipe: PlacementRecipe, *, atoms: int) -> PlacementSize:
+    """Return the sizes that a recipe asks for."""
+    return PlacementSize(
+        atoms=atoms, **recipe.model_dump(include={"scalars", "vectors", "layers", "filters"})
+    )
 
 
 def shell_of(placement: Placement, positions: Tensor, given: Given) -> tuple[Tensor, Tensor]:
@@ -423,8 +430,12 @@ class PlacementTraining:
             nats, counts = surprise(model, told, ranks, generator=generator)
         return self.descent.descend((nats * counts).sum() / counts.sum().clamp(min=1))
 
+    def examine(self) -> float:
+        """Return the mean nats on the last exam, over the ranks that are examined."""
+        return float(np.nanmean(self.nats()[-1]))
+
     @torch.no_grad()
-    def examine(self) -> list[list[float]]:
+    def nats(self) -> list[list[float]]:
         """Return the nats of the averaged weights on each exam, by rank, with the same noise."""
         return [self._examine(told) for told in self.exam]
 

@@ -77,23 +77,32 @@ class DenoiserRecipe(RecipeSection):
     log_mean: float = Field(default=-1.3, description="mean of ln(noise / Å)")
     log_spread: float = Field(default=1.0, gt=0, description="standard deviation of ln(noise / Å)")
     start: float = Field(
-        default=0.5, gt=0.02, description="noise on the known clusters that samples start from, Å"
+        default=0.15, gt=0.02, description="noise on the grown clusters that samples start from, Å"
     )
 
 
 class PlacementRecipe(RecipeSection):
-    """The density that places atoms one after the other; not a part of released models yet."""
+    """The density that clusters grow by, one atom after the other, and how it is drawn from."""
 
     scalars: int = Field(default=64, ge=4, description="0e channels of each atom")
     vectors: int = Field(default=32, ge=2, description="1o channels of each atom")
     layers: int = Field(default=2, ge=1, description="rounds of messages")
-    steps: int = Field(default=8000, ge=1, description="of training")
-    batch: int = Field(default=48, ge=3, description="clusters per step")
+    filters: int = Field(default=32, ge=1, description="channels that judge a place")
+    pool: int = Field(default=14000, ge=1, description="rattled clusters without a spectrum")
+    donors: int = Field(
+        default=6, ge=1, description="like sites whose error of expectation is borrowed"
+    )
+    steps: int = Field(default=24000, ge=1, description="of training")
+    batch: int = Field(default=24, ge=3, description="clusters per step")
     labelled: float = Field(default=0.35, ge=0, le=1, description="share of clusters with spectra")
     exact: float = Field(default=0.25, ge=0, le=1, description="share that is told exactly")
-    rate: float = Field(default=2e-3, gt=0, description="highest learning rate")
+    rate: float = Field(default=1.5e-3, gt=0, description="highest learning rate")
     decay: float = Field(default=0.01, ge=0, description="weight decay")
     ema: float = Field(default=0.998, gt=0, lt=1, description="of the averaged weights")
+    temperature: float = Field(
+        default=0.45, gt=0, description="below 1 likely places are drawn more often than they are"
+    )
+    surplus: int = Field(default=2, ge=1, description="clusters that grow for each that is kept")
 
 
 class SharesRecipe(RecipeSection):
@@ -125,6 +134,7 @@ class Recipe(RecipeSection):
     mixture: MixtureRecipe = MixtureRecipe()
     encoder: EncoderRecipe = EncoderRecipe()
     denoiser: DenoiserRecipe = DenoiserRecipe()
+    placement: PlacementRecipe = PlacementRecipe()
     shares: SharesRecipe | None = Field(
         default=None, description="what reads the mean of averages; without it none is trained"
     )

@@ -1,9 +1,8 @@
-"""Give weights that exist another part, without training the others again.
+"""Give weights that exist other parts, without training the rest again.
 
-The part that reads averages is trained anew, and the interval of the mean CN and the heads'
-calibration are fitted again; the density that grows clusters is added as it was trained
-(`benchmarks/train_placement.py`). All other parts, and the calibration of all other figures, stay
-as they are.
+The density that clusters grow by is put in as it was trained (`benchmarks/train_placement.py`); the
+part that reads averages is trained here. All other networks stay as they are. What a model needs
+before it can be believed is then fitted anew, on the held-out families.
 """
 
 from collections.abc import Sequence
@@ -15,17 +14,12 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from nearedge.models.answering.card import Card, read_card, write_card
-from nearedge.models.answering.inverter import Inverter
-from nearedge.models.answering.loading import assemble
+from nearedge.models.answering.estimate import Calibration
 from nearedge.models.aside import written_aside
-from nearedge.models.data.instruments import InputCondition
-from nearedge.models.parts.device import CPU
-from nearedge.models.training import calibrating
-from nearedge.models.training.heads import fit_heads
-from nearedge.models.training.recipe import SharesRecipe
-from nearedge.models.training.release import MIXTURES, half
+from nearedge.models.training.recipe import PlacementRecipe, SharesRecipe
+from nearedge.models.training.release import calibrated, examination, half, start_entry
 from nearedge.models.training.shares import train_shares
-from nearedge.models.training.sites import Sites, load_sites
+from nearedge.models.training.sites import load_sites
 
 #: What a card says of its own file.
 _OWN = ("name", "path", "digest")
@@ -33,13 +27,11 @@ _OWN = ("name", "path", "digest")
 
 def refit(
     model: str,
-    recipe: SharesRecipe | None,
     *,
     data: Sequence[Path],
     path: Path,
-    placement: dict[str, Tensor] | None = None,
-    start: dict[str, Any] | None = None,
-    seed: int = 0,
+    placement: tuple[PlacementRecipe, dict[str, Tensor]] | None = None,
+    shares: SharesRecipe | None = None,
     samples: int = 16,
 ) -> Card:
     """Write new weights and their card.
@@ -48,58 +40,48 @@ def refit(
     ----------
     model
         Weights to start from.
-    recipe
-        How the part that reads averages is trained; None leaves the mean CN as it is.
     data
         What the weights were trained on, in the same order.
     path
         ``.safetensors`` file to write; its card goes beside it.
     placement
-        Tensors of the density that grows clusters; None leaves what there is.
-    start
-        Entry of the card on where drawing starts; None leaves what there is.
-    seed
-        Seed of weights, averages and questions.
+        The density that clusters grow by: its recipe and its tensors. None leaves what there is.
+    shares
+        How the part that reads averages is trained; None leaves what there is.
     samples
         Clusters per spectrum in calibration.
     """
     card = read_card(model)
-    tensors = load_file(card.path)
-    entries = {k: v for k, v in asdict(card).items() if k not in _OWN}
+    tensors, seed = load_file(card.path), int(card.recipe["seed"])
+    entries = {name: value for name, value in asdict(card).items() if name not in _OWN}
+    sites = load_sites(data, span=card.grid)
     if placement is not None:
-        tensors = _with(tensors, "placement.", placement)
-    if start is not None:
-        entries["start"] = start
-    if recipe is not None:
-        sites = load_sites(data, span=card.grid)
-        averages = train_shares(sites.train, card.edges, recipe=recipe, span=card.grid, seed=seed)
+        recipe, own = placement
+        tensors = _with(tensors, "placement.", own)
+        entries["start"] = start_entry(recipe, atoms=card.atoms)
+        entries["recipe"] |= {"placement": recipe.model_dump(mode="json")}
+    if shares is not None:
+        averages = train_shares(sites.train, card.edges, recipe=shares, span=card.grid, seed=seed)
         tensors = _with(tensors, "shares.", half(averages))
         entries["shares"] = asdict(averages.size)
-        entries["recipe"] = entries["recipe"] | {"shares": recipe.model_dump(mode="json")}
-        estimates = entries["calibration"]["estimates"] | {"shares_weight": recipe.weight}
-        entries["calibration"]["estimates"] = estimates
-        entries["calibration"] |= _calibration(entries, tensors, sites, seed=seed, samples=samples)
+        entries["recipe"] |= {"shares": shares.model_dump(mode="json")}
+    packed = save(tensors)
+    entries = calibrated(
+        _uncalibrated(entries), packed, *examination(sites, seed=seed + 1), samples=samples
+    )
     with written_aside(path) as part:
-        part.write_bytes(save(tensors))
+        part.write_bytes(packed)
     return write_card(path, **entries)
 
 
-def _calibration(
-    entries: dict[str, Any], tensors: dict[str, Tensor], sites: Sites, *, seed: int, samples: int
-) -> dict[str, Any]:
-    """Fit the interval of the mean CN, and the heads, to held-out single sites and averages."""
-    every = list(calibrating.questions(sites.held_out, calibrating.CONDITIONS, seed=seed + 1))
-    measured = [one for one in every if one[1].condition is InputCondition.MEASURED]
-    count = min(MIXTURES, len(measured))
-    mixed = list(calibrating.mixtures(sites.held_out, count, seed=seed + 1))
-    asked = [*measured, *mixed]
-    draft = Card(name="draft", path=Path(), digest="", **entries)
-    inverter = Inverter(draft, assemble(draft, tensors, CPU), device=CPU)
-    answers = calibrating.ask(inverter, asked, samples=samples)
-    mean = calibrating.calibrate_mean(inverter, asked, answers)
-    return {
-        "estimates": entries["calibration"]["estimates"] | mean,
-        "heads": fit_heads(inverter, every, mixed).to_dict(),
+def _uncalibrated(entries: dict[str, Any]) -> dict[str, Any]:
+    """Return a card's entries as they are before calibration."""
+    weight = float(entries["recipe"].get("shares", {}).get("weight", 0.0))
+    estimates = Calibration(shares_weight=weight).to_dict()
+    return entries | {
+        "surrogate": entries["surrogate"] | {"sharpness": 0.0},
+        "outlier": {"misfit": 1.0, "threshold": float("inf")},
+        "calibration": entries["calibration"] | {"estimates": estimates},
     }
 
 

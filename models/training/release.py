@@ -16,24 +16,24 @@ from nearedge.models.answering.estimate import Calibration
 from nearedge.models.answering.inverter import Inverter
 from nearedge.models.answering.loading import assemble
 from nearedge.models.aside import written_aside
-from nearedge.models.clusters import descriptors
 from nearedge.models.data.dataset import describe
 from nearedge.models.data.instruments import InputCondition
 from nearedge.models.data.views import Bank
 from nearedge.models.inversion import Inversion
 from nearedge.models.parts.device import CPU
 from nearedge.models.parts.diffusion import Diffusion
-from nearedge.models.parts.library import Library
 from nearedge.models.parts.outlier import Familiar
+from nearedge.models.parts.placement import Placement
 from nearedge.models.parts.ridge import Ridge
 from nearedge.models.parts.shares import Shares
 from nearedge.models.parts.surrogate import Surrogate
 from nearedge.models.spectrum import Array
-from nearedge.models.training import calibrating, library, surrogates
+from nearedge.models.training import calibrating, surrogates
 from nearedge.models.training import denoiser as atoms_side
 from nearedge.models.training.familiarity import familiarise
 from nearedge.models.training.heads import fit_heads
-from nearedge.models.training.recipe import Recipe
+from nearedge.models.training.placement import placement_size
+from nearedge.models.training.recipe import PlacementRecipe, Recipe
 from nearedge.models.training.shares import train_shares
 from nearedge.models.training.sites import Sites, folds_of
 from nearedge.models.training.spectra import SpectrumSide
@@ -75,17 +75,12 @@ def learn_forward(sites: Sites, read: SpectrumSide, recipe: Recipe) -> Forward:
     return Forward(surrogates=fitted, errors=errors)
 
 
-def collect(sites: Sites, read: SpectrumSide, recipe: Recipe) -> Library:
-    """Put together the clusters that samples start from: all of ``train``, rattled ones too."""
-    rattled = [site for site in sites.train if site.rattle]
-    known = [site for site in sites.bare if (site.absorber, site.edge) in sites.edges]
-    own = [*known, *rattled]
-    clusters = atoms_side.as_clusters(
-        own, atoms=recipe.atoms, vocabulary=recipe.species, edges=sites.edges
-    )
-    around = library.surroundings(own, vocabulary=recipe.species)
-    expected = [descriptors.tidy(e, species=len(recipe.species)) for e in read.expected]
-    return library.build(clusters, around, expected, torch.from_numpy(read.known.described).float())
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Drawing:
+    """The networks that clusters are drawn with: they grow, and are then denoised."""
+
+    placement: Placement
+    denoiser: Diffusion
 
 
 def half(part: Module) -> dict[str, Tensor]:
@@ -96,22 +91,21 @@ def half(part: Module) -> dict[str, Tensor]:
     }
 
 
-def _fields(part: Ridge | Library) -> dict[str, Tensor]:
+def _fields(part: Ridge) -> dict[str, Tensor]:
     return {field.name: getattr(part, field.name) for field in fields(part)}
 
 
 def _tensors(
     read: SpectrumSide,
-    model: Diffusion,
+    drawing: Drawing,
     forward: Forward,
     familiar: Familiar,
-    known: Library,
     averages: Shares | None,
 ) -> dict[str, Tensor]:
     parts = {
         "encoder.": half(read.reader.ensemble),
-        "diffusion.": model.cpu().state_dict(),
-        "library.": _fields(known),
+        "diffusion.": drawing.denoiser.cpu().state_dict(),
+        "placement.": half(drawing.placement),
         "shares.": half(averages) if averages else {},
     }
     for k, (back, own) in enumerate(zip(forward.surrogates, read.reader.ridges, strict=True)):
@@ -131,6 +125,12 @@ def _familiar(bank: Bank, edge: Array, edges: int) -> Familiar:
     return familiarise(*flat, np.tile(edge, views).astype(np.int64), edges=edges)
 
 
+def start_entry(recipe: PlacementRecipe, *, atoms: int) -> dict[str, Any]:
+    """Say how clusters grow."""
+    size = asdict(placement_size(recipe, atoms=atoms))
+    return {"size": size, **recipe.model_dump(include={"temperature", "surplus"})}
+
+
 def data_entry(sites: Sites) -> dict[str, Any]:
     """Say what a model was trained on: a digest of the rows, and their make-up."""
     made_of = describe([*sites.train, *sites.held_out])
@@ -148,7 +148,7 @@ def _surrogate_entry(sites: Sites, forward: Forward, *, sharpness: float) -> dic
 def _entries(
     sites: Sites,
     read: SpectrumSide,
-    model: Diffusion,
+    drawing: Drawing,
     forward: Forward,
     averages: Shares | None,
     recipe: Recipe,
@@ -165,7 +165,8 @@ def _entries(
         "network": recipe.denoiser.model_dump(include={"channels", "layers", "radial", "degree"}),
         "encoder": asdict(read.reader.ensemble.size),
         "surrogate": _surrogate_entry(sites, forward, sharpness=0.0),
-        "diffusion": asdict(model.noise),
+        "diffusion": asdict(drawing.denoiser.noise),
+        "start": start_entry(recipe.placement, atoms=recipe.atoms),
         "members": len(read.reader.ensemble.members),
         "shares": asdict(averages.size) if averages else {},
         "outlier": {"misfit": 1.0, "threshold": float("inf")},
@@ -182,7 +183,16 @@ def _entries(
     }
 
 
-def _calibrated(
+def examination(
+    sites: Sites, *, seed: int
+) -> tuple[list[calibrating.Question], list[calibrating.Question]]:
+    """Return the single sites and the averages that a model is calibrated on."""
+    asked = list(calibrating.questions(sites.held_out, calibrating.CONDITIONS, seed=seed))
+    count = min(MIXTURES, len(asked) // len(calibrating.CONDITIONS))
+    return asked, list(calibrating.mixtures(sites.held_out, count, seed=seed))
+
+
+def calibrated(
     entries: dict[str, Any],
     packed: bytes,
     asked: Sequence[calibrating.Question],
@@ -190,9 +200,20 @@ def _calibrated(
     *,
     samples: int,
 ) -> dict[str, Any]:
-    """Return the entries with what answers to questions of known truth say of the model.
+    """Return a card's entries with what answers to questions of known truth say of the model.
 
-    ``mixed`` are averages over unlike sites, on which the interval of the mean CN is fitted too.
+    Parameters
+    ----------
+    entries
+        Those before calibration: samples weigh alike, none is flagged.
+    packed
+        The file of weights.
+    asked
+        Single sites.
+    mixed
+        Averages over unlike sites, on which the interval of the mean CN is fitted too.
+    samples
+        Clusters per spectrum.
     """
 
     def model() -> Inverter:
@@ -239,7 +260,7 @@ def mean_interval(
 def release(
     sites: Sites,
     read: SpectrumSide,
-    model: Diffusion,
+    drawing: Drawing,
     recipe: Recipe,
     *,
     path: Path,
@@ -252,7 +273,7 @@ def release(
 
     Parameters
     ----------
-    sites, read, model
+    sites, read, drawing
         Data and trained networks.
     recipe
         What they were trained by.
@@ -269,14 +290,10 @@ def release(
         averages = train_shares(
             sites.train, sites.edges, recipe=recipe.shares, span=recipe.grid, seed=recipe.seed
         )
-    known = collect(sites, read, recipe)
-    packed = save(_tensors(read, model, forward, familiar, known, averages))
-    seed = recipe.seed + 1
-    asked = list(calibrating.questions(sites.held_out, calibrating.CONDITIONS, seed=seed))
-    entries = _entries(sites, read, model, forward, averages, recipe)
-    count = min(MIXTURES, len(asked) // len(calibrating.CONDITIONS))
-    mixed = list(calibrating.mixtures(sites.held_out, count, seed=seed))
-    entries = _calibrated(entries, packed, asked, mixed, samples=samples)
+    packed = save(_tensors(read, drawing, forward, familiar, averages))
+    asked, mixed = examination(sites, seed=recipe.seed + 1)
+    entries = _entries(sites, read, drawing, forward, averages, recipe)
+    entries = calibrated(entries, packed, asked, mixed, samples=samples)
     with written_aside(path) as part:
         part.write_bytes(packed)
     return write_card(path, **entries)

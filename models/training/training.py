@@ -1,24 +1,36 @@
-"""Train a model from a recipe and data: encoder, denoiser, calibration, weights and card."""
+"""Train a model from a recipe and data: reading, drawing, calibration, weights and card."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from nearedge.models.answering.card import Card
+from nearedge.models.clusters.descriptors import tidy
+from nearedge.models.data.dataset import Site
 from nearedge.models.data.instruments import InputCondition
-from nearedge.models.data.rattle import Rattling
+from nearedge.models.data.rattle import RattledCluster, Rattling
 from nearedge.models.parts import diffusion
 from nearedge.models.parts.device import choose_device
-from nearedge.models.parts.diffusion import Diffusion, Noise
+from nearedge.models.parts.diffusion import Noise
+from nearedge.models.parts.placement import Placement
 from nearedge.models.training import denoiser as atoms_side
 from nearedge.models.training.checkpoint import Checkpoint
 from nearedge.models.training.denoiser import DenoiserTraining
+from nearedge.models.training.descent import Descent, Net
 from nearedge.models.training.encoders import EncoderExam
 from nearedge.models.training.log import Progress, TrainingLog, logged, silent
-from nearedge.models.training.recipe import Recipe
-from nearedge.models.training.release import release
+from nearedge.models.training.placement import (
+    PlacementTraining,
+    make_lesson,
+    placement_size,
+    surroundings,
+    told_by,
+)
+from nearedge.models.training.recipe import DenoiserRecipe, PlacementRecipe, Recipe
+from nearedge.models.training.release import Drawing, release
 from nearedge.models.training.sites import Sites, load_sites
 from nearedge.models.training.spectra import SpectrumSide, expected_of, read_spectra, set_exam
 
@@ -26,14 +38,36 @@ from nearedge.models.training.spectra import SpectrumSide, expected_of, read_spe
 HEADLINE = ("cn_accuracy_macro", "bond_error", "bond_mae", "angle_mae", "rdf_overlap")
 
 
+class NetTraining(Protocol[Net]):
+    """The training of a network that has begun."""
+
+    @property
+    def descent(self) -> Descent[Net]:
+        """How far it has come."""
+
+    @property
+    def recipe(self) -> DenoiserRecipe | PlacementRecipe:
+        """How long it lasts."""
+
+    def advance(self) -> float:
+        """Make one step and return its loss."""
+
+    def examine(self) -> float:
+        """Return the loss on the held-out families."""
+
+
+def _pool(
+    sites: Sequence[Site], recipe: Recipe, size: int, edges: Sequence[tuple[str, str]]
+) -> list[RattledCluster]:
+    rng = np.random.default_rng([recipe.seed, 1])
+    return atoms_side.draw_pool(sites, size, rng=rng, edges=edges, rattling=Rattling())
+
+
 def start_denoiser(
     sites: Sites, read: SpectrumSide, recipe: Recipe, *, exam: EncoderExam, device: torch.device
 ) -> DenoiserTraining:
     """Draw the clusters and begin the denoiser's training at step 0."""
-    rng = np.random.default_rng([recipe.seed, 1])
-    pool = atoms_side.draw_pool(
-        sites.bare, recipe.denoiser.pool, rng=rng, edges=sites.edges, rattling=Rattling()
-    )
+    pool = _pool(sites.bare, recipe, recipe.denoiser.pool, sites.edges)
     scale = read.reader.ensemble.get_buffer("scale")
     lesson = atoms_side.make_lesson(
         sites.train,
@@ -73,17 +107,46 @@ def start_denoiser(
     )
 
 
-def run_denoiser(
-    training: DenoiserTraining, *, checkpoint: Checkpoint, report_every: int, progress: Progress
-) -> Diffusion:
-    """Train to the end, with a checkpoint and a report every so many steps."""
-    descent, total, window = training.descent, training.recipe.steps, []
+def start_placement(
+    sites: Sites, read: SpectrumSide, recipe: Recipe, *, exam: EncoderExam
+) -> PlacementTraining:
+    """Draw the clusters and begin the training of the density that they grow by at step 0."""
+    own = recipe.placement
+    whole = [site for site in sites.bare if len(site.species) >= recipe.atoms]
+    pool = _pool(whole, recipe, own.pool, sites.edges)
+    torch.manual_seed(recipe.seed)
+    model = Placement(placement_size(own, atoms=recipe.atoms), elements=recipe.species)
+    clusters = surroundings(sites.held_out, elements=recipe.species)
+    rows = torch.arange(len(sites.held_out)).repeat(len(exam.bank.values))
+    expected = tidy(expected_of(exam, read.reader), species=len(recipe.species))
+    return PlacementTraining.start(
+        model,
+        make_lesson(sites, pool, read, elements=recipe.species, donors=own.donors),
+        exam=[told_by(model, expected, clusters.cn[rows], *clusters[rows])],
+        recipe=own,
+        seed=recipe.seed,
+    )
+
+
+def run(
+    training: NetTraining[Net],
+    stage: str,
+    *,
+    checkpoint: Checkpoint,
+    report_every: int,
+    progress: Progress,
+) -> Net:
+    """Train to the end, from the checkpoint on, with a report every so many steps."""
+    descent, total = training.descent, training.recipe.steps
+    window: list[float] = []
+    if state := checkpoint.training(stage):
+        descent.restore(state)
     while descent.step < total:
         window.append(training.advance())
         if descent.step % report_every == 0 or descent.step == total:
             figures = {"loss": float(np.mean(window)), "val_loss": training.examine()}
-            progress("denoiser", descent.step, total, figures)
-            checkpoint.set_denoiser(descent.state())
+            progress(stage, descent.step, total, figures)
+            checkpoint.keep(stage, descent.state())
             window = []
     return descent.average()
 
@@ -119,7 +182,7 @@ def train(
         Where networks train and ridges are solved: ``auto``, ``cpu``, ``cuda``.
     resume
         Go on from the checkpoint in ``out``, if there is one: encoders that are trained stay as
-        they are, and the denoiser goes on from its last report.
+        they are, and the other networks go on from their last reports.
     progress
         Called as things get done.
 
@@ -139,13 +202,17 @@ def train(
     read = read_spectra(
         sites, recipe, checkpoint=checkpoint, exam=exam, progress=tell, device=place
     )
-    training = start_denoiser(sites, read, recipe, exam=exam, device=place)
-    if checkpoint.denoiser:
-        training.descent.restore(checkpoint.denoiser)
-    every = recipe.report_every
-    model = run_denoiser(training, checkpoint=checkpoint, report_every=every, progress=tell)
+    told: dict[str, Any] = {
+        "checkpoint": checkpoint,
+        "report_every": recipe.report_every,
+        "progress": tell,
+    }
+    atoms = start_denoiser(sites, read, recipe, exam=exam, device=place)
+    denoiser = run(atoms, "denoiser", **told)
+    places = start_placement(sites, read, recipe, exam=exam)
+    drawing = Drawing(denoiser=denoiser, placement=run(places, "placement", **told))
     tell("calibration", 0, 1, {})
-    card = release(sites, read, model, recipe, path=out / f"{name}.safetensors")
+    card = release(sites, read, drawing, recipe, path=out / f"{name}.safetensors")
     tell("calibration", 1, 1, _headline(card))
     return card
 

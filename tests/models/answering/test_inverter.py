@@ -11,7 +11,6 @@ from nearedge.models.data.instruments import RISING_SCAN, cut, scan
 from nearedge.models.inversion import Quality
 from nearedge.models.normalise.xanes import normalise_xanes
 from nearedge.models.parts.condition import condition
-from nearedge.models.parts.library import REACH
 from nearedge.models.parts.outlier import score
 
 DATA = Path(__file__).parents[2] / "data" / "siox.parquet"
@@ -75,8 +74,7 @@ def test_every_quality_gives_the_same_answer_again(inverter, spectra, quality):
 def test_samples_are_clusters_sorted_by_distance(inverter, spectra):
     answer = inverter.invert([spectra[0]], seeds=[0], samples=4)[0]
     lengths = np.linalg.norm(answer.samples.positions, axis=-1)
-    assert lengths.shape[0] == 4
-    assert inverter.card.atoms <= lengths.shape[1] <= REACH
+    assert lengths.shape == (4, inverter.card.atoms)
     assert (np.diff(lengths, axis=1) >= 0).all()
     assert set(answer.samples.species.ravel()) <= set(inverter.card.species)
     assert answer.samples.weights.sum() == pytest.approx(1)

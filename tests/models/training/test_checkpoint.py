@@ -18,18 +18,18 @@ def begun(path):
 
 
 def test_what_was_kept_is_taken_up_again(path):
-    begun(path).set_denoiser({"step": 4})
+    begun(path).keep("denoiser", {"step": 4})
     again = Checkpoint(path, origin=ORIGIN, resume=True)
     assert len(again.members) == 1
     assert torch.equal(again.members[0]["weights"]["a"], torch.ones(3))
-    assert again.denoiser == {"step": 4}
+    assert again.training("denoiser") == {"step": 4}
 
 
 def test_a_new_training_takes_nothing_up(path):
     begun(path)
     fresh = Checkpoint(path, origin=ORIGIN, resume=False)
     assert fresh.members == ()
-    assert fresh.denoiser is None
+    assert fresh.training("denoiser") is None
 
 
 def test_a_training_without_a_checkpoint_begins_anew(path):
@@ -45,10 +45,10 @@ def test_a_write_that_is_cut_off_leaves_the_last_checkpoint(path, monkeypatch):
 
     monkeypatch.setattr(torch, "save", half)
     with pytest.raises(KeyboardInterrupt):
-        checkpoint.set_denoiser({"step": 4})
+        checkpoint.keep("denoiser", {"step": 4})
     again = Checkpoint(path, origin=ORIGIN, resume=True)
     assert len(again.members) == 1
-    assert again.denoiser is None
+    assert again.training("denoiser") is None
 
 
 @pytest.mark.parametrize(

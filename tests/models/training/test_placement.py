@@ -104,10 +104,10 @@ def test_training_learns_and_goes_on_where_it_was(lesson, sites, model):
     every = lesson.labelled[torch.arange(len(sites))]
     exam = [told_exactly(model, *every)]
     training = PlacementTraining.start(model, lesson, exam=exam, recipe=RECIPE, seed=0)
-    (before,) = training.examine()
+    (before,) = training.nats()
     for _ in range(50):
         training.advance()
-    (after,) = training.examine()
+    (after,) = training.nats()
     assert np.mean(after[1:]) < np.mean(before[1:])
     again = PlacementTraining.start(
         Placement(model.size, elements=ELEMENTS), lesson, exam=exam, recipe=RECIPE, seed=0

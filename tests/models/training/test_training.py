@@ -1,23 +1,24 @@
 import csv
 import os
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from nearedge.models.answering.card import CardError, read_card
+from nearedge.models.answering.card import read_card
 from nearedge.models.answering.inverter import Inverter
 from nearedge.models.clusters.descriptors import EXPECTED_CN_CLASSES, Expectation, count, describe
 from nearedge.models.data import rattle
 from nearedge.models.data.dataset import read_dataset, write_dataset
 from nearedge.models.normalise.xanes import normalise_xanes
-from nearedge.models.parts.placement import Placement, PlacementSize
+from nearedge.models.parts.placement import Placement
 from nearedge.models.training import calibrating, denoiser, encoders
 from nearedge.models.training.checkpoint import CheckpointError
 from nearedge.models.training.denoiser import _rate
+from nearedge.models.training.placement import placement_size
 from nearedge.models.training.recipe import Recipe, read_recipe
 from nearedge.models.training.refit import refit
 from nearedge.models.training.sites import load_sites
@@ -32,10 +33,18 @@ RECIPE = Recipe.model_validate(
         "views": 3,
         "encoder": {"width": 16, "folds": 2, "rounds": 1, "steps": 20, "batch": 8},
         "denoiser": {"channels": 8, "layers": 1, "pool": 30, "steps": 6, "batch": 8, "donors": 2},
+        "placement": {
+            **{"scalars": 8, "vectors": 4, "layers": 1, "filters": 4},
+            **{"pool": 20, "steps": 4, "batch": 6, "donors": 2},
+        },
         "shares": {"members": 1, "width": 8, "spectra": 12, "steps": 4, "batch": 4},
         "report_every": 2,
     }
 )
+
+
+DENOISER = [("denoiser", 2), ("denoiser", 4), ("denoiser", 6)]
+PLACEMENT = [("placement", 2), ("placement", 4)]
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +96,7 @@ def test_training_writes_weights_card_and_log(trained):
     assert told == [
         *[("encoder", 1), ("encoder", 2)],
         *[("denoiser", 2), ("denoiser", 4), ("denoiser", 6)],
+        *[("placement", 2), ("placement", 4)],
         ("calibration", 1),
     ]
 
@@ -101,7 +111,8 @@ def test_log_and_progress_tell_how_held_out_families_fare(trained):
         }
     figures = {(stage, done): figures for stage, done, _, figures in seen}
     assert set(figures["encoder", 2]) == {"loss", "val_loss", "val_cn_accuracy", "val_bond_error"}
-    assert set(figures["denoiser", 6]) == {"loss", "val_loss"}
+    for last in ("denoiser", 6), ("placement", 4):
+        assert set(figures[last]) == {"loss", "val_loss"}
     assert figures["calibration", 1]["val_bond_mae"] == card.figures["val"]["clean"]["bond_mae"]
 
 
@@ -129,8 +140,9 @@ def test_training_again_gives_the_same_weights(trained, tmp_path):
 @pytest.mark.parametrize(
     ("place", "left"),
     [
-        (("encoder", 2), [("encoder", 2), ("denoiser", 2), ("denoiser", 4), ("denoiser", 6)]),
-        (("denoiser", 6), [("denoiser", 6)]),
+        (("encoder", 2), [("encoder", 2), *DENOISER, *PLACEMENT]),
+        (("denoiser", 6), [("denoiser", 6), *PLACEMENT]),
+        (("placement", 2), PLACEMENT),
         (("calibration", 0), []),
     ],
 )
@@ -214,9 +226,7 @@ def test_trained_model_inverts(trained, sites):
     inverter = Inverter.load(str(card.path), device="cpu")
     site = next(s for s in sites if s.split == "val")
     answer = inverter.invert([normalise_xanes(site.spectrum)], seeds=[1], samples=3)[0]
-    samples, atoms, _ = answer.samples.positions.shape
-    assert samples == 3
-    assert atoms >= 12
+    assert answer.samples.positions.shape == (3, 12, 3)
     assert answer.model == card.digest
 
 
@@ -335,29 +345,25 @@ def test_the_learning_rate_starts_again_once():
     assert rate(1000) == pytest.approx(0.02)
 
 
-def test_weights_that_are_given_a_density_can_start_from_nothing(trained, sites, tmp_path):
+def test_weights_that_are_given_another_density_draw_with_it(trained, sites, tmp_path):
     card, out, _ = trained
     torch.manual_seed(0)
-    size = PlacementSize(atoms=12, scalars=8, vectors=4, layers=1, filters=4)
-    density = Placement(size, elements=card.species)
-    start = {"kind": "library", "size": asdict(size), "temperature": 0.5, "surplus": 2}
+    recipe = RECIPE.placement.model_copy(update={"scalars": 12, "surplus": 3})
+    density = Placement(placement_size(recipe, atoms=12), elements=card.species)
     path = tmp_path / "more.safetensors"
     more = refit(
         str(out / "tiny.safetensors"),
-        None,
-        data=[],
+        data=[DATA],
         path=path,
-        placement=density.state_dict(),
-        start=start,
+        placement=(recipe, density.state_dict()),
+        samples=2,
     )
     assert more.shares == card.shares
+    assert (more.start["surplus"], more.start["size"]["scalars"]) == (3, 12)
+    assert more.recipe["placement"] == recipe.model_dump(mode="json")
     seen = normalise_xanes(next(s for s in sites if s.absorber == "Si" and s.cn == 4).spectrum)
-    models = [Inverter.load(str(path), device="cpu", start=kind) for kind in ("", "grown")]
-    known, grown = (model.invert([seen], seeds=[0], samples=4)[0] for model in models)
-    assert grown.samples.positions.shape == (4, 12, 3)
-    assert known.samples.positions.shape[1] >= 12
-    assert grown.model != known.model
-    with pytest.raises(CardError, match="starts from library or grown, not from 'noise'"):
-        Inverter.load(str(path), device="cpu", start="noise")
-    with pytest.raises(CardError, match="starts from library, not from 'grown'"):
-        Inverter.load(str(out / "tiny.safetensors"), device="cpu", start="grown")
+    models = [Inverter.load(str(one), device="cpu") for one in (card.path, path)]
+    before, after = (model.invert([seen], seeds=[0], samples=4)[0] for model in models)
+    assert after.samples.positions.shape == (4, 12, 3)
+    assert after.model != before.model
+    assert not np.array_equal(after.samples.positions, before.samples.positions)
