@@ -46,7 +46,7 @@ def test_the_demo_first_prints_the_address_of_its_page() -> None:
         line = demo.stdout.readline()
         with pytest.raises(urllib.error.HTTPError, match="503") as starting:
             urllib.request.urlopen(line.removeprefix("the live page: ").strip(), timeout=20)
-        assert "nearedge starts: loading" in starting.value.read().decode()
+        assert "nearedge starts: " in starting.value.read().decode()
         starting.value.close()
         demo.send_signal(signal.SIGTERM)
         demo.stdout.read()
