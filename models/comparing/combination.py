@@ -11,7 +11,7 @@ from nearedge.models.comparing.common import (
     RANGE,
     Common,
     CompareError,
-    Named,
+    NamedSpectrum,
     flat_at,
     on_common_energies,
 )
@@ -120,8 +120,8 @@ class Combination:
 
 
 def combine(
-    target: Named,
-    members: Sequence[Named],
+    target: NamedSpectrum,
+    members: Sequence[NamedSpectrum],
     *,
     span: tuple[float, float] = RANGE,
     to_one: bool = False,
@@ -157,8 +157,8 @@ def combine(
 
 
 def best_combinations(
-    target: Named,
-    members: Sequence[Named],
+    target: NamedSpectrum,
+    members: Sequence[NamedSpectrum],
     *,
     span: tuple[float, float] = RANGE,
     most: int | None = None,
@@ -206,7 +206,10 @@ def _subsets(count: int, most: int) -> Iterator[tuple[int, ...]]:
 
 
 def _common(
-    target: Named, members: Sequence[Named], span: tuple[float, float], most_shift: float
+    target: NamedSpectrum,
+    members: Sequence[NamedSpectrum],
+    span: tuple[float, float],
+    most_shift: float,
 ) -> Common:
     if not members:
         raise CompareError("found no end member; expected at least one")
@@ -231,7 +234,12 @@ def check_members(flat: Array, names: Sequence[str]) -> None:
 
 
 def _fitted(
-    found: Common, target: Named, members: Sequence[Named], *, to_one: bool, most_shift: float
+    found: Common,
+    target: NamedSpectrum,
+    members: Sequence[NamedSpectrum],
+    *,
+    to_one: bool,
+    most_shift: float,
 ) -> Combination:
     design = found.flat[1:].T
 

@@ -18,7 +18,7 @@ class CompareError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Named:
+class NamedSpectrum:
     """A spectrum and what it is called.
 
     Attributes
@@ -58,7 +58,7 @@ class Common:
 
 
 def on_common_energies(
-    some: Sequence[Named], *, span: tuple[float, float] = RANGE, margin: float = 0.0
+    some: Sequence[NamedSpectrum], *, span: tuple[float, float] = RANGE, margin: float = 0.0
 ) -> Common:
     """Put spectra onto the energies of the first one; none is shifted.
 
@@ -100,7 +100,7 @@ def flat_at(spectrum: NormalisedSpectrum, energy: Array) -> Array:
     return np.asarray(CubicSpline(spectrum.energy, spectrum.flat)(energy))
 
 
-def check_edges(some: Sequence[Named]) -> None:
+def check_edges(some: Sequence[NamedSpectrum]) -> None:
     """Raise `CompareError` if spectra are not of the edge of the first one."""
     edge = some[0].edge
     if others := [one for one in some if one.edge != edge]:
@@ -112,7 +112,7 @@ def check_edges(some: Sequence[Named]) -> None:
 
 
 def _too_short(
-    some: Sequence[Named], span: tuple[float, float], low: float, high: float, count: int
+    some: Sequence[NamedSpectrum], span: tuple[float, float], low: float, high: float, count: int
 ) -> str:
     ends = "; ".join(
         f"{one.name} {one.spectrum.energy[0]:.1f} to {one.spectrum.energy[-1]:.1f} eV"

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from nearedge.models.comparing.combination import check_members
-from nearedge.models.comparing.common import RANGE, Common, CompareError, Named, on_common_energies
+from nearedge.models.comparing.common import (
+    RANGE,
+    Common,
+    CompareError,
+    NamedSpectrum,
+    on_common_energies,
+)
 from nearedge.models.maps.components import Components, components
 from nearedge.models.maps.mixtures import Mixtures, mixtures
 from nearedge.models.spectrum import Array, freeze_arrays
@@ -63,7 +69,7 @@ class Analysis:
         return float(np.sqrt(((away - away @ vectors.T @ vectors) ** 2).mean()))
 
 
-def analyse(some: Sequence[Named], *, span: tuple[float, float] = RANGE) -> Analysis:
+def analyse(some: Sequence[NamedSpectrum], *, span: tuple[float, float] = RANGE) -> Analysis:
     """Find the principal components of a series.
 
     How many stand out of the noise is told by the rule of `nearedge.models.maps.components`. Since
@@ -90,7 +96,10 @@ def analyse(some: Sequence[Named], *, span: tuple[float, float] = RANGE) -> Anal
 
 
 def series_mixtures(
-    series: Sequence[Named], members: Sequence[Named], *, span: tuple[float, float] = RANGE
+    series: Sequence[NamedSpectrum],
+    members: Sequence[NamedSpectrum],
+    *,
+    span: tuple[float, float] = RANGE,
 ) -> tuple[Mixtures, Common]:
     """Fit every spectrum of a series by the same end members.
 

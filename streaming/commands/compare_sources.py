@@ -12,7 +12,7 @@ import numpy as np
 
 from nearedge.callbacks.normalise import normalise
 from nearedge.models import NormalisedSpectrum, Rejected, Technique
-from nearedge.models.comparing.common import CompareError, Named
+from nearedge.models.comparing.common import CompareError, NamedSpectrum
 from nearedge.streaming.answers.figures import stored_figures
 from nearedge.streaming.answers.merging import name_of, sources_text
 from nearedge.streaming.commands.file_list import distinct, files_of
@@ -29,7 +29,7 @@ MOST_PIXELS = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Source(Named):
+class ComparedSpectrum(NamedSpectrum):
     """A spectrum with what the model said of it.
 
     Attributes
@@ -81,7 +81,7 @@ class Sources:
     ) -> None:
         self._stack.close()
 
-    def find(self, names: Sequence[str]) -> list[Source]:
+    def find(self, names: Sequence[str]) -> list[ComparedSpectrum]:
         """Return the spectra of all names, in order.
 
         Parameters
@@ -97,7 +97,7 @@ class Sources:
         """
         return list(_distinct(one for name in names for one in self._of(name)))
 
-    def _of(self, name: str) -> list[Source]:
+    def _of(self, name: str) -> list[ComparedSpectrum]:
         if _is_path(name):
             return self._of_files(files_of([name]))
         results, maps = self._catalog()
@@ -109,7 +109,7 @@ class Sources:
             "'latest', the key of a result or a map, a scan number or the uid of a run"
         )
 
-    def _of_files(self, paths: Sequence[Path]) -> list[Source]:
+    def _of_files(self, paths: Sequence[Path]) -> list[ComparedSpectrum]:
         instrument = self._profile.instrument
         read = distinct((path, one) for path in paths for one in read_spectra(path, instrument))
         found = []
@@ -122,7 +122,7 @@ class Sources:
             if isinstance(spectrum, Rejected):
                 self.left_out.append(f"{one.id}: {spectrum.detail}")
             else:
-                found.append(Source(name=one.id, spectrum=spectrum))
+                found.append(ComparedSpectrum(name=one.id, spectrum=spectrum))
         return found
 
     def _catalog(self) -> "tuple[Results, Maps]":
@@ -139,7 +139,7 @@ class Sources:
         return self._boxes
 
 
-def _distinct(some: Iterable[Source]) -> Iterator[Source]:
+def _distinct(some: Iterable[ComparedSpectrum]) -> Iterator[ComparedSpectrum]:
     """Give a number to spectra of one name, such as two runs with one scan number."""
     seen = Counter[str]()
     for one in some:
@@ -156,7 +156,7 @@ def _is_path(name: str) -> bool:
     )
 
 
-def _of_results(results: "Results", name: str) -> list[Source]:
+def _of_results(results: "Results", name: str) -> list[ComparedSpectrum]:
     """Return the results of a name, the oldest first."""
     if name == LATEST:
         latest = results.latest()
@@ -190,7 +190,7 @@ def _frame(result: "Result") -> int:
     return int(last) if last.isdecimal() else 0
 
 
-def _of_result(result: "Result") -> Source:
+def _of_result(result: "Result") -> ComparedSpectrum:
     raw, merged = result.metadata["raw"], result.metadata.get("merged_from")
     if merged:
         name = f"merge of {sources_text(merged)}"
@@ -198,7 +198,7 @@ def _of_result(result: "Result") -> Source:
         name = name_of(
             {"scan_id": raw["scan_id"], "run_uid": raw["uid"], "spectrum": raw["spectrum"]}
         )
-    return Source(
+    return ComparedSpectrum(
         name=f"{name} {raw['sample']}" if raw.get("sample") else name,
         spectrum=result.spectrum,
         key=result.key,
@@ -206,7 +206,7 @@ def _of_result(result: "Result") -> Source:
     )
 
 
-def _of_map(maps: "Maps", name: str) -> list[Source]:
+def _of_map(maps: "Maps", name: str) -> list[ComparedSpectrum]:
     """Return the answered pixels of a map, by its key or the uid of its run."""
     try:
         one = maps[name]
@@ -218,7 +218,7 @@ def _of_map(maps: "Maps", name: str) -> list[Source]:
     return list(_pixels(one))
 
 
-def _pixels(stored: "StoredMap") -> Iterator[Source]:
+def _pixels(stored: "StoredMap") -> Iterator[ComparedSpectrum]:
     metadata, energy = stored.metadata, stored["energy"].astype(float)
     norm = stored["norm"].reshape(-1, len(energy)).astype(float)
     names = ("e0", "edge_step", "energy_shift", "cn_mean", "bond")
@@ -230,7 +230,7 @@ def _pixels(stored: "StoredMap") -> Iterator[Source]:
     rows = rows[:: -(-len(rows) // MOST_PIXELS)]
     for row in rows:
         place = ", ".join(str(i) for i in np.unravel_index(row, stored.shape))
-        yield Source(
+        yield ComparedSpectrum(
             name=f"pixel {place}",
             spectrum=NormalisedSpectrum(
                 energy=energy + values["energy_shift"][row],

@@ -15,7 +15,7 @@ from nearedge.models.comparing.series import Analysis, analyse, series_mixtures
 from nearedge.models.maps.mixtures import Mixtures
 from nearedge.streaming.answers.figures import BOND, CN, DASH
 from nearedge.streaming.answers.plain import plain
-from nearedge.streaming.commands.compare_sources import Source
+from nearedge.streaming.commands.compare_sources import ComparedSpectrum
 
 SHOWN = 40
 """Rows of a table of a series."""
@@ -60,8 +60,8 @@ class FitReport:
         eV by which the target could be shifted.
     """
 
-    target: Source
-    members: tuple[Source, ...]
+    target: ComparedSpectrum
+    members: tuple[ComparedSpectrum, ...]
     fits: tuple[Combination, ...]
     most_shift: float = 0.0
 
@@ -164,8 +164,8 @@ class SeriesReport:
         How far each member lies from all mixtures of the components, edge steps.
     """
 
-    series: tuple[Source, ...]
-    members: tuple[Source, ...]
+    series: tuple[ComparedSpectrum, ...]
+    members: tuple[ComparedSpectrum, ...]
     found: Analysis
     fit: Mixtures | None
     off: tuple[float, ...]
@@ -247,7 +247,9 @@ class SeriesReport:
 
 
 def compared(
-    targets: Sequence[Source], members: Sequence[Source], options: CompareOptions
+    targets: Sequence[ComparedSpectrum],
+    members: Sequence[ComparedSpectrum],
+    options: CompareOptions,
 ) -> FitReport | SeriesReport:
     """Fit one spectrum by end members, or analyse a series of several.
 
@@ -282,7 +284,9 @@ def compared(
 
 
 def _series(
-    targets: tuple[Source, ...], members: tuple[Source, ...], options: CompareOptions
+    targets: tuple[ComparedSpectrum, ...],
+    members: tuple[ComparedSpectrum, ...],
+    options: CompareOptions,
 ) -> SeriesReport:
     if options.to_one or options.most_shift or options.most is not None:
         raise CompareError(
@@ -304,7 +308,9 @@ def _series(
     return SeriesReport(series=targets, members=members, found=found, fit=fit, off=off)
 
 
-def _without(targets: Sequence[Source], members: Sequence[Source]) -> tuple[Source, ...]:
+def _without(
+    targets: Sequence[ComparedSpectrum], members: Sequence[ComparedSpectrum]
+) -> tuple[ComparedSpectrum, ...]:
     """Return the members that are not the target itself, which may lie in the same folder."""
     own = targets[0].spectrum
     return tuple(
@@ -317,7 +323,7 @@ def _without(targets: Sequence[Source], members: Sequence[Source]) -> tuple[Sour
     )
 
 
-def said_of(one: Source) -> str:
+def said_of(one: ComparedSpectrum) -> str:
     """Return what the model said of a spectrum, in words."""
     if not one.figures.get("cn"):
         return "no answer of the model" + ("" if one.key else ": a file ('nearedge invert')")
@@ -326,7 +332,7 @@ def said_of(one: Source) -> str:
     return f"{CN.symbol} {CN.text(cn)} {bounds}, {BOND.symbol} {BOND.text(bond)} Å by the model"
 
 
-def _about(one: Source) -> dict[str, Any]:
+def _about(one: ComparedSpectrum) -> dict[str, Any]:
     return {
         "name": one.name,
         "key": one.key,

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from nearedge.models import NormalisedSpectrum
 from nearedge.models.comparing.combination import combine
-from nearedge.models.comparing.common import CompareError, Named
+from nearedge.models.comparing.common import CompareError, NamedSpectrum
 from nearedge.streaming.answers.plain import dump, plain
 from nearedge.streaming.answers.summary import Json
 from nearedge.streaming.catalog.trouble import in_words
@@ -91,14 +91,14 @@ class CompareRoutes:
         ]
         return plain({"members": weights, **{name: getattr(fit, name) for name in numbers}})
 
-    def _named(self, key: str) -> Named:
+    def _named(self, key: str) -> NamedSpectrum:
         reference = None if self._references is None else self._references.get(key)
         if reference is not None:
-            return Named(name=reference.name, spectrum=reference.spectrum)
+            return NamedSpectrum(name=reference.name, spectrum=reference.spectrum)
         spectrum = self._lookup.spectrum(key)
         if spectrum is None:
             raise CompareError(f"there is no spectrum with the key {key!r}: choose it again")
-        return Named(name=self._lookup.name(key), spectrum=spectrum)
+        return NamedSpectrum(name=self._lookup.name(key), spectrum=spectrum)
 
     def _view(self, key: str) -> Json | None:
         """Return what is drawn of a spectrum; None where there is none of that key."""

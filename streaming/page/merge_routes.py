@@ -30,7 +30,7 @@ LARGEST = 64 << 10
 JSON = "application/json"
 
 
-class Asked(BaseModel):
+class MergeRequest(BaseModel):
     """What is to be merged, and how."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -66,7 +66,7 @@ class MergeRoutes:
             raise HTTPException(503, "there is no catalog here that a merge could be stored in")
         return _json(await run_sync(self._merged, self._merger, asked))
 
-    def _merged(self, merger: Merger, asked: Asked) -> dict[str, Any]:
+    def _merged(self, merger: Merger, asked: MergeRequest) -> dict[str, Any]:
         answers = self._answers(list(dict.fromkeys(asked.keys)))
         try:
             merged, new = merger.merge(answers, most=asked.most_shift, anyway=asked.anyway)
@@ -100,7 +100,7 @@ class MergeRoutes:
         return [answer for answer in found.values() if answer is not None]
 
 
-async def _asked(request: Request) -> Asked:
+async def _asked(request: Request) -> MergeRequest:
     """Return what a request asks for.
 
     A form of another site can send text, but no JSON, unless the service allowed it.
@@ -114,7 +114,7 @@ async def _asked(request: Request) -> Asked:
         if len(body) > LARGEST:
             raise HTTPException(413, f"larger than {LARGEST >> 10} kB: choose fewer scans")
     try:
-        return Asked.model_validate_json(body)
+        return MergeRequest.model_validate_json(body)
     except ValidationError as e:
         first = e.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the request"

@@ -15,7 +15,7 @@ from nearedge.models.comparing.combination import (
     combine,
     weights_of,
 )
-from nearedge.models.comparing.common import CompareError, Named, on_common_energies
+from nearedge.models.comparing.common import CompareError, NamedSpectrum, on_common_energies
 from nearedge.models.spectrum import Array
 
 E0 = 1846.5
@@ -23,7 +23,7 @@ ENERGY = np.arange(1810.0, 1920.0, 0.5)
 PEAKS = {"four": (4.0, 1.8), "five": (6.0, 1.2), "six": (9.0, 2.2), "metal": (-4.0, 0.4)}
 
 
-def named(name: str, energy: Array, flat: Array, *, edge: str = "K") -> Named:
+def named(name: str, energy: Array, flat: Array, *, edge: str = "K") -> NamedSpectrum:
     spectrum = NormalisedSpectrum(
         energy=energy,
         mu=flat,
@@ -35,7 +35,7 @@ def named(name: str, energy: Array, flat: Array, *, edge: str = "K") -> Named:
         absorber="Si",
         edge=edge,
     )
-    return Named(name=name, spectrum=spectrum)
+    return NamedSpectrum(name=name, spectrum=spectrum)
 
 
 def shape(energy: Array, name: str) -> Array:
@@ -45,13 +45,13 @@ def shape(energy: Array, name: str) -> Array:
     return edge + height * np.exp(-(((energy - E0 - at) / 2.5) ** 2))
 
 
-def members(*names: str, energy: Array = ENERGY) -> list[Named]:
+def members(*names: str, energy: Array = ENERGY) -> list[NamedSpectrum]:
     return [named(name, energy, shape(energy, name)) for name in names]
 
 
 def mixed(
     weights: Sequence[float], *names: str, noise: float = 0.0, shift: float = 0.0, seed: int = 0
-) -> Named:
+) -> NamedSpectrum:
     flat = sum(w * shape(ENERGY - shift, name) for w, name in zip(weights, names, strict=True))
     flat = flat + noise * np.random.default_rng(seed).normal(size=len(ENERGY))
     return named("mixture", ENERGY, flat)
@@ -73,7 +73,7 @@ def test_larch_finds_the_same(to_one: bool) -> None:
     target = mixed([0.3, 0.25, 0.5], "four", "five", "six", noise=0.02)
     some = members("four", "five", "six")
 
-    def group(one: Named) -> object:
+    def group(one: NamedSpectrum) -> object:
         spectrum = one.spectrum
         return larch.Group(energy=spectrum.energy, norm=spectrum.flat, filename=one.name)
 
@@ -178,7 +178,7 @@ def test_larch_ranks_the_subsets_alike() -> None:
     larch = pytest.importorskip("larch")
     target, some = mixed([0.45, 0.55], "four", "six", noise=0.02), members("four", "five", "six")
 
-    def group(one: Named) -> object:
+    def group(one: NamedSpectrum) -> object:
         spectrum = one.spectrum
         return larch.Group(energy=spectrum.energy, norm=spectrum.flat, filename=one.name)
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from nearedge.models.comparing.common import CompareError, Named
+from nearedge.models.comparing.common import CompareError, NamedSpectrum
 from nearedge.models.comparing.series import analyse, indicator, series_mixtures
 from nearedge.models.spectrum import Array
 from tests.models.comparing.test_combination import ENERGY, members, named, shape
 
 
-def series(shares: Array, *names: str, noise: float = 0.01) -> list[Named]:
+def series(shares: Array, *names: str, noise: float = 0.01) -> list[NamedSpectrum]:
     rng = np.random.default_rng(1)
     ends = np.array([shape(ENERGY, name) for name in names])
     flat = shares @ ends + rng.normal(0, noise, (len(shares), len(ENERGY)))
@@ -17,12 +17,12 @@ def series(shares: Array, *names: str, noise: float = 0.01) -> list[Named]:
 
 
 @pytest.fixture
-def two() -> list[Named]:
+def two() -> list[NamedSpectrum]:
     share = np.linspace(0, 1, 40)
     return series(np.column_stack([share, 1 - share]), "four", "six")
 
 
-def test_two_end_members_that_add_up_to_one_make_one_component(two: list[Named]) -> None:
+def test_two_end_members_that_add_up_to_one_make_one_component(two: list[NamedSpectrum]) -> None:
     found = analyse(two)
     assert found.components.rank == 1
     assert found.indicated == 1
@@ -37,7 +37,7 @@ def test_three_end_members_make_two_components() -> None:
 
 
 def test_an_end_member_lies_in_the_space_of_the_series_and_a_stranger_does_not(
-    two: list[Named],
+    two: list[NamedSpectrum],
 ) -> None:
     found = analyse(two)
     at = found.energy
@@ -45,19 +45,19 @@ def test_an_end_member_lies_in_the_space_of_the_series_and_a_stranger_does_not(
     assert found.off(shape(at, "metal")) > 0.1
 
 
-def test_the_weights_over_a_series_are_what_was_mixed(two: list[Named]) -> None:
+def test_the_weights_over_a_series_are_what_was_mixed(two: list[NamedSpectrum]) -> None:
     found, common = series_mixtures(two, members("four", "six"))
     assert found.fractions[:, 0] == pytest.approx(np.linspace(0, 1, 40), abs=0.01)
     assert found.fractions.sum(axis=1) == pytest.approx(np.ones(40), abs=0.01)
     assert common.flat.shape == (42, len(common.energy))
 
 
-def test_a_series_of_two_has_no_components(two: list[Named]) -> None:
+def test_a_series_of_two_has_no_components(two: list[NamedSpectrum]) -> None:
     with pytest.raises(CompareError, match="found 2 spectra; expected 3 or more"):
         analyse(two[:2])
 
 
-def test_too_many_end_members_for_a_series_are_refused(two: list[Named]) -> None:
+def test_too_many_end_members_for_a_series_are_refused(two: list[NamedSpectrum]) -> None:
     many = [named(f"m{k}", ENERGY, shape(ENERGY, "four") ** (1 + k / 9)) for k in range(9)]
     with pytest.raises(CompareError, match="found 9 end members; expected 1 to 8"):
         series_mixtures(two, many)

@@ -18,7 +18,7 @@ from nearedge.streaming import cli
 from nearedge.streaming.catalog.maps import Maps, store_map
 from nearedge.streaming.catalog.results import Provenance, Results, ResultWriter
 from nearedge.streaming.commands import compare_sources
-from nearedge.streaming.commands.compare_sources import Source, Sources
+from nearedge.streaming.commands.compare_sources import ComparedSpectrum, Sources
 from nearedge.streaming.commands.comparing import CompareOptions, FitReport, compared
 from nearedge.streaming.settings.profile import Profile
 
@@ -236,5 +236,5 @@ def test_members_with_answers_tell_what_their_mixture_would_have(files: Path) ->
 def test_two_spectra_of_one_name_are_told_apart(files: Path) -> None:
     with Sources(Profile()) as sources:
         path = str(files / "ends" / "quartz.dat")
-        found: list[Source] = sources.find([path, path])
+        found: list[ComparedSpectrum] = sources.find([path, path])
     assert [one.name for one in found] == ["quartz.dat", "quartz.dat (2)"]
