@@ -17,6 +17,8 @@ from nearedge.models.normalise.xanes_e0 import locate
 
 LEAST_NOISE = 1e-4
 """Noise of one point, as part of the edge step, below which a spectrum counts for no more."""
+SCALE = 0.05
+"""Normalised repeats differ in scale by no more than this, or three errors of their edge steps."""
 OF_NOISE = ("noisy",)
 """Flags of a spectrum that its merge is asked about anew."""
 
@@ -36,6 +38,9 @@ class Share:
     chi2
         Mean square of its distance from the mean of the others, but for scale, offset and a line,
         over what noise explains: 1 if that is all.
+    scale
+        How many times the others it is, normalised as all are: 1, but for the errors of their
+        edge steps. A white line that the sample itself damps has less.
     difference
         Its distance from the others beyond the noise: rms, as a fraction of the edge step.
     alike
@@ -47,6 +52,7 @@ class Share:
     shift: float
     shift_error: float
     chi2: float
+    scale: float
     difference: float
     alike: bool
 
@@ -79,7 +85,11 @@ class Merge:
     @property
     def oddest(self) -> int:
         """Which spectrum differs most from the others."""
-        return max(range(len(self.shares)), key=lambda k: self.shares[k].difference)
+        return max(range(len(self.shares)), key=self._oddness)
+
+    def _oddness(self, k: int) -> tuple[bool, float]:
+        share = self.shares[k]
+        return not share.alike, max(share.difference, abs(share.scale - 1))
 
 
 def merge(spectra: Sequence[NormalisedSpectrum], *, most: float | None = None) -> Merge | Rejected:
@@ -164,27 +174,39 @@ def _merged(
         [n**2 * _thinned(axis, one.energy) for n, one in zip(noises, moved, strict=True)]
     )
     sweeps = [(one.energy, one.norm) for one in moved]
-    alike = agreement(sweeps).alike
-    chi2 = _chi2(aligned, variance, weights)
-    rows = zip(weights, noises, drifts, chi2, likenesses(sweeps), strict=True)
+    apart = [_apart(k, aligned, variance, weights) for k in range(len(weights))]
+    limit = max(SCALE, 3 * np.sqrt(2) * max(_step_errors(moved), default=0.0))  # of the two
+    rows = zip(weights, noises, drifts, apart, likenesses(sweeps), strict=True)
+    shares = tuple(_share(*row, limit=limit) for row in rows)
+    alike = agreement(sweeps).alike and all(share.alike for share in shares)
     return Merge(
         spectrum=_mean(first, moved, weights, axis, alike=alike),
         aligned=aligned.T,
         error=np.sqrt(weights**2 @ variance),
-        shares=tuple(_share(*row) for row in rows),
+        shares=shares,
         alike=alike,
     )
 
 
-def _share(weight: float, noise: float, moved: Drift, chi2: float, like: Likeness) -> Share:
+def _share(
+    weight: float,
+    noise: float,
+    moved: Drift,
+    apart: tuple[float, float],
+    like: Likeness,
+    *,
+    limit: float,
+) -> Share:
+    chi2, scale = apart
     return Share(
         weight=float(weight),
         noise=float(noise),
         shift=moved.shift,
         shift_error=moved.error,
         chi2=chi2,
+        scale=scale,
         difference=like.difference,
-        alike=like.alike,
+        alike=like.alike and abs(scale - 1) <= limit,
     )
 
 
@@ -195,12 +217,8 @@ def _thinned(axis: Array, energy: Array) -> Array:
     return np.asarray(part**2 + (1 - part) ** 2)
 
 
-def _chi2(aligned: Array, variance: Array, weights: Array) -> list[float]:
-    return [_distance(k, aligned, variance, weights) for k in range(len(weights))]
-
-
-def _distance(k: int, aligned: Array, variance: Array, weights: Array) -> float:
-    """Return the chi² of one spectrum against the others, but for scale, offset and a line.
+def _apart(k: int, aligned: Array, variance: Array, weights: Array) -> tuple[float, float]:
+    """Return the chi² of a spectrum against the others, but for scale, offset and line; the scale.
 
     A normalisation's own error is of that kind; noise and structure are not.
     """
@@ -209,8 +227,9 @@ def _distance(k: int, aligned: Array, variance: Array, weights: Array) -> float:
     mean = others @ aligned
     line = np.linspace(-1.0, 1.0, len(mean))
     terms = np.column_stack([mean, np.ones_like(line), line])
-    left = aligned[k] - terms @ np.linalg.lstsq(terms, aligned[k], rcond=None)[0]
-    return float(np.mean(left**2 / (variance[k] + others**2 @ variance)))
+    fitted = np.linalg.lstsq(terms, aligned[k], rcond=None)[0]
+    left = aligned[k] - terms @ fitted
+    return float(np.mean(left**2 / (variance[k] + others**2 @ variance))), float(fitted[0])
 
 
 def _mean(
@@ -247,12 +266,16 @@ def _mean(
 
 def _step_error(moved: Sequence[NormalisedSpectrum], weights: Array) -> float | None:
     """Return the error of the edge step of the mean as a part of it; None where not known."""
-    steps = np.array([one.edge_step for one in moved])
-    errors = [one.parameters.get("edge_step_error") for one in moved]
-    known = [float(error) for error in errors if isinstance(error, int | float)]
+    known = _step_errors(moved)
     if len(known) < len(moved):
         return None
-    return float(np.linalg.norm(weights * np.array(known) / steps))
+    return float(np.linalg.norm(weights * np.array(known)))
+
+
+def _step_errors(moved: Sequence[NormalisedSpectrum]) -> list[float]:
+    """Return the errors of the edge steps, each as a part of its step; those not known left out."""
+    errors = [(one.parameters.get("edge_step_error"), one.edge_step) for one in moved]
+    return [float(error) / step for error, step in errors if isinstance(error, int | float)]
 
 
 def _common_elements(moved: Sequence[NormalisedSpectrum]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ XANES_DRIFT = 0.5
 #: What the offset of an electron spectrometer does, eV.
 EELS_DRIFT = 3.0
 #: Standard errors that a shift must exceed to count: below, it would only blur the spectrum.
-SIGNIFICANT = 2.0
+SIGNIFICANT = 3.0
 #: eV around e0 that tell the shift: before, nothing bends; far past it, little does.
 _BEFORE, _PAST = 15.0, 60.0
 _STEP = 0.05  # eV

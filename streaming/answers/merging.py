@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from nearedge.callbacks.agreement import UNLIKE
 from nearedge.callbacks.measurement import Measurement, Run
 from nearedge.callbacks.merging import Merge, merge
 from nearedge.models import NormalisedSpectrum, Rejected
@@ -153,6 +154,12 @@ def _unlike(answers: Sequence[Answer], found: Merge) -> str:
         return (
             f"the first half of the {len(answers)} spectra is unlike the second: they change "
             "little by little; merge fewer, or all of them all the same"
+        )
+    if share.difference < UNLIKE:
+        return (
+            f"{told_of(odd)} is {share.scale:.2f} times as high over its edge step as the others: "
+            "is its white line damped by the sample itself, or its normalisation another? Leave "
+            "it out, or merge all the same"
         )
     others = "the others" if len(answers) > 2 else told_of(answers[found.oddest - 1])
     return (

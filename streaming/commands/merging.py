@@ -202,7 +202,8 @@ def _share_text(source: Mapping[str, Any]) -> str:
     """Return one spectrum's part in a merge, in words."""
     moved = f"{source['shift']:+.2f} ± {source['shift_error']:.2f} eV" if source["shift"] else "0"
     unlike = "" if source["alike"] else f", unlike the others by {source['difference']:.1%}"
+    scale = f", scale {source['scale']:.3f}"
     return (
         f"{name_of(source)}: weight {source['weight']:.3f}, shift {moved}, "
-        f"noise {source['noise']:.4f}, chi² {source['chi2']:.2f}{unlike}"
+        f"noise {source['noise']:.4f}, chi² {source['chi2']:.2f}{scale}{unlike}"
     )

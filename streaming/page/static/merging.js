@@ -14,7 +14,7 @@ export class Merging {
     this.words = h("p", { class: "why", role: "status" });
     this.rows = h("tbody");
     this.table = h("div", { class: "scroll", hidden: true },
-      h("table", {}, h("thead", {}, h("tr", {}, [["spectrum"], ["weight"], ["shift, eV"], ["noise"], ["chi²"], [""]].map(([text], i) => h("th", { scope: "col", class: i ? "num" : "" }, text)))), this.rows));
+      h("table", {}, h("thead", {}, h("tr", {}, [["spectrum"], ["weight"], ["shift, eV"], ["noise"], ["chi²"], ["scale"], [""]].map(([text], i) => h("th", { scope: "col", class: i ? "num" : "" }, text)))), this.rows));
     const close = h("button", { class: "plain", "aria-label": "close the merge", onclick: () => this.close() }, "✕");
     this.element = card("merging", "Merge", h("header", {}, h("h2", {}, "Merge"), h("span", { class: "note" }, "a result of its own, under Runs and in the catalog"), close), this.words, this.table);
     this.element.hidden = true;
@@ -52,7 +52,7 @@ export class Merging {
     put(this.rows, told.sources.map((one) => h("tr", { class: one.alike ? "" : "bad", "data-key": one.key },
       h("td", {}, one.name), h("td", { class: "num" }, number(one.weight, 3)),
       h("td", { class: "num", title: `± ${number(one.shift_error, 3)}` }, number(one.shift, 2)),
-      h("td", { class: "num" }, number(one.noise, 4)), h("td", { class: "num" }, number(one.chi2, 2)),
+      h("td", { class: "num" }, number(one.noise, 4)), h("td", { class: "num" }, number(one.chi2, 2)), h("td", { class: "num" }, number(one.scale, 3)),
       h("td", {}, one.alike ? "" : `unlike the others by ${number(100 * one.difference, 1)} %`))));
     this.table.hidden = false;
   }
