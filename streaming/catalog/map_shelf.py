@@ -197,7 +197,7 @@ class MapShelf:
         with ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="nearedge-warm") as pool:
             for name in ("energy", "cn_prob", *once):
                 pool.submit(self._tried, found, name)
-            pool.submit(self._warm_spectra, found)
+        self._warm_spectra(found)  # many bytes, which would hold up all the others
 
     def _warm_spectra(self, found: _Shelved) -> None:
         with suppress(Exception):
