@@ -145,26 +145,27 @@ def test_components_of_a_map(client):
     assert told["shares"][0] > 0.99
 
 
-@pytest.mark.parametrize(
-    ("path", "status", "words"),
-    [
-        ("/api/maps/none", 404, "no map with the key"),
-        ("/api/maps/..%2Fraw", 404, ""),
-        ("/api/maps/image/figure/norm", 404, "expected one of"),
-        ("/api/maps/image/pixel?at=4,0", 404, "has the shape"),
-        ("/api/maps/image/pixel?at=-1,0", 404, "has the shape"),
-        ("/api/maps/image/pixel?at=1", 404, "has the shape"),
-        ("/api/maps/image/pixel?at=a,b", 400, "expected the numbers"),
-        ("/api/maps/image/region?from=0,0&to=0,0", 422, "none of the 1 pixels"),
-        ("/api/maps/image/mixtures?members=", 400, "found 0 end members"),
-        ("/api/maps/image/mixtures?members=0,1;0,1", 422, "alike"),
-        ("/api/maps/image/mixtures?members=0,0", 422, "choose answered pixels"),
-    ],
-)
-def test_what_is_asked_wrongly_is_told(client, path, status, words):
-    answer = client.get(path)
-    assert answer.status_code == status
-    assert words in answer.text
+#: Addresses, the status that each is answered with, and what the answer says.
+WRONG = [
+    ("/api/maps/none", 404, "no map with the key"),
+    ("/api/maps/..%2Fraw", 404, ""),
+    ("/api/maps/image/figure/norm", 404, "expected one of"),
+    ("/api/maps/image/pixel?at=4,0", 404, "has the shape"),
+    ("/api/maps/image/pixel?at=-1,0", 404, "has the shape"),
+    ("/api/maps/image/pixel?at=1", 404, "has the shape"),
+    ("/api/maps/image/pixel?at=a,b", 400, "expected the numbers"),
+    ("/api/maps/image/region?from=0,0&to=0,0", 422, "none of the 1 pixels"),
+    ("/api/maps/image/mixtures?members=", 400, "found 0 end members"),
+    ("/api/maps/image/mixtures?members=0,1;0,1", 422, "alike"),
+    ("/api/maps/image/mixtures?members=0,0", 422, "choose answered pixels"),
+]
+
+
+def test_what_is_asked_wrongly_is_told(client):
+    for path, status, words in WRONG:
+        answer = client.get(path)
+        assert answer.status_code == status, path
+        assert words in answer.text, path
 
 
 def test_a_page_elsewhere_can_ask_for_no_work(client, inverter):
