@@ -4,7 +4,7 @@ Files are remembered for a while and stored nowhere.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from anyio.to_thread import run_sync
 from starlette.exceptions import HTTPException
@@ -15,9 +15,10 @@ from starlette.routing import Route
 from nearedge.models import NormalisedSpectrum
 from nearedge.models.comparing.combination import combine
 from nearedge.models.comparing.common import CompareError, NamedSpectrum
-from nearedge.streaming.answers.plain import dump, plain
+from nearedge.streaming.answers.plain import plain
 from nearedge.streaming.answers.summary import Json
 from nearedge.streaming.catalog.trouble import in_words
+from nearedge.streaming.page.exchange import as_json, body_of
 from nearedge.streaming.page.foreign import refuse_foreign
 from nearedge.streaming.page.lookup import Lookup
 from nearedge.streaming.page.references import LARGEST, References
@@ -56,14 +57,14 @@ class CompareRoutes:
         keys = _keys(request)
         found = await _read(lambda: {key: self._view(key) for key in keys})
         known = {key: view for key, view in found.items() if view is not None}
-        return _json({"spectra": known, "unknown": [key for key in keys if key not in known]})
+        return as_json({"spectra": known, "unknown": [key for key in keys if key not in known]})
 
     async def combination(self, request: Request) -> Response:
         """Fit one spectrum by others: weights that are not negative, with a free sum."""
         refuse_foreign(request)
         target = request.query_params.get("target", "")
         members = [key for key in _keys(request) if key != target]
-        return _json(await _read(lambda: self._fitted(target, members)))
+        return as_json(await _read(lambda: self._fitted(target, members)))
 
     async def read(self, request: Request) -> Response:
         """Read a file that the user chose; its spectra can then be asked for by key."""
@@ -71,13 +72,18 @@ class CompareRoutes:
         references = self._references
         if references is None:
             raise HTTPException(503, "no profile says how files are to be read here")
-        name, content = request.query_params.get("name", "file"), await _body(request)
+        name = request.query_params.get("name", "file")
+        content = await body_of(
+            request,
+            most=LARGEST,
+            otherwise=f"larger than {LARGEST >> 20} MB: choose a file of text",
+        )
         try:
             taken, refused = await run_sync(references.read, name, content)
         except UnreadableFileError as e:
             raise HTTPException(422, f"{name}: {e}") from e
         told = [{"key": one.key, "name": one.name} for one in taken]
-        return _json({"references": told, "refused": refused})
+        return as_json({"references": told, "refused": refused})
 
     def _fitted(self, target: str, members: list[str]) -> Json:
         fit = combine(self._named(target), [self._named(key) for key in members])
@@ -139,18 +145,3 @@ def _keys(request: Request) -> list[str]:
     if not 1 <= len(keys) <= MOST:
         raise HTTPException(400, f"found {len(keys)} keys; expected 1 to {MOST}")
     return keys
-
-
-async def _body(request: Request) -> bytes:
-    """Return the file that was sent, unless it is too large."""
-    parts, size = [], 0
-    async for part in request.stream():
-        parts.append(part)
-        size += len(part)
-        if size > LARGEST:
-            raise HTTPException(413, f"larger than {LARGEST >> 20} MB: choose a file of text")
-    return b"".join(parts)
-
-
-def _json(data: Any) -> Response:
-    return Response(dump(data), media_type="application/json")

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from anyio.to_thread import run_sync
 from starlette.exceptions import HTTPException
@@ -15,10 +15,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from nearedge.streaming.answers.plain import dump, plain
+from nearedge.streaming.answers.plain import plain
 from nearedge.streaming.answers.summary import Json
 from nearedge.streaming.catalog.map_shelf import MapShelf, NoSuchMapError, Place
 from nearedge.streaming.catalog.trouble import in_words
+from nearedge.streaming.page.exchange import as_json
 from nearedge.streaming.page.foreign import refuse_foreign
 from nearedge.streaming.page.map_view import MapView, asked_answer, seed_at
 from nearedge.streaming.service.on_demand import BusyError, OnDemand
@@ -66,7 +67,7 @@ class MapRoutes:
     async def maps(self, request: Request) -> Response:
         """Return the newest maps."""
         found = [] if self._shelf is None else await _read(self._shelf.summaries)
-        return _json({"maps": plain(found)})
+        return as_json({"maps": plain(found)})
 
     async def one(self, request: Request) -> Response:
         """Return a map without its arrays."""
@@ -75,7 +76,7 @@ class MapRoutes:
             self._warmed = key
             warming = threading.Thread(target=_warm, args=(view, key), daemon=True)
             warming.start()
-        return _json(await _read(lambda: view.about(key)))
+        return as_json(await _read(lambda: view.about(key)))
 
     async def figure(self, request: Request) -> Response:
         """Return the numbers of an image as bytes; a header tells the shape."""
@@ -88,7 +89,7 @@ class MapRoutes:
         """Return one pixel."""
         view, _, key = self._of(request)
         place = _place(request, "at")
-        return _json(await _read(lambda: view.pixel(key, place)))
+        return as_json(await _read(lambda: view.pixel(key, place)))
 
     async def region(self, request: Request) -> Response:
         """Return the sum over a region; with ``answer=1`` it is inverted."""
@@ -108,7 +109,7 @@ class MapRoutes:
                 lambda: asked_answer(found.spectrum, inversion, name=name, time=time.time())
             )
             told["seconds"] = seconds
-        return _json(told)
+        return as_json(told)
 
     async def spectra(self, request: Request) -> Response:
         """Return evenly chosen spectra of a series.
@@ -138,7 +139,7 @@ class MapRoutes:
         """Return the principal components of a map."""
         view, _, key = self._of(request)
         refuse_foreign(request)
-        return _json(await _read(lambda: view.components(key)))
+        return as_json(await _read(lambda: view.components(key)))
 
     def _of(self, request: Request) -> tuple[MapView, MapShelf, str]:
         if self._view is None or self._shelf is None:
@@ -180,10 +181,6 @@ def _numbers(text: str, name: str) -> Place:
         raise HTTPException(
             400, f"found {name}={text!r}; expected the numbers of a pixel, such as 3,4"
         ) from None
-
-
-def _json(data: Any) -> Response:
-    return Response(dump(data), media_type="application/json")
 
 
 def _bytes(content: bytes, shape: tuple[int, ...]) -> Response:

@@ -19,15 +19,14 @@ from nearedge.streaming.answers.merging import (
     name_of,
     sources_text,
 )
-from nearedge.streaming.answers.plain import dump
 from nearedge.streaming.catalog.trouble import in_words
+from nearedge.streaming.page.exchange import JSON, as_json, body_of
 from nearedge.streaming.page.foreign import refuse_foreign
 from nearedge.streaming.page.lookup import Lookup
 from nearedge.streaming.service.merging import Merger
 
 LARGEST = 64 << 10
 """Bytes of a request: the keys of `MOST` spectra take a quarter of that."""
-JSON = "application/json"
 
 
 class MergeRequest(BaseModel):
@@ -64,7 +63,7 @@ class MergeRoutes:
         asked = await _asked(request)
         if self._merger is None:
             raise HTTPException(503, "there is no catalog here that a merge could be stored in")
-        return _json(await run_sync(self._merged, self._merger, asked))
+        return as_json(await run_sync(self._merged, self._merger, asked), status=202)
 
     def _merged(self, merger: Merger, asked: MergeRequest) -> dict[str, Any]:
         answers = self._answers(list(dict.fromkeys(asked.keys)))
@@ -108,18 +107,12 @@ async def _asked(request: Request) -> MergeRequest:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != JSON:
         raise HTTPException(415, f"found the content type {kind!r}; expected {JSON}")
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LARGEST:
-            raise HTTPException(413, f"larger than {LARGEST >> 10} kB: choose fewer scans")
+    body = await body_of(
+        request, most=LARGEST, otherwise=f"larger than {LARGEST >> 10} kB: choose fewer scans"
+    )
     try:
         return MergeRequest.model_validate_json(body)
     except ValidationError as e:
         first = e.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the request"
         raise HTTPException(400, f"{where}: {first['msg']}") from e
-
-
-def _json(data: Any) -> Response:
-    return Response(dump(data), status_code=202, media_type=JSON)

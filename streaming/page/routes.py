@@ -28,6 +28,7 @@ from nearedge.streaming.catalog.history import History
 from nearedge.streaming.catalog.map_shelf import MapShelf
 from nearedge.streaming.page.compare_routes import CompareRoutes
 from nearedge.streaming.page.events import event_stream
+from nearedge.streaming.page.exchange import as_json
 from nearedge.streaming.page.feed import Feed
 from nearedge.streaming.page.headers import SecurityHeaders
 from nearedge.streaming.page.lookup import Lookup
@@ -189,12 +190,6 @@ class Page:
         """Return the service's metrics in Prometheus form."""
         text = await run_sync(partial(generate_latest, self._health.registry))
         return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-def as_json(data: object, *, status: int = 200) -> Response:
-    """Return an answer of JSON: bytes as they are, anything else dumped."""
-    content = data if isinstance(data, bytes) else dump(data)
-    return Response(content, status_code=status, media_type="application/json")
 
 
 def attached(content: str | bytes, filename: str, *, media_type: str) -> Response:
