@@ -111,7 +111,7 @@ class GrowingMaps:
         formula = next((b.spectra.formula for b, _ in blocks if b.spectra is not None), "")
         try:
             own = self._map(key, last.run, last.stream, last.layout, instrument, formula)
-            own.put([_answered(*one) for one in blocks])
+            own.put([(block, answered(block, found)) for block, found in blocks])
         except BaseException:
             self._open.pop(key, None)  # what it remembers may be more than the catalog has
             raise
@@ -176,11 +176,12 @@ class GrowingMaps:
         return self._open[key]
 
 
-def _answered(block: Block, answers: PixelAnswers | None) -> tuple[Block, PixelAnswers]:
+def answered(block: Block, answers: PixelAnswers | None) -> PixelAnswers:
+    """Return the answers to the pixels of a block, or why there are none."""
     if answers is not None:
-        return block, answers
+        return answers
     refusal = block.refused or Rejected(reason=Reason.UNREADABLE, detail="no answer")
-    return block, refused_pixels(len(block), refusal)
+    return refused_pixels(len(block), refusal)
 
 
 def stored_spectra(node: Any) -> MapSpectra:

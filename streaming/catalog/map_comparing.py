@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from nearedge.callbacks.block import Block, MapEnd
 from nearedge.callbacks.instrument import Instrument
-from nearedge.models import Reason, Rejected
-from nearedge.models.answering.pixels import NUMBERS, PixelAnswers, on_axis, refused_pixels
+from nearedge.models.answering.pixels import NUMBERS, PixelAnswers, on_axis
 from nearedge.models.maps.findings import MapFindings
 from nearedge.streaming.catalog.connection import Client
 from nearedge.streaming.catalog.growing_map import group_arrays
-from nearedge.streaming.catalog.growing_maps import MapSpectra, stored_spectra
+from nearedge.streaming.catalog.growing_maps import MapSpectra, answered, stored_spectra
 from nearedge.streaming.catalog.maps import NOTHING, StoredMap
 from nearedge.streaming.ledger.map_row import MapRow, MapStatus
 
@@ -73,9 +72,7 @@ class ComparingMaps:
     ) -> MapRow:
         """Compare the answers to the pixels of some blocks; errors as for `GrowingMaps`."""
         for block, found in blocks:
-            refusal = block.refused or Rejected(reason=Reason.UNREADABLE, detail="no answer")
-            answers = refused_pixels(len(block), refusal) if found is None else found
-            self._compare(key, block, answers)
+            self._compare(key, block, answered(block, found))
         last = blocks[-1][0]
         return self._row(key, last.run, last.stream, last.time, instrument)
 
