@@ -188,19 +188,7 @@ class Queue:
             self._hold(db, keys, lease_s, "state = 'running', started = :wall")
             return self._claimed(keys)
 
-    def claim_write(self, n: int = 1, *, lease_s: float) -> list[Job]:
-        """Take up to ``n`` answers or rejections to write, oldest first."""
-        with self._database.transaction() as db:
-            waiting = db.execute(
-                f"SELECT key FROM spectra WHERE state = 'writing' AND {FREE} "
-                "ORDER BY turn LIMIT :n",
-                {"now": self._database.clock(), "n": n},
-            ).fetchall()
-            keys = [row["key"] for row in waiting]
-            self._hold(db, keys, lease_s, "state = 'writing'")
-            return self._claimed(keys)
-
-    def claim_next_write(self, *, lease_s: float, most_bytes: int) -> list[Job]:
+    def claim_write(self, *, lease_s: float, most_bytes: int = 0) -> list[Job]:
         """Take the oldest answer or rejection to write; with a block of a map, the next ones of it.
 
         A block that was refused before comes alone, so that it holds up no other.

@@ -80,7 +80,7 @@ class Writing:
         """
         if (pause_s := self._pause_until - self._clock()) > 0:
             return pause_s
-        jobs = self._queue.claim_next_write(lease_s=LEASE_S, most_bytes=BLOCK_BYTES)
+        jobs = self._queue.claim_write(lease_s=LEASE_S, most_bytes=BLOCK_BYTES)
         if jobs:
             self._write(jobs)
             return 0

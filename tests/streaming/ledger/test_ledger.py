@@ -398,9 +398,9 @@ class LedgerMachine(RuleBasedStateMachine):
     def claim(self, n):
         return self.ledger.queue.claim(n, lease_s=LEASE)
 
-    @rule(target=to_write, n=st.integers(1, 2))
-    def claim_write(self, n):
-        return self.ledger.queue.claim_write(n, lease_s=LEASE)
+    @rule(target=to_write)
+    def claim_write(self):
+        return self.ledger.queue.claim_write(lease_s=LEASE)
 
     @rule(jobs=claimed)
     def store(self, jobs):
@@ -476,7 +476,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.clock.time += 1e6
         while jobs := self.ledger.queue.claim(4, lease_s=LEASE):
             self.store(jobs)
-        while jobs := self.ledger.queue.claim_write(4, lease_s=LEASE):
+        while jobs := self.ledger.queue.claim_write(lease_s=LEASE):
             self.finish(jobs)
         counts = self.ledger.backlog.counts()
         assert counts[State.COMPLETE] + counts[State.REJECTED] == len(self.submitted)
@@ -540,7 +540,7 @@ def answered(ledger):
 
 
 def keys_to_write(ledger, most_bytes=1000):
-    return [job.key for job in ledger.queue.claim_next_write(lease_s=60, most_bytes=most_bytes)]
+    return [job.key for job in ledger.queue.claim_write(lease_s=60, most_bytes=most_bytes)]
 
 
 def test_blocks_of_one_map_are_written_together():
@@ -571,7 +571,7 @@ def test_a_block_that_was_refused_comes_alone():
     for first in (0, 10, 20):
         submit_pixels(ledger, first, first + 9)
     answered(ledger)
-    bad, good, best = ledger.queue.claim_next_write(lease_s=60, most_bytes=1000)
+    bad, good, best = ledger.queue.claim_write(lease_s=60, most_bytes=1000)
     ledger.queue.defer(bad, "413", delay_s=0.0)
     ledger.queue.hand_back([good, best])
     assert keys_to_write(ledger) == ["0-9"]
@@ -583,7 +583,7 @@ def test_rows_that_others_have_taken_are_not_finished():
     for first in (0, 10):
         submit_pixels(ledger, first, first + 9)
     answered(ledger)
-    lost, held = ledger.queue.claim_next_write(lease_s=60, most_bytes=1000)
+    lost, held = ledger.queue.claim_write(lease_s=60, most_bytes=1000)
     ledger.queue.hand_back([lost])
     assert ledger.queue.finish_all([lost, held]) == [held]
 
