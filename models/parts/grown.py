@@ -72,14 +72,12 @@ class Grown:
         absorber = self.absorbers[told.edge]
         cutoffs = self.placement.get_buffer("cutoffs")
         ranks = ranks_of(told, cn, absorber=absorber, cutoffs=cutoffs, atoms=atoms)
-        given = given_by(told, ranks, absorber=absorber)
+        given = given_by(told, ranks, absorber=absorber, cutoffs=cutoffs)
         chance = take_chances(len(cn), atoms, generator=generator)
         positions = grow_in_parts(self.placement, given, chance, temperature=self.temperature)
         drawn = torch.cat([positions, encode_kinds(given.kinds, len(cutoffs))], -1)
         if self.surplus > 1:
-            drawn = self._kept(
-                drawn, given.kinds, ranks.radii < cutoffs[absorber[:, None], given.kinds], expected
-            )
+            drawn = self._kept(drawn, given.kinds, given.bonded, expected)
         return drawn
 
     def _kept(self, drawn: Tensor, kinds: Tensor, bonded: Tensor, expected: Expectation) -> Tensor:

@@ -200,7 +200,7 @@ def grow(placement: Placement, given: Given, chance: Chance, *, temperature: flo
     """
     batch, ranks = given.radii.shape
     nodes, passed = placement.start(given), placement.nothing_passed(batch)
-    table, bonded = placement.table(), placement.bonded(given).any(0).tolist()
+    table, bonded = placement.table(), given.bonded.any(0).tolist()
     atoms = given.radii.new_zeros(batch, 1, 3)
     carried = placement.trunk_of_next(atoms, nodes[:, 0], passed)
     for rank in range(ranks):

@@ -84,6 +84,8 @@ class Given:
         (batch,) how far the mean of the cosines may be off.
     slack
         (batch, atoms) standard deviation of each radius, Å.
+    bonded
+        (batch, atoms) whether each is bonded to the absorber.
     """
 
     radii: Tensor
@@ -93,6 +95,7 @@ class Given:
     scatter: Tensor
     doubt: Tensor
     slack: Tensor
+    bonded: Tensor
 
     def __getitem__(self, index: Tensor | slice) -> Self:
         return replace(self, **{f.name: getattr(self, f.name)[index] for f in fields(self)})
@@ -250,13 +253,13 @@ class Placement(nn.Module):
         self.middle, self.last = nn.Linear(64, 32), nn.Linear(32, 1)
         nn.init.zeros_(self.fit.weight)
 
-    def bonded(self, given: Given) -> Tensor:
-        """Return which atoms are bonded to the absorber, (batch, atoms)."""
-        return given.radii < self.get_buffer("cutoffs")[given.absorber[:, None], given.kinds]
+    def within(self, radii: Tensor, kinds: Tensor, absorber: Tensor) -> Tensor:
+        """Return which atoms are nearer than the longest bond of their pair, (batch, atoms)."""
+        return radii < self.get_buffer("cutoffs")[absorber[:, None], kinds]
 
     def blur(self, given: Given) -> Tensor:
         """Return the angular blur of the density of each rank, (batch, atoms) radians."""
-        return torch.where(self.bonded(given), BONDED_BLUR, LOOSE_BLUR) / given.radii
+        return torch.where(given.bonded, BONDED_BLUR, LOOSE_BLUR) / given.radii
 
     def depth(self, given: Given, rank: int) -> Depth:
         """Return how far the atom of a rank, counted from 0, is from the absorber."""
@@ -268,7 +271,7 @@ class Placement(nn.Module):
     def start(self, given: Given) -> Tensor:
         """Return the scalars of absorber and ranks before any message, (batch, atoms + 1, c)."""
         kinds = self.embed(self.get_buffer("features"))
-        bonded = self.bonded(given)
+        bonded = given.bonded
         rank = torch.cat(
             [
                 (given.radii - 3)[..., None],
@@ -398,7 +401,7 @@ class Placement(nn.Module):
         The mean of the cosines of all bond angles is told, so their sum is; what the atoms before
         leave of it is the last one's. Their scatter tells the sum of squares likewise.
         """
-        bonded = self.bonded(given)
+        bonded = given.bonded
         shell = bonded[:, :rank].float()
         unit = functional.normalize(before, dim=-1) * shell[..., None]
         total = unit.sum(1)

@@ -76,7 +76,7 @@ def ranks_of(
     return found.sorted(torch.where(bonded, inside, torch.maximum(found.radii, bond + CLEAR)))
 
 
-def given_by(expected: Expectation, ranks: Ranks, *, absorber: Tensor) -> Given:
+def given_by(expected: Expectation, ranks: Ranks, *, absorber: Tensor, cutoffs: Tensor) -> Given:
     """Tell the generator what is expected of sites whose `ranks_of` these are."""
     cosine, scatter = expected.mean[:, 1 - SHELL], expected.mean[:, 2 - SHELL]
     return Given(
@@ -87,6 +87,7 @@ def given_by(expected: Expectation, ranks: Ranks, *, absorber: Tensor) -> Given:
         scatter=scatter.clamp(0, 1),
         doubt=expected.spread[:, 1 - SHELL].clamp(max=0.5),
         slack=ranks.slack,
+        bonded=ranks.radii < cutoffs[absorber[:, None], ranks.kinds],
     )
 
 

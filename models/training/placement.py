@@ -6,7 +6,7 @@ what is expected, and where an atom fits although its radius is expected wrongly
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -63,32 +63,30 @@ def placement_size(recipe: PlacementRecipe, *, atoms: int) -> PlacementSize:
     )
 
 
-def shell_of(placement: Placement, positions: Tensor, given: Given) -> tuple[Tensor, Tensor]:
+def shell_of(positions: Tensor, bonded: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and spread of the cosines of the bond angles, (batch,) each; 0 without."""
-    bonded = placement.bonded(given).float()
-    unit = functional.normalize(positions, dim=-1) * bonded[..., None]
-    n = bonded.sum(1)
+    unit = functional.normalize(positions, dim=-1) * bonded.float()[..., None]
+    n = bonded.sum(1).float()
     pairs = (n * (n - 1) / 2).clamp(min=1)
     mean = (unit.sum(1).square().sum(-1) - n) / 2 / pairs
     square = ((unit.transpose(1, 2) @ unit).square().sum((1, 2)) - n) / 2 / pairs
     return mean, (square - mean**2).clamp(min=0).sqrt()
 
 
-def exactly(placement: Placement, positions: Tensor, kinds: Tensor, absorber: Tensor) -> Given:
+def exactly(positions: Tensor, kinds: Tensor, absorber: Tensor, bonded: Tensor) -> Given:
     """Tell exactly what is true of clusters (batch, atoms, 3), nearest first."""
     radii = positions.norm(dim=-1)
-    nothing = torch.zeros(len(radii))
-    given = Given(
+    cosine, scatter = shell_of(positions, bonded)
+    return Given(
         radii=radii,
         kinds=kinds,
         absorber=absorber,
-        cosine=nothing,
-        scatter=nothing,
-        doubt=nothing,
+        cosine=cosine,
+        scatter=scatter,
+        doubt=torch.zeros_like(cosine),
         slack=torch.zeros_like(radii),
+        bonded=bonded,
     )
-    cosine, spread = shell_of(placement, positions, given)
-    return replace(given, cosine=cosine, scatter=spread)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -115,8 +113,10 @@ def told_exactly(
 ) -> ToldClusters:
     """Tell exactly what is true of clusters (batch, atoms or more, 3), nearest first."""
     atoms = placement.size.atoms
-    given = exactly(placement, positions[:, :atoms], kinds[:, :atoms], absorber)
-    return ToldClusters(positions=positions[:, :atoms], given=given, there=given.radii < BEYOND)
+    positions, kinds = positions[:, :atoms], kinds[:, :atoms]
+    bonded = placement.within(positions.norm(dim=-1), kinds, absorber)
+    given = exactly(positions, kinds, absorber, bonded)
+    return ToldClusters(positions=positions, given=given, there=given.radii < BEYOND)
 
 
 def told_by(
@@ -150,7 +150,7 @@ def told_by(
     at, radius = positions[rows, atom], radii[rows, atom]
     same = (kinds[rows, atom] == ranks.kinds) & (radius < BEYOND)
     at = torch.where(same[..., None], at, at / radius[..., None] * ranks.radii[..., None])
-    given = given_by(expected, ranks, absorber=absorber)
+    given = given_by(expected, ranks, absorber=absorber, cutoffs=cutoffs)
     return ToldClusters(positions=at, given=given, there=same)
 
 

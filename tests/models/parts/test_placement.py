@@ -15,7 +15,7 @@ from nearedge.models.parts.sphere import (
     random_rotations,
     scatter,
 )
-from nearedge.models.training.placement import exactly, surprise, told_exactly
+from nearedge.models.training.placement import surprise, told_exactly
 
 ATOMS = 8
 
@@ -48,7 +48,7 @@ def asked_about(model, positions, given, rank):
 @pytest.mark.parametrize("rank", [1, 3, 7])
 @torch.no_grad()
 def test_the_density_turns_and_reflects_with_the_atoms(model, clusters, rank):
-    given = exactly(model, *clusters)
+    given = told_exactly(model, *clusters).given
     directions = even_directions(200).expand(4, -1, -1)
     turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(2))).Q
     for matrix in (turn, -turn):
@@ -60,7 +60,7 @@ def test_the_density_turns_and_reflects_with_the_atoms(model, clusters, rank):
 @torch.no_grad()
 def test_the_density_integrates_to_one(model, clusters):
     """Checked on another grid, turned, than the one that it is normalised over."""
-    given = exactly(model, *clusters)
+    given = told_exactly(model, *clusters).given
     turn = random_rotations(4, generator=torch.Generator().manual_seed(3))
     grid = even_directions(7919) @ turn
     density = model.log_density(asked_about(model, clusters[0], given, 5), grid).exp()
@@ -69,7 +69,7 @@ def test_the_density_integrates_to_one(model, clusters):
 
 @torch.no_grad()
 def test_atoms_one_by_one_are_as_all_at_once(model, clusters):
-    given = exactly(model, *clusters)
+    given = told_exactly(model, *clusters).given
     atoms, nodes = torch.nn.functional.pad(clusters[0], (0, 0, 1, 0)), model.start(given)
     scalars, vectors = model.trunk(atoms, nodes)
     passed = model.nothing_passed(4)
@@ -82,7 +82,7 @@ def test_atoms_one_by_one_are_as_all_at_once(model, clusters):
 @torch.no_grad()
 def test_what_comes_later_does_not_matter(model, clusters):
     positions = clusters[0].clone()
-    given = exactly(model, *clusters)
+    given = told_exactly(model, *clusters).given
     points = 3 * even_directions(50).expand(4, -1, -1)
     before = model.score(asked_about(model, positions, given, 4), points)
     positions[:, 4:] = positions[:, 4:].flip(-1)
@@ -92,7 +92,7 @@ def test_what_comes_later_does_not_matter(model, clusters):
 
 @torch.inference_mode()
 def test_clusters_grow_at_their_radii_by_their_own_chance(model, clusters):
-    given = exactly(model, *clusters)
+    given = told_exactly(model, *clusters).given
     chance = [take_chances(2, ATOMS, generator=torch.Generator().manual_seed(k)) for k in (5, 6)]
     both = grow(model, given[:2].expand(2), together(chance))
     astray = both.norm(dim=-1) - given.radii[:2].repeat_interleave(2, 0)
@@ -108,7 +108,7 @@ def test_an_ignorant_density_surprises_by_nothing(clusters):
     torch.nn.init.zeros_(ignorant.last.weight)
     generator = torch.Generator().manual_seed(4)
     told = told_exactly(ignorant, *clusters)
-    beyond = [k for k in range(1, ATOMS) if not ignorant.bonded(told.given)[:, k].any()]
+    beyond = [k for k in range(1, ATOMS) if not told.given.bonded[:, k].any()]
     found, counts = surprise(ignorant, told, beyond, generator=generator, even=512)
     assert (found * counts).abs().max() < 0.2
     assert counts.mean() > 0.9
@@ -116,8 +116,8 @@ def test_an_ignorant_density_surprises_by_nothing(clusters):
 
 @torch.no_grad()
 def test_an_atom_that_no_rank_may_bond_is_judged_as_where_its_shell_is_looked_at(model, clusters):
-    given = exactly(model, *clusters)
-    given = replace(given, radii=given.radii + 3)
+    given = told_exactly(model, *clusters).given
+    given = replace(given, radii=given.radii + 3, bonded=torch.zeros_like(given.bonded))
     atoms, nodes = torch.nn.functional.pad(clusters[0], (0, 0, 1, 0)), model.start(given)
     carried, points = model.trunk(atoms, nodes), 6 * even_directions(50).expand(4, -1, -1)
     scores = [

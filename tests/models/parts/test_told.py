@@ -50,7 +50,7 @@ def test_atoms_move_to_the_longest_bond_and_no_further(expected):
 
 
 def test_the_generator_is_told_angles_and_slack(expected):
-    given = given_by(expected, ranks(expected, 4), absorber=torch.tensor([1]))
+    given = given_by(expected, ranks(expected, 4), absorber=torch.tensor([1]), cutoffs=CUTOFFS)
     assert float(given.cosine) == pytest.approx(-0.33)
     assert float(given.scatter) == pytest.approx(0.05)
     assert float(given.doubt) == pytest.approx(0.1)

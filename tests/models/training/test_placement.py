@@ -89,7 +89,7 @@ def test_an_atom_stays_where_it_is_however_wrongly_it_is_told(sites, model):
     found = told_by(model, told_of(sites, off=0.05), classes(sites), *every)
     off = found.given.radii - found.positions.norm(dim=-1)
     assert float(off.median()) == pytest.approx(0.05, abs=0.01)
-    assert (model.bonded(found.given).sum(1) == classes(sites)).all()
+    assert (found.given.bonded.sum(1) == classes(sites)).all()
 
 
 def test_a_batch_holds_every_kind_of_what_is_told(lesson, model):
