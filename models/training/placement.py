@@ -24,6 +24,7 @@ from nearedge.models.clusters.descriptors import (
 from nearedge.models.data.dataset import Site
 from nearedge.models.data.rattle import RattledCluster
 from nearedge.models.parts.depth import EXACT, Depth
+from nearedge.models.parts.device import brief_products
 from nearedge.models.parts.placement import Given, Placement, PlacementSize
 from nearedge.models.parts.sphere import (
     LOG_SPHERE,
@@ -426,7 +427,7 @@ class PlacementTraining:
         ranges = NEAR_RANGES if step % 6 else ALL_RANGES
         ranks = sorted({int(rng.integers(a, b)) for a, b in ranges if b <= atoms})
         model.train()
-        with torch.autocast("cpu", torch.bfloat16):
+        with brief_products():
             nats, counts = surprise(model, told, ranks, generator=generator)
         return self.descent.descend((nats * counts).sum() / counts.sum().clamp(min=1))
 
