@@ -1,11 +1,16 @@
 """What all tests share."""
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import settings
+
+# Small products gain nothing from threads, which wait for each other on a busy machine. Read when
+# NumPy and torch are loaded, here and in every process that a test starts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # a busy machine must not fail a test for being slow: pytest-timeout ends what hangs
 settings.register_profile("nearedge", deadline=None)

@@ -134,7 +134,9 @@ def chromium(folder: Path) -> Iterator[Browser]:
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
-        with client.connect(_page_address(folder), max_size=2**26, proxy=None) as connection:
+        # without pings: a page that draws on a busy machine answers them late
+        options = {"max_size": 2**26, "proxy": None, "ping_interval": None}
+        with client.connect(_page_address(folder), **options) as connection:
             yield Browser(connection)
     finally:
         os.killpg(process.pid, signal.SIGTERM)

@@ -9,12 +9,6 @@ from nearedge.models.inversion import Samples
 from nearedge.models.training.encoders import Targets
 
 
-@pytest.fixture(autouse=True, scope="session")
-def one_thread():
-    """Small products gain nothing from threads, which wait for each other on a busy machine."""
-    torch.set_num_threads(1)
-
-
 def _site(**changes):
     values = {
         "id": "a",
