@@ -1,7 +1,6 @@
 """The view of maps in a real browser, on maps that a catalog holds."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,9 +16,9 @@ from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.page.feed import Feed
 from nearedge.streaming.page.web import serving_page
 from nearedge.streaming.service.metrics import Metrics
-from tests.streaming.conftest import tiled_client, tiled_files, tiled_server
+from tests.streaming.conftest import tiled_files, tiled_server
 
-__all__ = ["tiled_client", "tiled_files", "tiled_server"]
+__all__ = ["tiled_files", "tiled_server"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -66,13 +65,15 @@ class Drawing:
         ]
 
 
-@pytest.fixture
-def box(tiled_client: Any, tmp_path: Path) -> Any:
+@pytest.fixture(scope="module")
+def box(tiled_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A catalog of two maps that all tests look at; whoever changes one puts it back."""
+    box, folder = tiled_server.create_container("browser-maps"), tmp_path_factory.mktemp("maps")
     for number, (name, shape) in enumerate((("image", (8, 9)), ("series", (20,)))):
-        write_small_map(tmp_path / name, shape)
+        write_small_map(folder / name, shape)
         about = ABOUT | {"written": 2.0 - number}
-        store_map(tiled_client, name, tmp_path / name, about=about, files=None)
-    return tiled_client
+        store_map(box, name, folder / name, about=about, files=None)
+    return box
 
 
 @pytest.fixture
@@ -205,7 +206,8 @@ def test_a_map_that_grows_is_drawn_again(page: Any, box: Any) -> None:
     grown = {"status": "growing", "written": 3.0, "come": 36, "answered": 35}
     node.update_metadata(grown, drop_revision=True)
     page.wait("document.querySelector('.controls').innerText.includes('growing, 50 %')")
-    node.update_metadata({"status": "complete", "written": 4.0}, drop_revision=True)
+    whole = {"status": "complete", "written": 4.0, "come": 72, "answered": 71}
+    node.update_metadata(whole, drop_revision=True)
     page.wait("document.querySelector('.controls').innerText.includes('complete')")
 
 

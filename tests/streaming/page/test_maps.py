@@ -35,8 +35,10 @@ def inverter(make_inversion):
     return Inverter(make_inversion)
 
 
-@pytest.fixture
-def box(tiled_client, tmp_path):
+@pytest.fixture(scope="module")
+def box(tiled_server, tmp_path_factory):
+    """A catalog of two maps that no test changes."""
+    box, folder = tiled_server.create_container("page-maps"), tmp_path_factory.mktemp("maps")
     about = {
         "raw": {"uid": "run-1"},
         "technique": "xanes",
@@ -47,10 +49,10 @@ def box(tiled_client, tmp_path):
         "written": 1.0,
     }
     for name, shape in (("image", (4, 5)), ("series", (6,))):
-        path = tmp_path / f"{name}.h5"
+        path = folder / f"{name}.h5"
         write_small_map(path, shape)
-        store_map(tiled_client, name, path, about=about, files=None)
-    return tiled_client
+        store_map(box, name, path, about=about, files=None)
+    return box
 
 
 @pytest.fixture
@@ -191,10 +193,10 @@ def test_a_worker_that_is_gone_and_a_catalog_that_is_away_are_told(client, inver
     assert nothing.get("/api/maps/image").status_code == 404
 
 
-def test_a_map_that_grows_is_read_anew(box, inverter):
-    shelf = MapShelf(lambda: box)
-    node = box["image"]
-    node.update_metadata({"status": "growing", "written": 2.0, "come": 5}, drop_revision=True)
+def test_a_map_that_grows_is_read_anew(box, tiled_client):
+    shelf, known = MapShelf(lambda: tiled_client), box["image"]
+    growing = {**known.metadata, "status": "growing", "written": 2.0, "come": 5}
+    node = tiled_client.create_container("image", metadata=growing, specs=known.specs)
     assert shelf.metadata("image")["come"] == 5
     node.update_metadata({"written": 3.0, "come": 9}, drop_revision=True)
     assert shelf.metadata("image")["come"] == 9
