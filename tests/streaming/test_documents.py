@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nearedge.models import Reason
+from nearedge.models.answering.estimate import STATED_CN_CLASSES
 from nearedge.streaming.service.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +81,13 @@ def test_the_documents_quote_what_the_page_says_of_a_flag() -> None:
     assert {(name, text) for name, _, text in quoted} == {
         (name, ": ".join(filter(None, (words[name], which)))) for name, which, _ in quoted
     }
+
+
+def test_the_page_and_the_answers_have_the_same_highest_cn() -> None:
+    script = (ROOT / "streaming" / "page" / "static" / "format.js").read_text("utf-8")
+    assert re.findall(r"^const HIGHEST_CN = (\d+);$", script, re.MULTILINE) == [
+        str(STATED_CN_CLASSES - 1)
+    ]
 
 
 def test_every_metric_is_described() -> None:

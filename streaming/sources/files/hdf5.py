@@ -1,8 +1,9 @@
 """Read HDF5 and NeXus files: NXxas, NXxasproc, the scans of BLISS, SOLEIL and others."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import h5py
 import numpy as np
@@ -15,6 +16,9 @@ _GROUPS = ("measurement", "scan_data", "data")  # of ESRF, SOLEIL, and the usual
 _BEAMS = {"Transmission": "transmitted_beam", "Fluorescence Yield": "fluorescence_beam"}
 LEAST = 3  # values of a column
 ELEMENTS = 32  # of a detector at most; what has more of them beside each energy is an image
+
+_Columns: TypeAlias = tuple[dict[str, Array], dict[str, str]]
+"""Columns and their units by name."""
 
 
 def is_hdf5(path: Path) -> bool:
@@ -39,7 +43,7 @@ def read_hdf5(path: Path) -> Iterator[list[Table]]:
         raise UnreadableFileError(f"HDF5 cannot open it: {error}") from error
     with file:
         entries = _entries(file)
-        found = [tables for entry in entries if (tables := list(_tables(entry, len(entries))))]
+        found = [tables for entry in entries for tables in _spectra(entry, len(entries)) if tables]
     if not found:
         raise UnreadableFileError("an HDF5 file without columns of numbers of one length")
     yield from found
@@ -51,12 +55,24 @@ def _entries(file: h5py.File) -> list[h5py.Group]:
     return entries or [file]
 
 
-def _tables(entry: h5py.Group, count: int) -> Iterator[Table]:
+def _spectra(entry: h5py.Group, count: int) -> Iterator[list[Table]]:
+    """Yield the tables of each spectrum of an entry: of each plot, where several are alike."""
     name = entry.name.strip("/") if count > 1 else ""
+    plots = _alike(entry)
+    for plot in plots:
+        part = plot.name.removeprefix(entry.name).strip("/")
+        # what a plot lacks, such as I0, the entry may have once for all
+        own = (_columns(_plotted(plot)), _columns(chain(_plotted(plot), _below(entry))))
+        yield list(_tables(entry, f"{name}/{part}".strip("/"), own))
+    if not plots:
+        yield list(_tables(entry, name, _candidates(entry)))
+
+
+def _tables(entry: h5py.Group, name: str, candidates: Iterable[_Columns]) -> Iterator[Table]:
     about = _about(entry)
     beam = _BEAMS.get(about.get("mode", ""), "absorbed_beam")
-    for columns, units in _candidates(entry):
-        known = {beam if name == "absorbed_beam" else name: c for name, c in columns.items()}
+    for columns, units in candidates:
+        known = {beam if key == "absorbed_beam" else key: c for key, c in columns.items()}
         table = _table(known, units)
         if table is not None:
             yield Table(
@@ -68,16 +84,39 @@ def _tables(entry: h5py.Group, count: int) -> Iterator[Table]:
             )
 
 
-def _candidates(entry: h5py.Group) -> Iterator[tuple[dict[str, Array], dict[str, str]]]:
+def _candidates(entry: h5py.Group) -> Iterator[_Columns]:
     """Yield columns by name: of the default plot, known groups, detectors, and all below."""
     plot = _default(entry)
     if plot is not None:
         yield _columns(_plotted(plot))
-    for name in _GROUPS:
-        if isinstance(group := _items(entry).get(name), h5py.Group):
-            yield _columns(group.items())
+    for group in _known_groups(entry):
+        yield _columns(group.items())
     yield _columns(_detectors(entry))
     yield _columns(_below(entry))
+
+
+def _known_groups(entry: h5py.Group) -> list[h5py.Group]:
+    found = (_items(entry).get(name) for name in _GROUPS)
+    return [group for group in found if isinstance(group, h5py.Group)]
+
+
+def _alike(entry: h5py.Group) -> list[h5py.Group]:
+    """Return the NXdata with the columns of the likeliest, where several hold unlike numbers."""
+    plots = [group for group in _groups_below(entry) if _class(group) == "NXdata"]
+    likely = [one for one in (_default(entry), *_known_groups(entry), *plots) if one is not None]
+    wanted = set(_columns(_plotted(likely[0]))[0]) if likely else set()
+    if not any("energ" in name.lower() for name in wanted) or len(wanted) < 2:
+        return []
+    found: list[tuple[h5py.Group, dict[str, Array]]] = []
+    for plot in plots:
+        columns = _columns(_plotted(plot))[0]
+        if set(columns) == wanted and not any(_same(columns, other) for _, other in found):
+            found.append((plot, columns))
+    return [plot for plot, _ in found] if len(found) > 1 else []
+
+
+def _same(one: dict[str, Array], other: dict[str, Array]) -> bool:
+    return all(np.array_equal(one[name], other[name], equal_nan=True) for name in one)
 
 
 def _default(entry: h5py.Group) -> h5py.Group | None:
@@ -131,7 +170,7 @@ def _items(group: h5py.Group) -> dict[str, Any]:
     return {name: item for name in group if (item := group.get(name)) is not None}
 
 
-def _columns(items: Any) -> tuple[dict[str, Array], dict[str, str]]:
+def _columns(items: Any) -> _Columns:
     columns: dict[str, Array] = {}
     units: dict[str, str] = {}
     for whole, item in items:
@@ -162,9 +201,7 @@ def _is_of_elements(shape: tuple[int, ...]) -> bool:
     return len(shape) == 2 and shape[1] <= ELEMENTS and shape[1] < shape[0]
 
 
-def _table(
-    columns: dict[str, Array], units: dict[str, str]
-) -> tuple[dict[str, Array], dict[str, str]] | None:
+def _table(columns: dict[str, Array], units: dict[str, str]) -> _Columns | None:
     """Return the columns of the length that energies have, else most; at least two of them."""
     lengths = [len(column) for column in columns.values()]
     of_energies = {len(column) for name, column in columns.items() if "energ" in name.lower()}

@@ -170,6 +170,31 @@ def test_texts_of_hdf5_may_be_bytes_and_an_axis_in_ev_is_its_energies(tmp_path):
     np.testing.assert_array_equal(spectrum.mu, MU)
 
 
+@pytest.mark.parametrize("kind", ["alone", "with I0 of the entry"])
+def test_every_nxdata_of_the_same_columns_is_a_spectrum(tmp_path, kind):
+    """The attribute ``default`` chooses what is drawn first, not what is measured."""
+    alone = kind == "alone"
+    with written(tmp_path / "a.h5", energy=ENERGY, **({"mu": MU} if alone else {})) as file:
+        scan = file["entry"]
+        if not alone:
+            scan["plot/it"], scan["i0"] = I0 * np.exp(-MU), I0
+        other = scan.create_group("second")
+        other.attrs["NX_class"] = "NXdata"
+        for name, values in scan["plot"].items():
+            other[name] = values[()] if name == "energy" else values[()] ** 2 / 1e5 ** (not alone)
+        scan["again"] = h5py.SoftLink("/entry/plot")
+    one, two = (found(tmp_path / "a.h5")[f"a.h5#{name}"] for name in ("plot", "second"))
+    assert len(found(tmp_path / "a.h5")) == 2
+    np.testing.assert_allclose(one.mu, MU)
+    np.testing.assert_allclose(two.mu, MU**2 if alone else 2 * MU)
+
+
+def test_a_copy_of_an_nxdata_is_no_second_spectrum(tmp_path):
+    with written(tmp_path / "a.h5", energy=ENERGY, mu=MU) as file:
+        file.copy("entry/plot", "entry/copy")
+    assert list(found(tmp_path / "a.h5")) == ["a.h5"]
+
+
 def test_columns_of_hdf5_may_be_a_table_or_have_a_second_axis(tmp_path):
     table = np.rec.fromarrays([ENERGY, I0, I0 * np.exp(-MU)], names="energy,i0,it")
     with h5py.File(tmp_path / "table.h5", "w", userblock_size=512) as file:
