@@ -17,5 +17,5 @@ def brief_products() -> torch.autocast:
 
     A processor without instructions for bfloat16 takes several times as long with it.
     """
-    known = getattr(torch.cpu, "get_capabilities", dict)()
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return torch.autocast("cpu", torch.bfloat16, enabled=bool(known.get("avx512_bf16")))
