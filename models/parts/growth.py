@@ -6,7 +6,7 @@ at random, says where it is high; caps about some of its points are looked at cl
 is finer still. The radius of every point is drawn as it is told, so that a surer one varies less.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -90,7 +90,7 @@ class Chance:
     depth: Tensor
     choice: Tensor
 
-    def __getitem__(self, index: slice) -> "Chance":
+    def __getitem__(self, index: Tensor | slice) -> "Chance":
         return Chance(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
     def to(self, device: torch.device) -> "Chance":
@@ -178,16 +178,121 @@ def draw_place(
     return _picked(fine, _chosen(log, chance.choice[:, rank, 1]))
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
+class Growing:
+    """Clusters that grow: their atoms so far, and what the network keeps of these.
+
+    Attributes
+    ----------
+    given, chance
+        What is known of each cluster, and its random numbers.
+    nodes, passed, carried
+        What `Placement.start` gave, and what its trunk keeps of the atoms.
+    atoms
+        (batch, n, 3) Å, the absorber first.
+    """
+
+    placement: Placement
+    given: Given
+    chance: Chance
+    nodes: Tensor
+    passed: list[tuple[Tensor, Tensor]]
+    carried: tuple[Tensor, Tensor]
+    atoms: Tensor
+
+    @classmethod
+    def start(cls, placement: Placement, given: Given, chance: Chance) -> "Growing":
+        """Begin with the absorber alone."""
+        batch = len(given.radii)
+        nodes, passed = placement.start(given), placement.nothing_passed(batch)
+        atoms = given.radii.new_zeros(batch, 1, 3)
+        return cls(
+            placement=placement,
+            given=given,
+            chance=chance,
+            nodes=nodes,
+            passed=passed,
+            carried=placement.trunk_of_next(atoms, nodes[:, 0], passed),
+            atoms=atoms,
+        )
+
+    def grow(
+        self, ranks: range, *, temperature: float, table: Tensor, nearest: Tensor | None
+    ) -> None:
+        """Place the atoms of some ranks, one after the other."""
+        placement, given = self.placement, self.given
+        bonded = given.bonded.any(0).tolist()
+        for rank in ranks:
+            asked = placement.ask(
+                self.atoms,
+                self.carried,
+                self.nodes,
+                given,
+                rank,
+                table=table,
+                bonded=bonded[rank],
+                nearest=nearest,
+            )
+            placed = draw_place(placement, asked, self.chance, rank, temperature=temperature)
+            self.atoms = torch.cat([self.atoms, placed[:, None]], 1)
+            if rank + 1 < given.radii.shape[1]:
+                own = placement.trunk_of_next(self.atoms, self.nodes[:, rank + 1], self.passed)
+                self.carried = joined(self.carried, own)
+
+    def keep(self, rows: Tensor) -> None:
+        """Keep some of the clusters."""
+        self.given, self.chance = self.given[rows], self.chance[rows]
+        self.nodes, self.atoms = self.nodes[rows], self.atoms[rows]
+        self.passed = [(s[rows], v[rows]) for s, v in self.passed]
+        self.carried = self.carried[0][rows], self.carried[1][rows]
+
+
+#: Judges first shells: given a batch and its atoms (batch, n, 3), the absorber left out, it returns
+#: the rows that grow on.
+Choice = Callable[[Given, Tensor], Tensor]
+
+
+def everything(given: Given, atoms: Tensor) -> Tensor:
+    """Let all clusters grow on."""
+    return torch.arange(len(atoms))
+
+
 def grow_in_parts(
-    placement: Placement, given: Given, chance: Chance, *, temperature: float, size: int = 32
-) -> Tensor:
+    placement: Placement,
+    given: Given,
+    chance: Chance,
+    *,
+    temperature: float,
+    nearest: Tensor | None = None,
+    choose: Choice = everything,
+    size: int = 32,
+) -> tuple[Tensor, Tensor]:
     """Grow clusters as `grow` does, some at a time: as many as a processor keeps at hand."""
     parts = [slice(first, first + size) for first in range(0, len(given.radii), size)]
-    return torch.cat([grow(placement, given[p], chance[p], temperature=temperature) for p in parts])
+    grown = [
+        grow(
+            placement,
+            given[part],
+            chance[part],
+            temperature=temperature,
+            nearest=nearest,
+            choose=choose,
+        )
+        for part in parts
+    ]
+    return torch.cat([atoms for atoms, _ in grown]), torch.cat([kinds for _, kinds in grown])
 
 
-def grow(placement: Placement, given: Given, chance: Chance, *, temperature: float = 1.0) -> Tensor:
-    """Place the atoms of clusters one after the other, (batch, atoms, 3) Å.
+def grow(
+    placement: Placement,
+    given: Given,
+    chance: Chance,
+    *,
+    temperature: float = 1.0,
+    nearest: Tensor | None = None,
+    choose: Choice = everything,
+) -> tuple[Tensor, Tensor]:
+    """Place the atoms of clusters one after the other.
 
     Parameters
     ----------
@@ -197,17 +302,19 @@ def grow(placement: Placement, given: Given, chance: Chance, *, temperature: flo
         Random numbers of each.
     temperature
         Below 1 the likely places are drawn more often than they are likely.
+    nearest
+        (species, species) distance that atoms keep where they can, Å.
+    choose
+        Which clusters grow on when all bonds stand.
+
+    Returns
+    -------
+        Positions (chosen, atoms, 3) Å and element numbers (chosen, atoms).
     """
-    batch, ranks = given.radii.shape
-    nodes, passed = placement.start(given), placement.nothing_passed(batch)
-    table, bonded = placement.table(), given.bonded.any(0).tolist()
-    atoms = given.radii.new_zeros(batch, 1, 3)
-    carried = placement.trunk_of_next(atoms, nodes[:, 0], passed)
-    for rank in range(ranks):
-        asked = placement.ask(atoms, carried, nodes, given, rank, table=table, bonded=bonded[rank])
-        placed = draw_place(placement, asked, chance, rank, temperature=temperature)
-        atoms = torch.cat([atoms, placed[:, None]], 1)
-        if rank + 1 < ranks:
-            own = placement.trunk_of_next(atoms, nodes[:, rank + 1], passed)
-            carried = joined(carried, own)
-    return atoms[:, 1:]
+    ranks, bonded = given.radii.shape[1], given.bonded.any(0).nonzero()
+    shell = int(bonded.max()) + 1 if len(bonded) else 0
+    growing, table = Growing.start(placement, given, chance), placement.table()
+    growing.grow(range(shell), temperature=temperature, table=table, nearest=nearest)
+    growing.keep(choose(given, growing.atoms[:, 1:]))
+    growing.grow(range(shell, ranks), temperature=temperature, table=table, nearest=nearest)
+    return growing.atoms[:, 1:], growing.given.kinds

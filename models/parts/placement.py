@@ -34,6 +34,8 @@ EMBEDDING = 8
 BONDED_BLUR, LOOSE_BLUR = 0.07, 0.15
 #: Step of the table of filters that drawing reads, Å.
 TABLE_STEP = 0.01
+#: Nats that a place costs for each Å that it is too close to another atom.
+OVERLAP = 1e3
 #: Numbers of what is told of the bond angles: mean and spread of their cosines, how sure both are.
 _TOLD = 3
 #: Numbers of how a candidate fits the angles, and the radius, that are told.
@@ -132,6 +134,12 @@ def _along(apart: Tensor) -> tuple[Tensor, Tensor]:
     return r, apart / (r[..., None] + 0.05)
 
 
+def _closest(nearest: Tensor, given: Given, rank: int) -> Tensor:
+    """Return how far the atom of a rank stays from absorber and atoms before, (batch, rank + 1)."""
+    before = torch.cat([given.absorber[:, None], given.kinds[:, :rank]], 1)
+    return nearest[given.kinds[:, rank, None], before]
+
+
 def joined(before: tuple[Tensor, Tensor], own: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """Add atoms to those before, along the second axis."""
     return torch.cat([before[0], own[0]], 1), torch.cat([before[1], own[1]], 1)
@@ -205,6 +213,8 @@ class Asked:
     table
         Filters by distance, from `Placement.table`: faster than to calculate them. None calculates
         them, as training must.
+    closest
+        (batch, n) distance to keep from each atom before, Å; None keeps none.
     """
 
     atoms: Tensor
@@ -213,6 +223,7 @@ class Asked:
     query: Tensor
     shell: dict[str, Tensor] | None
     table: Tensor | None = None
+    closest: Tensor | None = None
 
 
 class Placement(nn.Module):
@@ -367,6 +378,7 @@ class Placement(nn.Module):
         *,
         table: Tensor | None = None,
         bonded: bool = True,
+        nearest: Tensor | None = None,
     ) -> Asked:
         """Prepare to judge candidates for a rank, counted from 0.
 
@@ -380,6 +392,8 @@ class Placement(nn.Module):
             As in `Asked`.
         bonded
             Whether any atom of this rank may be.
+        nearest
+            (species, species) distance that atoms keep where they can, Å.
         """
         before = rank + 1
         s, v = carried[0][:, :before], carried[1][:, :before]
@@ -393,6 +407,7 @@ class Placement(nn.Module):
             query=self.query(wanted),
             shell=self._shell(atoms[:, 1:before], given, rank) if bonded else None,
             table=table,
+            closest=None if nearest is None else _closest(nearest, given, rank),
         )
 
     def _shell(self, before: Tensor, given: Given, rank: int) -> dict[str, Tensor]:
@@ -444,13 +459,17 @@ class Placement(nn.Module):
         r, unit = _along(points[:, None] - asked.atoms[:, :, None])
         weight = self._filters(r, asked.table)
         # for each atom before: its number and its vector along the candidate, channel by channel
-        said = asked.carried[:, :, :1] + unit @ asked.carried[:, :, 1:]
+        said = functional.pad(unit, (1, 0), value=1.0) @ asked.carried
         z = (weight * said).sum(1, dtype=torch.float32) / 2
         with torch.autocast(z.device.type, enabled=False):
             fit, prior = self._fit(asked, points)
             h = functional.silu(self.judge(z) + asked.query.float()[:, None] + fit)
             out: Tensor = self.last(functional.silu(self.middle(h)))[..., 0]
-        return out if prior is None else out + prior
+        out = out if prior is None else out + prior
+        if asked.closest is None:
+            return out
+        short = (asked.closest[..., None] - r).amax(1).clamp(min=0)
+        return out - OVERLAP * short
 
     def _fit(self, asked: Asked, points: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return how candidates fit what is told, (batch, m, 64), and a first guess."""

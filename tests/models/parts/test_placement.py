@@ -94,10 +94,11 @@ def test_what_comes_later_does_not_matter(model, clusters):
 def test_clusters_grow_at_their_radii_by_their_own_chance(model, clusters):
     given = told_exactly(model, *clusters).given
     chance = [take_chances(2, ATOMS, generator=torch.Generator().manual_seed(k)) for k in (5, 6)]
-    both = grow(model, given[:2].expand(2), together(chance))
+    both, kinds = grow(model, given[:2].expand(2), together(chance))
+    assert torch.equal(kinds, given.kinds[:2].repeat_interleave(2, 0))
     astray = both.norm(dim=-1) - given.radii[:2].repeat_interleave(2, 0)
     assert astray.abs().max() < 6 * EXACT
-    alone = grow(model, given[1:2].expand(2), chance[1])
+    alone, _ = grow(model, given[1:2].expand(2), chance[1])
     assert torch.allclose(both[2:], alone, atol=1e-3)
 
 
