@@ -1,11 +1,13 @@
 """The model of all edges, loaded: spectra in, clusters and their estimates out."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -28,12 +30,17 @@ from nearedge.models.parts.general import (
     Committee,
     GeneralSize,
     NetReading,
+    elements,
     hint_of,
     number_of,
 )
+from nearedge.models.parts.general_growth import GeneralGrowth
+from nearedge.models.parts.listing import Listing, ListingSize
 from nearedge.models.parts.many_conditions import Conditions
 from nearedge.models.parts.outlier import Familiar
-from nearedge.models.parts.surroundings import Sought, Surroundings, draw
+from nearedge.models.parts.placement import Placement, PlacementSize
+from nearedge.models.parts.sought import Sought
+from nearedge.models.parts.surroundings import Surroundings
 from nearedge.models.spectrum import Array, NormalisedSpectrum
 
 #: What the card's ``encoder`` says of weights of this kind.
@@ -60,12 +67,16 @@ class Said:
         Probabilities.
     bond, cosine
         Mean and standard deviation, Å and cosine.
+    radii
+        (ranks, 2) distances of the nearest atoms beyond the mean bond and their standard
+        deviations, Å.
     """
 
     cn: Array
     kind: Array
     bond: tuple[float, float]
     cosine: tuple[float, float]
+    radii: Array
 
 
 def said(reading: NetReading, k: int, *, absorber: str) -> Said:
@@ -75,11 +86,14 @@ def said(reading: NetReading, k: int, *, absorber: str) -> Said:
     def pair(found: Tensor, shift: float) -> tuple[float, float]:
         return float(found[k, 0]) + shift, float(found[k, 1].exp())
 
+    radii = reading.radii[k].double()
+    beyond = torch.stack([radii[:, 0] - reading.bond[k, 0].double(), radii[:, 1].exp()], 1)
     return Said(
         cn=_stated(reading.cn[k].double().softmax(-1).numpy()),
         kind=reading.kind[k].double().softmax(-1).numpy(),
         bond=pair(reading.bond, radius),
         cosine=pair(reading.cosine, 0.0),
+        radii=beyond.numpy(),
     )
 
 
@@ -104,6 +118,15 @@ def said_of(
     return said(reading, 0, absorber=spectrum.absorber)
 
 
+class Drawn(Protocol):
+    """What draws clusters: `Surroundings` and `GeneralGrowth` do."""
+
+    def draw(
+        self, sought: Sought, samples: int, *, seed: int
+    ) -> tuple[NDArray[np.str_], NDArray[np.float32]]:
+        """Return symbols (samples, atoms) and positions (samples, atoms, 3), Å."""
+
+
 class GeneralInverter:
     """The model of all edges.
 
@@ -111,22 +134,22 @@ class GeneralInverter:
     ----------
     card
         The card of the weights.
-    committee, known, familiar
-        The networks, the clusters to draw from, and what spectra are familiar.
+    committee, clusters, familiar
+        The networks, what draws clusters, and what spectra are familiar.
 
     Attributes
     ----------
     card
         What is known of the weights.
-    committee
-        The networks.
+    committee, clusters
+        The networks that read spectra, and what draws clusters.
     """
 
     def __init__(
-        self, card: Card, *, committee: Committee, known: Surroundings, familiar: Familiar
+        self, card: Card, *, committee: Committee, clusters: Drawn, familiar: Familiar
     ) -> None:
         self.card = card
-        self.committee, self._known, self._familiar = committee, known, familiar
+        self.committee, self.clusters, self._familiar = committee, clusters, familiar
         self._grid = grid_of(card.grid)
         self._calibrations = {
             name: Calibration.from_dict(numbers)
@@ -140,16 +163,10 @@ class GeneralInverter:
         size = GeneralSize(**{k: v for k, v in card.encoder.items() if k != "form"})
         committee = Committee(size, members=card.members)
         committee.load_state_dict(below(tensors, "committee."), strict=False)
-        arrays = {name: t.numpy() for name, t in below(tensors, "known.").items()}
         return cls(
             card,
             committee=committee.eval(),
-            known=Surroundings(
-                **{
-                    n: a.astype(np.int64 if a.dtype.kind in "iu" else float)
-                    for n, a in arrays.items()
-                }
-            ),
+            clusters=clusters_of(card, tensors),
             familiar=Familiar(
                 mean=tensors["outlier.mean"].numpy().astype(np.float64),
                 covariance=tensors["outlier.covariance"].numpy().astype(np.float64),
@@ -295,10 +312,10 @@ class GeneralInverter:
             kind=told.kind,
             bond=(told.bond[0], half / 1.645),
             cosine=told.cosine,
+            radii=told.radii,
             held=held,
         )
-        rng = np.random.default_rng(seed)
-        species, positions = draw(self._known, sought, samples, rng=rng)
+        species, positions = self.clusters.draw(sought, samples, seed=seed)
         return Samples(species=species, positions=positions, weights=np.full(samples, 1 / samples))
 
 
@@ -339,6 +356,27 @@ def estimates_of(
     half = float(calibration.bond.half(told.bond[1]))
     chosen = likely_set(found.cn_prob, threshold=calibration.cn_threshold)
     return replace(found, cn_set=chosen, bond=OF_A_BOND.cut(told.bond[0], half))
+
+
+def clusters_of(card: Card, tensors: dict[str, Tensor]) -> Drawn:
+    """Put together what draws clusters: it grows them if the card says how, else knows some."""
+    if card.start:
+        return growth_of(card.start, below(tensors, "growth."))
+    arrays = {name: t.numpy() for name, t in below(tensors, "known.").items()}
+    return Surroundings(
+        **{n: a.astype(np.int64 if a.dtype.kind in "iu" else float) for n, a in arrays.items()}
+    )
+
+
+def growth_of(sizes: Mapping[str, Any], tensors: dict[str, Tensor]) -> GeneralGrowth:
+    """Put together what grows clusters, from the sizes and the tensors of its networks."""
+    listing = Listing(ListingSize(**sizes["listing"]))
+    placement = Placement(PlacementSize(**sizes["placement"]), elements=elements())
+    for name, net in (("listing", listing), ("placement", placement)):
+        net.load_state_dict({k: t.float() for k, t in below(tensors, f"{name}.").items()})
+    return GeneralGrowth(
+        listing=listing.eval(), placement=placement.eval(), nearest=tensors["nearest"].float()
+    )
 
 
 def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from nearedge.models.clusters.descriptors import Expectation
 from nearedge.models.parts.diffusion import encode_kinds
 from nearedge.models.parts.growth import grow_in_parts, take_chances
-from nearedge.models.parts.placement import Given, Placement
+from nearedge.models.parts.placement import Given, Placement, angles_between
 from nearedge.models.parts.told import given_by, ranks_of
 
 #: Coordination numbers that are less likely than this are not drawn.
@@ -86,10 +86,7 @@ class Grown:
     def _best(self, given: Given, shell: Tensor) -> Tensor:
         """Choose, of the first shells that grew in place of each other, the likeliest by angle."""
         bonded = given.bonded[:, : shell.shape[1]]
-        unit = torch.nn.functional.normalize(shell, dim=-1) * bonded[..., None]
-        n = bonded.sum(1).float()
-        pairs = (n * (n - 1) / 2).clamp(min=1)
-        cosine = (unit.sum(1).square().sum(-1) - n) / 2 / pairs
+        cosine, _ = angles_between(shell, bonded)
         off = (cosine - given.cosine) / given.doubt.clamp(min=SHARPEST)
-        best = torch.where(n > 1, off**2, 0.0).reshape(-1, self.surplus).argmin(1)
+        best = torch.where(bonded.sum(1) > 1, off**2, 0.0).reshape(-1, self.surplus).argmin(1)
         return best + self.surplus * torch.arange(len(best))

@@ -140,6 +140,16 @@ def _closest(nearest: Tensor, given: Given, rank: int) -> Tensor:
     return nearest[given.kinds[:, rank, None], before]
 
 
+def angles_between(positions: Tensor, bonded: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and spread of the cosines of the bond angles, (batch,) each; 0 without."""
+    unit = functional.normalize(positions, dim=-1) * bonded.float()[..., None]
+    n = bonded.sum(1).float()
+    pairs = (n * (n - 1) / 2).clamp(min=1)
+    mean = (unit.sum(1).square().sum(-1) - n) / 2 / pairs
+    square = ((unit.transpose(1, 2) @ unit).square().sum((1, 2)) - n) / 2 / pairs
+    return mean, (square - mean**2).clamp(min=0).sqrt()
+
+
 def joined(before: tuple[Tensor, Tensor], own: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """Add atoms to those before, along the second axis."""
     return torch.cat([before[0], own[0]], 1), torch.cat([before[1], own[1]], 1)

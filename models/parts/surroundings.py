@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nearedge.models.clusters import geometry
 from nearedge.models.parts.general import elements, kind_of
+from nearedge.models.parts.sought import Sought
 from nearedge.models.spectrum import Array, freeze_arrays
 
 #: Atoms of a cluster that are kept; sites with fewer are left out.
@@ -53,29 +54,11 @@ class Surroundings:
     def __post_init__(self) -> None:
         freeze_arrays(self)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Sought:
-    """What clusters should agree with.
-
-    Attributes
-    ----------
-    absorber
-        Symbol.
-    cn, kind
-        Probabilities of the coordination numbers and of the kinds of ligands.
-    bond, cosine
-        Mean and standard deviation, Å and cosine.
-    held
-        Symbols of what the sample holds; empty where not known.
-    """
-
-    absorber: str
-    cn: Array
-    kind: Array
-    bond: tuple[float, float]
-    cosine: tuple[float, float]
-    held: tuple[str, ...] = ()
+    def draw(
+        self, sought: Sought, samples: int, *, seed: int
+    ) -> tuple[NDArray[np.str_], NDArray[np.float32]]:
+        """Draw clusters with random numbers of a seed; see the function `draw`."""
+        return draw(self, sought, samples, rng=np.random.default_rng(seed))
 
 
 def draw(

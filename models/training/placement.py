@@ -25,7 +25,7 @@ from nearedge.models.data.dataset import Site
 from nearedge.models.data.rattle import RattledCluster
 from nearedge.models.parts.depth import EXACT, Depth
 from nearedge.models.parts.device import brief_products
-from nearedge.models.parts.placement import Given, Placement, PlacementSize
+from nearedge.models.parts.placement import Given, Placement, PlacementSize, angles_between
 from nearedge.models.parts.sphere import (
     LOG_SPHERE,
     even_directions,
@@ -64,20 +64,10 @@ def placement_size(recipe: PlacementRecipe, *, atoms: int) -> PlacementSize:
     )
 
 
-def shell_of(positions: Tensor, bonded: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and spread of the cosines of the bond angles, (batch,) each; 0 without."""
-    unit = functional.normalize(positions, dim=-1) * bonded.float()[..., None]
-    n = bonded.sum(1).float()
-    pairs = (n * (n - 1) / 2).clamp(min=1)
-    mean = (unit.sum(1).square().sum(-1) - n) / 2 / pairs
-    square = ((unit.transpose(1, 2) @ unit).square().sum((1, 2)) - n) / 2 / pairs
-    return mean, (square - mean**2).clamp(min=0).sqrt()
-
-
 def exactly(positions: Tensor, kinds: Tensor, absorber: Tensor, bonded: Tensor) -> Given:
     """Tell exactly what is true of clusters (batch, atoms, 3), nearest first."""
     radii = positions.norm(dim=-1)
-    cosine, scatter = shell_of(positions, bonded)
+    cosine, scatter = angles_between(positions, bonded)
     return Given(
         radii=radii,
         kinds=kinds,

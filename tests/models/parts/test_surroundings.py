@@ -5,7 +5,8 @@ import pytest
 
 from nearedge.models.clusters import geometry
 from nearedge.models.data.dataset import read_dataset
-from nearedge.models.parts.surroundings import REACH, Sought, draw
+from nearedge.models.parts.sought import Sought
+from nearedge.models.parts.surroundings import REACH, draw
 from nearedge.models.training.general_release import surroundings_of
 
 DATA = Path(__file__).parents[3] / "benchmarks" / "data" / "any-01.parquet"
@@ -22,6 +23,7 @@ def sought(**changes):
     cn = np.zeros(13)
     cn[[4, 6]] = 0.7, 0.3
     settings = {"absorber": "Mn", "cn": cn, "kind": OXYGEN, "bond": (2.1, 0.03)}
+    settings |= {"radii": np.tile([0.0, 1.0], (12, 1))}
     return Sought(**(settings | {"cosine": (-0.2, 0.3)} | changes))
 
 
