@@ -6,7 +6,7 @@ the list of its atoms (`nearedge.models.parts.listing`); then where each lies
 have the coordination number that was drawn, and a first shell the angles of its list.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -57,6 +57,10 @@ class GeneralGrowth:
     listing: Listing
     placement: Placement
     nearest: Tensor
+
+    def sizes(self) -> dict[str, dict[str, int]]:
+        """Return the sizes of the networks, as a card holds them."""
+        return {"listing": asdict(self.listing.size), "placement": asdict(self.placement.size)}
 
     @torch.inference_mode()
     def draw(
@@ -181,7 +185,7 @@ def _at_bonds(
     """Scale clusters a little, so that their mean bonds are those that were drawn."""
     found = geometry.mean_bond(absorber, symbols, positions)
     scale = np.nan_to_num(bonds / found, nan=1.0).clip(1 - _SCALED, 1 + _SCALED)
-    return (positions * scale[:, None, None]).astype(np.float32)
+    return np.asarray(positions * scale[:, None, None], np.float32)
 
 
 def closest(positions: Tensor, kinds: Tensor, *, share: float = 0.002, least: int = 200) -> Array:

@@ -1,9 +1,9 @@
 """Clusters that grow out of nothing: where drawing starts, with nothing looked up.
 
 Each sample's coordination number is drawn first, by its probability. What is expected of a site is
-told to the generator (`nearedge.models.parts.growth`), which places one atom after the other, none
-where it overlaps another if there is room. More first shells grow than are wanted; those grow on
-whose bond angles agree with what is expected.
+told to the generator (`nearedge.models.parts.growth`), which places one atom after the other. More
+clusters grow than are wanted; those are kept in which no atoms overlap and whose bond angles agree
+with what is expected.
 """
 
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nearedge.models.clusters.descriptors import Expectation
+from nearedge.models.clusters.descriptors import SHELL, Expectation
 from nearedge.models.parts.diffusion import encode_kinds
 from nearedge.models.parts.growth import grow_in_parts, take_chances
-from nearedge.models.parts.placement import Given, Placement, angles_between
+from nearedge.models.parts.placement import Placement, angles_between
 from nearedge.models.parts.told import given_by, ranks_of
 
 #: Coordination numbers that are less likely than this are not drawn.
 LEAST_SHARE = 0.01
 #: Least standard deviation that the expected mean of the angles' cosines is taken to have.
 SHARPEST = 0.03
-#: Samples that grow together, as many as a processor keeps at hand.
-PART = 16
+#: What overlapping atoms cost: more than any disagreement of the angles.
+OVERLAP = 1e3
 
 
 def drawn_classes(log: Tensor, samples: int, *, generator: torch.Generator) -> Tensor:
@@ -52,7 +52,7 @@ class Grown:
     temperature
         Below 1 the likely places are drawn more often than they are likely.
     surplus
-        How many first shells grow for each that grows on.
+        How many times as many clusters grow as are wanted.
     """
 
     placement: Placement
@@ -72,21 +72,22 @@ class Grown:
         absorber = self.absorbers[told.edge]
         cutoffs = self.placement.get_buffer("cutoffs")
         ranks = ranks_of(told, cn, absorber=absorber, cutoffs=cutoffs, atoms=atoms)
-        positions, kinds = grow_in_parts(
-            self.placement,
-            given_by(told, ranks, absorber=absorber, cutoffs=cutoffs),
-            take_chances(len(cn), atoms, generator=generator),
-            temperature=self.temperature,
-            nearest=self.nearest,
-            choose=self._best,
-            size=PART * self.surplus,
-        )
-        return torch.cat([positions, encode_kinds(kinds, len(cutoffs))], -1)
+        given = given_by(told, ranks, absorber=absorber, cutoffs=cutoffs)
+        chance = take_chances(len(cn), atoms, generator=generator)
+        positions, _ = grow_in_parts(self.placement, given, chance, temperature=self.temperature)
+        drawn = torch.cat([positions, encode_kinds(given.kinds, len(cutoffs))], -1)
+        if self.surplus > 1:
+            drawn = self._kept(drawn, given.kinds, given.bonded, expected)
+        return drawn
 
-    def _best(self, given: Given, shell: Tensor) -> Tensor:
-        """Choose, of the first shells that grew in place of each other, the likeliest by angle."""
-        bonded = given.bonded[:, : shell.shape[1]]
-        cosine, _ = angles_between(shell, bonded)
-        off = (cosine - given.cosine) / given.doubt.clamp(min=SHARPEST)
-        best = torch.where(bonded.sum(1) > 1, off**2, 0.0).reshape(-1, self.surplus).argmin(1)
-        return best + self.surplus * torch.arange(len(best))
+    def _kept(self, drawn: Tensor, kinds: Tensor, bonded: Tensor, expected: Expectation) -> Tensor:
+        """Keep the best of the clusters that grew in place of each other."""
+        positions = drawn[..., :3]
+        apart = torch.cdist(positions, positions) + 1e3 * torch.eye(positions.shape[1])
+        close = (self.nearest[kinds[:, :, None], kinds[:, None]] - apart).clamp(min=0).sum((1, 2))
+        cosine, _ = angles_between(positions, bonded)
+        mean, spread = expected.mean[0, 1 - SHELL], expected.spread[0, 1 - SHELL]
+        off = torch.where(bonded.sum(1) > 1, (cosine - mean) / spread.clamp(min=SHARPEST), 0.0)
+        cost = (off**2 / 2 + OVERLAP * close).reshape(-1, self.surplus)
+        best = cost.argmin(1) + self.surplus * torch.arange(len(cost))
+        return drawn[best]

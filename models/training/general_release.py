@@ -1,14 +1,14 @@
 """Calibrate the networks of all edges on held-out families, and write their weights and card."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nearedge.models.answering.card import Card, write_card
@@ -29,6 +29,7 @@ from nearedge.models.data.dataset import Site, describe
 from nearedge.models.data.gap import TheoryGap, Views
 from nearedge.models.parts.condition import GRID
 from nearedge.models.parts.general import Committee, General, kind_of, number_of
+from nearedge.models.parts.general_growth import GeneralGrowth
 from nearedge.models.parts.surroundings import REACH, Surroundings
 from nearedge.models.spectrum import Array
 from nearedge.models.training.familiarity import familiarise
@@ -39,6 +40,7 @@ from nearedge.models.training.general import (
     read_views,
     supported,
 )
+from nearedge.models.training.release import half
 from nearedge.models.training.uncertainty import conformal_quantile
 
 LEVEL = 0.9
@@ -55,6 +57,12 @@ LIMITS = (
     "Clusters are surroundings of known crystals, scaled and renamed; what lies beyond the first "
     "shell is typical and not measured.",
     "Spectra say little of which element a neighbour is: name the sample's elements.",
+)
+
+
+GROWN_LIMIT = (
+    "Clusters are grown atom by atom as crystals are built; first shells of eight and more atoms "
+    "are the weakest, and what lies beyond the first shell is mostly typical and not measured."
 )
 
 
@@ -312,6 +320,41 @@ def release(
         figures={"val": figures(exam, calibrations)},
         limits=LIMITS,
     )
+
+
+def regrown(card: Card, growth: GeneralGrowth, *, out: Path) -> Card:
+    """Write weights again so that their clusters grow; networks and calibration stay.
+
+    Parameters
+    ----------
+    card
+        The card of the weights that have the networks.
+    growth
+        What grows clusters.
+    out
+        Folder for the weights.
+    """
+    path = out / card.path.name
+    kept = {k: t for k, t in load_file(card.path).items() if k.startswith(("committee", "outlier"))}
+    grown = {f"growth.{name}": tensor for name, tensor in growth_tensors(growth).items()}
+    with written_aside(path) as part:
+        save_file(kept | grown, part)
+    own = ("name", "path", "digest", "atoms", "start", "limits")
+    return write_card(
+        path,
+        atoms=growth.listing.size.atoms,
+        start=growth.sizes(),
+        limits=(LIMITS[0], GROWN_LIMIT, *LIMITS[2:]),
+        **{f.name: getattr(card, f.name) for f in fields(card) if f.name not in own},
+    )
+
+
+def growth_tensors(growth: GeneralGrowth) -> dict[str, Tensor]:
+    """Return the tensors of what grows clusters, weights in half precision."""
+    found = {"nearest": growth.nearest.half()}
+    for name, net in (("listing", growth.listing), ("placement", growth.placement)):
+        found |= {f"{name}.{key}": tensor.contiguous() for key, tensor in half(net).items()}
+    return found
 
 
 def _familiar(

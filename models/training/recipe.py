@@ -102,7 +102,7 @@ class PlacementRecipe(RecipeSection):
     temperature: float = Field(
         default=0.45, gt=0, description="below 1 likely places are drawn more often than they are"
     )
-    surplus: int = Field(default=2, ge=1, description="first shells for each that grows on")
+    surplus: int = Field(default=2, ge=1, description="clusters that grow for each that is kept")
 
 
 class SharesRecipe(RecipeSection):

@@ -129,7 +129,13 @@ def exam_of(absorbers, off, weight):
     """An exam in which every bond is ``off`` by so many Å."""
     cn = np.zeros(13)
     cn[[4, 6]] = 0.8, 0.2
-    one = Said(cn=cn, kind=np.ones(4) / 4, bond=(2.0 + off, 0.05), cosine=(0.0, 0.1))
+    one = Said(
+        cn=cn,
+        kind=np.ones(4) / 4,
+        bond=(2.0 + off, 0.05),
+        cosine=(0.0, 0.1),
+        radii=np.tile([0.0, 0.1], (12, 1)),
+    )
     n = len(absorbers)
     return Exam(
         absorber=tuple(absorbers),
