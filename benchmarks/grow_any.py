@@ -1,6 +1,6 @@
 """Train what grows clusters of any element, and compare with the known surroundings of `any`.
 
-python benchmarks/grow_any.py OUT [--networks any]
+python benchmarks/grow_any.py benchmarks/data/any-0[1-9].parquet -o OUT [--networks any]
 
 It can be stopped: the same command goes on from the checkpoints in OUT. It learns from
 `surroundings.parquet` (`crystal_surroundings.py`) and the calculated sites. At the end OUT has the
@@ -53,12 +53,13 @@ def growth_of(sites: list[Site], recipe: GrowthRecipe, out: Path) -> GeneralGrow
 
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("out", type=Path)
+    asked.add_argument("data", type=Path, nargs="+")
+    asked.add_argument("-o", "--out", type=Path, required=True)
     asked.add_argument("--networks", default="any", help="weights whose networks read spectra")
     args = asked.parse_args()
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
-    sites = read_dataset(sorted((HERE / "data").glob("any-*.parquet")))
+    sites = read_dataset(args.data)
     train = [s for s in sites if s.split == "train"]
     known = read_dataset(HERE / "data" / "surroundings.parquet")
     growth = growth_of([*known, *train], GrowthRecipe(), args.out)
