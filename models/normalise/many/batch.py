@@ -30,11 +30,14 @@ class Some:
         (n,) eV, shifted, and (p, n).
     told_noise
         (p,) of one point, NaN where it is to be estimated.
+    own_shift
+        (p,) eV to be added to the energies of each, or None.
     """
 
     energy: Array
     mu: Array
     told_noise: Array
+    own_shift: Array | None = None
 
     def noise(self, mu: Array) -> Array:
         """Return the noise of one point of signals (p, n), as told or estimated, (p,)."""
@@ -108,15 +111,20 @@ class ManyOutcome:
         self._flags[k] = one.flags
 
     def put(
-        self, rows: NDArray[np.intp], found: Found, *, shift: float, flags: Iterable[str]
+        self,
+        rows: NDArray[np.intp],
+        found: Found,
+        *,
+        shift: float | Array,
+        flags: Iterable[str],
     ) -> None:
-        """Take rows that were normalised together."""
+        """Take rows that were normalised together; ``shift`` is that of all or of each."""
         good = np.ones(len(rows), dtype=bool)
         good[list(found.rejected)] = False
         self._rejected |= {int(rows[k]): why for k, why in found.rejected.items()}
         at = rows[good]
         self._norm[at], self._flat[at] = found.norm[good], found.flat[good]
-        numbers = (found.e0, found.edge_step, found.error, np.full(len(rows), shift))
+        numbers = (found.e0, found.edge_step, found.error, np.broadcast_to(shift, len(rows)))
         self._numbers[:, at] = np.stack(numbers)[:, good]
         common = tuple(flags)
         for k in np.flatnonzero(good):
@@ -159,7 +167,13 @@ def _axis(spectra: Spectra) -> Array:
 
 
 def normalise_together(
-    spectra: Spectra, expected: Expected, *, shift: float, together: Together, alone: Alone
+    spectra: Spectra,
+    expected: Expected,
+    *,
+    shift: float,
+    together: Together,
+    alone: Alone,
+    own_shift: Array | None = None,
 ) -> NormalisedSpectra:
     """Normalise together what can be, and each of the rest alone.
 
@@ -173,21 +187,28 @@ def normalise_together(
         eV added to the energies.
     together, alone
         How to normalise some, and one.
+    own_shift
+        (p,) eV added besides to the energies of each, NaN for one that must be normalised alone;
+        None: nothing.
     """
-    finite = np.flatnonzero(np.isfinite(spectra.mu).all(axis=1))
+    fit = np.isfinite(spectra.mu).all(axis=1)
+    finite = np.flatnonzero(fit if own_shift is None else fit & np.isfinite(own_shift))
     parts = list(_cleaned(spectra, finite, shift))
     if not parts:
         return normalise_alone(spectra, alone)
     outcome = ManyOutcome(parts[0].energy - shift, spectra)
     done = np.zeros(len(spectra), dtype=bool)
     for part in parts:
-        usable = _usable(part, expected)
+        own = None if own_shift is None else own_shift[part.rows]
+        usable = _usable(part, expected, own)
         rows = part.rows[usable]
         done[rows] = True
         if len(rows):
             told = np.full(len(rows), np.nan) if spectra.noise is None else spectra.noise[rows]
-            some = Some(energy=part.energy, mu=part.mu[usable], told_noise=told)
-            outcome.put(rows, together(some), shift=shift, flags=(*spectra.flags, *part.flags))
+            more = None if own is None else own[usable]
+            some = Some(energy=part.energy, mu=part.mu[usable], told_noise=told, own_shift=more)
+            total = shift if more is None else shift + more
+            outcome.put(rows, together(some), shift=total, flags=(*spectra.flags, *part.flags))
     for k in np.flatnonzero(~done):
         outcome.put_alone(int(k), alone(spectra.one(int(k))))
     return outcome.done()
@@ -224,10 +245,14 @@ def _cleaned(spectra: Spectra, finite: NDArray[np.intp], shift: float) -> Iterat
             )
 
 
-def _usable(part: _Part, expected: Expected) -> NDArray[np.bool_]:
+def _usable(part: _Part, expected: Expected, own_shift: Array | None) -> NDArray[np.bool_]:
     """Return which spectra can be normalised together: nothing of them is left out or refused."""
-    axis = check_axis(part.energy, expected=expected.energy, tolerance=expected.tolerance)
-    if axis is not None or len(part.energy) < MIN_POINTS:
+    ends = (0.0,) if own_shift is None else (own_shift.min(), own_shift.max())
+    refused = [
+        check_axis(part.energy + end, expected=expected.energy, tolerance=expected.tolerance)
+        for end in ends
+    ]
+    if any(refused) or len(part.energy) < MIN_POINTS:
         return np.zeros(len(part.rows), dtype=bool)
     plain = is_plain(part.mu)
     return np.asarray(plain & ~has_glitches(part.mu, noises(part.energy, part.mu)))

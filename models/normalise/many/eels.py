@@ -1,5 +1,6 @@
 """Normalise many core-loss spectra at once: `nearedge.models.normalise.eels` for arrays."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,7 @@ from nearedge.models.many_spectra import NormalisedSpectra, Spectra
 from nearedge.models.normalise import evidence
 from nearedge.models.normalise.background import MIN_POINTS, MIN_WIDTH, MOST_LOG_A
 from nearedge.models.normalise.core_loss import CLEAR
-from nearedge.models.normalise.e0 import smoothing_width
+from nearedge.models.normalise.e0 import WIDENING, WIDTH, smoothing_width
 from nearedge.models.normalise.edges import eels_tolerance
 from nearedge.models.normalise.eels import STEP, normalise_eels, step_window
 from nearedge.models.normalise.evidence import NOISY, Expected
@@ -25,8 +26,12 @@ from nearedge.models.normalise.many.e0 import find_rises
 from nearedge.models.normalise.many.evidence import Fits, show_edges, step_errors
 from nearedge.models.normalise.many.polynomials import RowWindows
 from nearedge.models.normalise.many.slopes import slopes_of
+from nearedge.models.normalise.many.zero_loss import zero_loss_centres
 from nearedge.models.normalise.windows import FOOT, SHORT_POST
 from nearedge.models.spectrum import Array, Rejected
+
+NEARLY = 1e-6
+"""eV between a point and the end of a window, below which rounding may decide."""
 
 
 def normalise_many_eels(
@@ -42,8 +47,8 @@ def normalise_many_eels(
 ) -> NormalisedSpectra:
     """Normalise many spectra as `nearedge.models.normalise.eels.normalise_eels` does each.
 
-    Spectra with a low loss of their own that is used, to align the axis or to take plural
-    scattering out, are normalised one by one.
+    Each may have an axis of its own, from the zero-loss peak of its low loss. Spectra from which
+    plural scattering is taken out are normalised one by one.
 
     Parameters
     ----------
@@ -58,31 +63,62 @@ def normalise_many_eels(
     }
     alone = partial(normalise_eels, **settings)
     expected = evidence.expect(spectra.absorber, spectra.edge, tolerance=eels_tolerance)
-    own_low_loss = spectra.low_loss is not None and (align_zero_loss or deconvolve)
-    if isinstance(expected, Rejected) or deconvolve or own_low_loss:
+    if isinstance(expected, Rejected) or deconvolve:
         return normalise_alone(spectra, alone)
+    own_shift = None
+    if align_zero_loss and spectra.low_loss is not None and spectra.low_loss_energy is not None:
+        if e0 is not None:
+            return normalise_alone(spectra, alone)
+        own_shift = -zero_loss_centres(spectra)
+        axis = spectra.energy + energy_shift
+        own_shift[_depends(axis, own_shift, expected, background)] = np.nan
 
     def together(some: Some) -> Found:
         return _EelsNormaliser(some, expected, e0=e0, window=background, step=step).found(
             partly=not spectra.complete
         )
 
-    return normalise_together(spectra, expected, shift=energy_shift, together=together, alone=alone)
+    return normalise_together(
+        spectra,
+        expected,
+        shift=energy_shift,
+        together=together,
+        alone=alone,
+        own_shift=own_shift,
+    )
+
+
+def _depends(
+    energy: Array, shift: Array, expected: Expected, window: tuple[float, float]
+) -> NDArray[np.bool_]:
+    """Tell for which shifts (p,) it would not do to shift what is looked for instead of the axis.
+
+    Either the width of smoothing depends on the energy, or a point lies on the end of a window, so
+    that rounding decides whether it is inside.
+    """
+    highest = max(float(np.nanmean(energy)), expected.energy) + np.abs(shift)
+    wide = WIDENING * highest > WIDTH
+    ends = expected.energy + np.array([window[0], window[1], min(window[1], CLEAR)])
+    off = energy - (ends[None, :, None] - shift[:, None, None])
+    return np.asarray(wide | (np.abs(off) < NEARLY).any(axis=(1, 2)))
 
 
 class _Backgrounds:
-    """Power laws ``A * energy**-r``, (p,) each, and the windows that they were fitted to."""
+    """Power laws ``A * (energy + shift)**-r``, (p,) each, and the windows of their fits."""
 
-    def __init__(self, energy: Array, counts: Array, first: Array, last: Array) -> None:
+    def __init__(
+        self, energy: Array, counts: Array, first: Array, last: Array, *, shift: Array | float
+    ) -> None:
+        self._shift = np.reshape(shift, (-1, 1)) if np.ndim(shift) else shift
         begin = np.searchsorted(energy, first, side="left")
         end = np.searchsorted(energy, last, side="right")
         self.first, self.last, self.fitted = first, last, begin < end
         windows = RowWindows.between(begin, np.maximum(end, begin), size=len(energy))
         y = np.take_along_axis(counts, windows.at, axis=1)
-        self.A, self.r = _fit(energy[windows.at], y, windows)
+        self.A, self.r = _fit(energy[windows.at] + self._shift, y, windows)
 
     def __call__(self, energy: Array) -> Array:
-        return np.asarray(self.A[:, None] * energy ** -self.r[:, None])
+        return np.asarray(self.A[:, None] * (energy + self._shift) ** -self.r[:, None])
 
 
 def _fit(x: Array, y: Array, windows: RowWindows) -> tuple[Array, Array]:
@@ -106,7 +142,11 @@ def _fit(x: Array, y: Array, windows: RowWindows) -> tuple[Array, Array]:
 
 
 class _EelsNormaliser:
-    """Normalises some spectra of one edge."""
+    """Normalises some spectra of one edge.
+
+    Where each has an axis of its own, all is calculated on the axis that they share, and what is
+    looked for is shifted the other way. Only the background depends on the energies themselves.
+    """
 
     def __init__(
         self,
@@ -122,6 +162,9 @@ class _EelsNormaliser:
         self._expected, self._e0, self._window, self._step = expected, e0, window, step
         self._rejected: dict[int, Rejected] = {}
         self._near = expected.energy - expected.tolerance, expected.energy + expected.tolerance
+        self._shift = np.zeros(len(some.mu)) if some.own_shift is None else some.own_shift
+        self._table = expected.energy - self._shift
+        self._own: Array | float = 0.0 if some.own_shift is None else some.own_shift
         self._slopes = slopes_of(self._energy, smoothing_width(np.array(self._near)))
 
     def found(self, *, partly: bool) -> Found:
@@ -149,7 +192,7 @@ class _EelsNormaliser:
         return Found(
             norm=norm,
             flat=norm,
-            e0=e0,
+            e0=e0 + self._shift,
             edge_step=height,
             error=error,
             flags=flags,
@@ -160,10 +203,9 @@ class _EelsNormaliser:
         """Estimate the onsets on a background whose window keeps well clear of the edge."""
         if self._e0 is not None:
             return np.full(len(self._counts), self._e0)
-        at, (lo, hi) = self._expected.energy, self._window
-        count = len(self._counts)
+        at, (lo, hi) = self._table, self._window
         safe = _Backgrounds(
-            self._energy, self._counts, np.full(count, at + lo), np.full(count, at + min(hi, CLEAR))
+            self._energy, self._counts, at + lo, at + min(hi, CLEAR), shift=self._own
         )
         counts = self._counts
         if safe.fitted.any():
@@ -173,20 +215,37 @@ class _EelsNormaliser:
     def _found_onsets(self, counts: Array, slope: Array) -> Array:
         if self._e0 is not None:
             return np.full(len(counts), self._e0)
-        return find_rises(self._energy, counts, self._slopes, slope, near=self._near)[1]
+        found = np.empty(len(counts))
+        for rows, near in self._spans():
+            found[rows] = find_rises(
+                self._energy, counts[rows], self._slopes, slope[rows], near=near
+            )[1]
+        return found
+
+    def _spans(self) -> Iterator[tuple[NDArray[np.intp], tuple[float, float]]]:
+        """Yield rows that look for their edge at the same points of the fine grid, and where."""
+        grid, (lo, hi) = self._slopes.grid, self._near
+        begin = np.searchsorted(grid, lo - self._shift)
+        end = np.searchsorted(grid, hi - self._shift, side="right")
+        spans, which = np.unique(np.stack([begin, end]), axis=1, return_inverse=True)
+        for number in range(spans.shape[1]):
+            rows = np.flatnonzero(which.ravel() == number)
+            own = float(self._shift[rows[0]])
+            yield rows, (lo - own, hi - own)
 
     def _covered(self, rows: NDArray[np.intp], e0: Array) -> NDArray[np.intp]:
         """Reject the rows whose edge the scan covers too little of; return the others."""
         covered = are_covered(self._energy, e0[rows])
         for k in rows[~covered]:
-            why = evidence.check_cover(self._energy, float(e0[k]), self._expected)
+            own = self._shift[k]
+            why = evidence.check_cover(self._energy + own, float(e0[k] + own), self._expected)
             if why is not None:
                 self._rejected[int(k)] = why
         return rows[covered]
 
     def _background(self, onset: Array) -> _Backgrounds:
-        energy, at = self._energy, self._expected.energy
-        first = np.full(len(onset), at + self._window[0])
+        energy, at = self._energy, self._table
+        first = at + self._window[0]
         last = np.minimum(at, onset) + self._window[1]
         measured = np.searchsorted(energy, first, side="left") < np.searchsorted(
             energy, last, side="right"
@@ -194,7 +253,8 @@ class _EelsNormaliser:
         late = ~measured | (last - np.maximum(first, energy[0]) < MIN_WIDTH)
         first = np.where(late, energy[0], first)
         last = np.where(late, onset - FOOT * (onset - energy[0]), last)
-        return _Backgrounds(energy, self._counts, np.maximum(first, energy[0]), last)
+        first = np.maximum(first, energy[0])
+        return _Backgrounds(energy, self._counts, first, last, shift=self._own)
 
     def _fits(self, signal: Array, e0: Array, background: _Backgrounds) -> tuple[Fits, Array]:
         energy = self._energy
@@ -228,16 +288,16 @@ class _EelsNormaliser:
     ) -> None:
         shown = self._shown(rows, 1.0, signal, noise, slope, fits, error)
         for k in rows[shown]:
-            why = evidence.check_position(float(fits.e0[k]), self._expected)
+            why = evidence.check_position(float(fits.e0[k] + self._shift[k]), self._expected)
             if why is not None:
                 self._rejected[int(k)] = why
         rest = rows[~shown]
         turned = self._shown(rest, -1.0, signal, noise, slope, fits, error)
         for k, falls in zip(rest, turned, strict=True):
             self._rejected[int(k)] = (
-                evidence.negative_step(float(fits.e0[k]), float(fits.edge_step[k]))
+                evidence.negative_step(float(fits.e0[k] + self._shift[k]), float(fits.edge_step[k]))
                 if falls
-                else evidence.no_edge(self._energy, self._expected)
+                else evidence.no_edge(self._energy + self._shift[k], self._expected)
             )
 
     def _shown(

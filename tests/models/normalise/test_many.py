@@ -167,20 +167,51 @@ def test_a_block_of_good_spectra_takes_the_fast_way():
     assert not normalise_many_eels(spectra).alone
 
 
-def test_an_own_low_loss_aligns_each_spectrum():
+def low_losses(centres, *, seed=0):
     channels = np.arange(-10.0, 40.0, 0.25)
-    centres = np.linspace(-1.5, 1.5, COUNT)
-    low = 1e6 * np.exp(-0.5 * ((channels - centres[:, None]) / 0.5) ** 2)
-    spectra = block(
-        Technique.EELS,
-        -60 + 0.5 * np.arange(300),
-        seed=1,
-        low_loss_energy=channels,
-        low_loss=low,
-    )
-    assert compare(spectra)
+    peak = 1e6 * np.exp(-0.5 * ((channels - np.asarray(centres)[:, None]) / 0.5) ** 2)
+    counts = np.random.default_rng(seed).poisson(peak + 50.0).astype(float)
+    return {"low_loss_energy": channels, "low_loss": counts}
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    element=st.sampled_from(["O", "Si", "Fe"]),
+    drift=st.sampled_from([0.02, 0.6, 4.0]),
+    spoilt=st.sampled_from([0.0, 0.3]),
+)
+def test_an_own_low_loss_aligns_each_spectrum(seed, element, drift, spoilt):
+    centres = np.random.default_rng(seed).normal(0, drift, COUNT)
+    axis, low = -60 + 0.5 * np.arange(300), low_losses(centres, seed=seed)
+    spectra = block(Technique.EELS, axis, element=element, seed=seed, spoilt=spoilt, **low)
+    how = {"energy_shift": -1.3, "background": (-45.0, -4.0)} if seed % 2 else {}
+    compare(spectra, **how)
     found = normalise_many_eels(spectra)
-    assert found.energy_shift[found.good] == pytest.approx(-centres[found.good], abs=0.01)
+    assert found.energy_shift[found.good] == pytest.approx(-centres[found.good], abs=0.05)
+
+
+def test_spectra_with_an_own_low_loss_take_the_fast_way():
+    low = low_losses(np.random.default_rng(3).normal(0, 0.8, COUNT))
+    spectra = block(Technique.EELS, -60 + 0.5 * np.arange(300), seed=1, counts=1e6, **low)
+    assert compare(spectra)
+    assert not normalise_many_eels(spectra).alone
+
+
+def test_spectra_whose_low_loss_has_no_peak_stay_where_they_are():
+    low = low_losses(np.zeros(COUNT))
+    low["low_loss"][::2] = 1.0
+    low["low_loss"][1, 3:9] = np.nan
+    spectra = block(Technique.EELS, -60.1 + 0.5 * np.arange(300), seed=1, counts=1e6, **low)
+    assert compare(spectra)
+
+
+def test_a_point_at_the_end_of_a_window_is_left_to_the_single_way():
+    channels = np.arange(-10.0, 40.0, 0.25)
+    exact = np.exp(-0.5 * ((channels - np.repeat([0.0, 0.5], COUNT // 2)[:, None]) / 0.5) ** 2)
+    low = {"low_loss_energy": channels, "low_loss": 1e6 * exact}
+    spectra = block(Technique.EELS, -60 + 0.5 * np.arange(300), seed=1, counts=1e6, **low)
+    assert compare(spectra)
 
 
 def test_a_foil_of_its_own_aligns_each_spectrum():
