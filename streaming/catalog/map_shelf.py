@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +26,7 @@ from nearedge.streaming.catalog.maps import (
     FIGURE_STACK,
     MAP_SPEC,
     NOTHING,
+    STACKED,
     StoredMap,
     flag_counts,
 )
@@ -35,8 +36,11 @@ LISTED = 500
 """Maps of which a list tells, the newest."""
 KEPT_BYTES = 256 * 2**20
 """Arrays over maps that are remembered."""
-WHOLE_BYTES = 96 * 2**20
-"""Spectra of larger maps are read when they are asked for."""
+TILE = 16
+"""Pixels along each side of a square whose spectra are read together: a request of the catalog
+takes as long for one of them, and the next that is chosen is often near."""
+PART_BYTES = 8 * 2**20
+"""Larger parts of an array are not remembered."""
 AT_ONCE = 64 * 2**20
 """Bytes of spectra that are read in one request."""
 AT_A_TIME = 4
@@ -45,6 +49,8 @@ MOST_COMPARED = 4096
 FEWEST_COMPARED = 3
 TRUSTED_S = 10.0
 """A complete map seldom changes: pixels that could not be read may come later."""
+SEEN_S = 60.0
+"""Whoever looks at a map asks what it is now and again; its pixels are those of what was told."""
 _LISTED = (
     *("title", "status", "shape", "axes", "pixels", "answered", "come", "absorber", "edge"),
     *("technique", "written", "raw"),
@@ -52,8 +58,8 @@ _LISTED = (
 
 Place: TypeAlias = tuple[int, ...]
 """The index of a pixel, one number for each axis."""
-Version: TypeAlias = tuple[str, str, str]
-"""Key, moment of writing and name of an array."""
+Version: TypeAlias = tuple[str, str, str, str]
+"""Key, moment of writing and name of an array, and which part of it; empty for the whole."""
 
 
 class NoSuchMapError(KeyError):
@@ -86,19 +92,66 @@ class Region:
     flags: dict[str, int]
 
 
-class _Shelved(StoredMap):
-    """A map whose arrays can be read in parts; one request tells of all of them."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pixel:
+    """What is known of a pixel.
 
-    def __init__(self, node: Any) -> None:
+    Attributes
+    ----------
+    place
+        Which it is.
+    positions
+        Where it lies along each axis.
+    state
+        ``answered``, ``rejected`` or ``not yet``.
+    reason
+        Why it was rejected, or None.
+    flags
+        Its flags.
+    figures
+        Numbers of the answer and of the normalisation, NaN where there are none.
+    group
+        The number of its group, or -1.
+    cn_prob
+        (c,) probability of CN = 0, 1, …; None while no pixel has any.
+    energy, norm
+        (n,) eV, and its normalised spectrum; None while no pixel has any.
+    """
+
+    place: Place
+    positions: tuple[float, ...]
+    state: str
+    reason: str | None
+    flags: tuple[str, ...]
+    figures: dict[str, float]
+    group: int
+    cn_prob: np.ndarray | None
+    energy: Array | None
+    norm: np.ndarray | None
+
+
+class _Shelved(StoredMap):
+    """A map whose arrays can be read in parts; one request tells of all of them.
+
+    Parameters
+    ----------
+    node
+        Tiled client of its container.
+    before
+        What it was before, whose arrays need not be listed again if they have the same shape.
+    """
+
+    def __init__(self, node: Any, before: "_Shelved | None" = None) -> None:
         super().__init__(node)
         self._listed = threading.Lock()
-        self._clients: dict[str, Any] | None = None
+        same = before is not None and before.shape == self.shape
+        self.clients: dict[str, Any] = before.clients if before is not None and same else {}
 
     def client(self, name: str) -> Any:
         with self._listed:
-            if self._clients is None:
-                self._clients = dict(self._node.items())
-            return self._clients[name]
+            if name not in self.clients:
+                self.clients = dict(self._node.items())
+            return self.clients[name]
 
     def part(self, name: str, where: tuple[slice, ...]) -> np.ndarray:
         return np.asarray(self.client(name).read(where))
@@ -127,7 +180,7 @@ class MapShelf:
         self._connect, self._kept_bytes, self._clock = connect, kept_bytes, clock
         self._container: Client | None = None
         self._arrays: OrderedDict[Version, np.ndarray] = OrderedDict()
-        self._complete: OrderedDict[str, tuple[_Shelved, float]] = OrderedDict()
+        self._seen: OrderedDict[str, tuple[_Shelved, float]] = OrderedDict()
         self._reading: dict[Version, Future[np.ndarray]] = {}
         self._lock = threading.Lock()
 
@@ -150,8 +203,8 @@ class MapShelf:
         return out
 
     def metadata(self, key: str) -> dict[str, Any]:
-        """Return all that can be searched of a map; errors as for `values`."""
-        return self._map(key).metadata
+        """Return all that can be searched of a map, as it is now; errors as for `values`."""
+        return self._map(key, anew=True).metadata
 
     def positions(self, key: str) -> list[Array]:
         """Return where the pixels lie along each axis, by number where that is not known yet.
@@ -173,37 +226,85 @@ class MapShelf:
         """
         return self._array(self._map(key), name)
 
-    def part(self, key: str, name: str, where: tuple[slice, ...]) -> np.ndarray:
-        """Return a part of an array that has more axes than the map; errors as for `values`."""
-        found = self._map(key)
+    def pixel(self, key: str, place: Place) -> Pixel:
+        """Return what is known of a pixel of a map as `metadata` told of it last.
+
+        Errors are those of `values` and `place`.
+        """
+        at, found = self.place(key, place), self._map(key)
+        metadata = found.metadata
+        stacked = "figure_names" in metadata  # else each figure is an array
+        names = list(metadata["figure_names"]) if stacked else list(STACKED)
+        read = self._read_at(found, at, [FIGURE_STACK] if stacked else names)
+        figures = read[FIGURE_STACK] if stacked else [read[name] for name in names]
+        number, bits = int(read["reason"]), int(read.get("flags", 0))
+        if number >= len(metadata["reasons"]):  # it has come since
+            metadata = self.metadata(key)
+        axes = [self._axis(found, k) for k in range(len(at))]
+        return Pixel(
+            place=at,
+            positions=tuple(float(axis[i]) for axis, i in zip(axes, at, strict=True)),
+            state="answered" if number == -1 else "rejected" if number >= 0 else "not yet",
+            reason=metadata["reasons"][number] if number >= 0 else None,
+            flags=tuple(n for k, n in enumerate(metadata["flag_names"]) if bits >> k & 1),
+            figures={name: float(value) for name, value in zip(names, figures, strict=True)},
+            group=int(read.get("group", -1)),
+            cn_prob=read.get("cn_prob"),
+            energy=read.get("energy"),
+            norm=read.get("norm"),
+        )
+
+    def _read_at(self, found: _Shelved, at: Place, figures: Sequence[str]) -> dict[str, Any]:
+        """Return what arrays hold at a place, and the energies; those that are not there left out.
+
+        What has to be read is read at the same time: most of a request's time is waiting.
+        """
+        where = tuple(slice(i, i + 1) for i in at)
+        grouped = ["group"] if found.metadata.get("status") == State.COMPLETE else []
+
+        def one(name: str) -> Any:
+            try:
+                if name == "energy":
+                    return self._array(found, name)
+                return self._part(found, name, where)[(0,) * len(at)]
+            except NoSuchMapError:
+                if name == "reason" or name in figures:
+                    raise
+                return None
+
+        names = [*figures, "reason", "flags", "cn_prob", "norm", "energy", *grouped]
+        with ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="nearedge-pixel") as pool:
+            read = dict(zip(names, pool.map(one, names), strict=True))
+        return {name: value for name, value in read.items() if value is not None}
+
+    def _part(self, found: _Shelved, name: str, where: tuple[slice, ...]) -> np.ndarray:
+        """Return a part of an array over the map: of what is kept, or read with what lies about."""
+        whole = _version(found, name)
         with self._lock:
-            if (whole := self._arrays.get(_version(found, name))) is not None:
-                return whole[where]
-        try:
-            return found.part(name, where)
-        except KeyError:
-            raise NoSuchMapError(f"the map {key} has no array {name!r}") from None
+            soon = whole in self._arrays or whole in self._reading
+        if soon:
+            return self._array(found, name)[where]
+        wide = _tile(where, found.shape)
+        version = _version(found, name, part=str(wide))
+        tile = self._once(version, lambda: self._read_part(found, name, wide))
+        if wide == where:
+            return tile
+        pairs = zip(where, wide, strict=True)
+        return tile[tuple(slice(s.start - t.start, s.stop - t.start) for s, t in pairs)]
 
-    def warm(self, key: str, names: Iterable[str]) -> None:
-        """Read arrays of a complete map that will be asked for soon; those that fail are left.
+    def warm(self, key: str) -> None:
+        """Read what pixels of a complete map need besides their spectra, and what fails is left.
 
-        Several are read at a time: most of a request's time is waiting.
+        The spectra are left: all of a large map would hold up everything else.
         """
         found = self._map(key)
-        if found.metadata.get("status") != State.COMPLETE:
+        metadata = found.metadata
+        if metadata.get("status") != State.COMPLETE:
             return
-        kept = set(found.metadata.get("figure_names", ()))
-        once = [*([FIGURE_STACK] if kept else []), *(one for one in names if one not in kept)]
+        figures = [FIGURE_STACK] if "figure_names" in metadata else list(STACKED)
         with ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="nearedge-warm") as pool:
-            for name in ("energy", "cn_prob", *once):
+            for name in ("energy", "cn_prob", "group", "reason", "flags", *figures):
                 pool.submit(self._tried, found, name)
-        self._warm_spectra(found)  # many bytes, which would hold up all the others
-
-    def _warm_spectra(self, found: _Shelved) -> None:
-        with suppress(Exception):
-            energies = len(self._array(found, "energy"))
-            if 4 * energies * int(np.prod(found.shape)) <= WHOLE_BYTES:
-                self._array(found, "norm")
 
     def _tried(self, found: _Shelved, name: str) -> None:
         with suppress(Exception):  # it will be read, or fail, when it is asked for
@@ -370,23 +471,27 @@ class MapShelf:
     def _spectra(self, key: str, where: tuple[slice, ...]) -> np.ndarray:
         """Return normalised spectra (p, n) of a part, read in bands; NaN where none has come."""
         first, *others = where
-        size = len(self._array(self._map(key), "energy"))
+        found = self._map(key)
+        size = len(self._array(found, "energy"))
         rest = int(np.prod([len(range(s.start, s.stop, s.step or 1)) for s in others], dtype=int))
         step = first.step or 1
         per = max(1, AT_ONCE // max(1, 4 * rest * size)) * step
         bands = [
-            self.part(key, "norm", (slice(at, min(at + per, first.stop), step), *others))
+            self._part(found, "norm", (slice(at, min(at + per, first.stop), step), *others))
             for at in range(first.start, first.stop, per)
         ]
         spectra = np.concatenate(bands).reshape(-1, size)
-        come = self._array(self._map(key), "reason")[where].ravel() > NOTHING
+        come = self._array(found, "reason")[where].ravel() > NOTHING
         return np.where(come[:, None], spectra, np.nan)
 
     def _array(self, found: _Shelved, name: str) -> np.ndarray:
         names = list(found.metadata.get("figure_names", ()))
         if name in names:  # of a live map, whose figures share one array
             return self._array(found, FIGURE_STACK)[..., names.index(name)]
-        version = _version(found, name)
+        return self._once(_version(found, name), lambda: self._read(found, name))
+
+    def _once(self, version: Version, read: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return what is remembered, or read it: whoever asks meanwhile waits for the same."""
         with self._lock:
             if version in self._arrays:
                 self._arrays.move_to_end(version)
@@ -394,10 +499,10 @@ class MapShelf:
             reading = self._reading.get(version)
             if reading is None:
                 mine = self._reading[version] = Future[np.ndarray]()
-        if reading is not None:  # whoever asks meanwhile waits for the same answer
+        if reading is not None:
             return reading.result()
         try:
-            array = self._read(found, name)
+            array = read()
         except BaseException as error:
             mine.set_exception(error)
             raise
@@ -410,13 +515,25 @@ class MapShelf:
                 del self._reading[version]
 
     def _read(self, found: _Shelved, name: str) -> np.ndarray:
+        return self._tell(found, name, lambda: found[name])
+
+    def _read_part(self, found: _Shelved, name: str, where: tuple[slice, ...]) -> np.ndarray:
+        return self._tell(found, name, lambda: found.part(name, where))
+
+    def _tell(self, found: _Shelved, name: str, read: Callable[[], np.ndarray]) -> np.ndarray:
         try:
-            return found[name]
+            return read()
         except KeyError:
             raise NoSuchMapError(f"the map {found.key} has no array {name!r}") from None
 
     def _keep(self, version: Version, array: np.ndarray) -> None:
+        """Remember an array, in place of what it was before; a large part is not."""
+        key, moment, name, part = version
+        if part and array.nbytes > PART_BYTES:
+            return
         with self._lock:
+            for one in [v for v in self._arrays if (v[0], v[2]) == (key, name) and v[1] != moment]:
+                del self._arrays[one]
             self._arrays[version] = array
             while len(self._arrays) > 1 and self._bytes() > self._kept_bytes:
                 self._arrays.popitem(last=False)
@@ -424,23 +541,32 @@ class MapShelf:
     def _bytes(self) -> int:
         return sum(array.nbytes for array in self._arrays.values())
 
-    def _map(self, key: str) -> _Shelved:
-        """Return a map; of one that is complete the server is asked again after some seconds."""
+    def _map(self, key: str, *, anew: bool = False) -> _Shelved:
+        """Return a map as it was seen last, for some time; or, of one that grows, as it is now."""
         if not KEY.fullmatch(key):  # the server need not be asked, nor does it take every character
             raise NoSuchMapError(f"the catalog has no map with the key {key!r}")
         with self._lock:
-            if key in self._complete and self._clock() < self._complete[key][1]:
-                return self._complete[key][0]
+            before, seen = self._seen.get(key, (None, -np.inf))
+        age = self._clock() - seen
+        if before is not None and age < self._trusted(before, anew=anew):
+            return before
         try:
-            found = _Shelved(self._open()[key])
+            found = _Shelved(self._open()[key], before)
         except KeyError:
             raise NoSuchMapError(f"the catalog has no map with the key {key!r}") from None
-        if found.metadata.get("status") == State.COMPLETE:
-            with self._lock:
-                self._complete[key] = (found, self._clock() + TRUSTED_S)
-                while len(self._complete) > LISTED:
-                    self._complete.popitem(last=False)
+        with self._lock:
+            self._seen[key] = found, self._clock()
+            while len(self._seen) > LISTED:
+                self._seen.popitem(last=False)
         return found
+
+    @staticmethod
+    def _trusted(found: _Shelved, *, anew: bool) -> float:
+        """Return for how many seconds a map is what it was."""
+        complete = found.metadata.get("status") == State.COMPLETE
+        if anew:
+            return TRUSTED_S if complete else 0.0
+        return SEEN_S if complete else TRUSTED_S
 
     def _open(self) -> Client:
         with self._lock:
@@ -449,8 +575,31 @@ class MapShelf:
             return self._container
 
 
-def _version(found: _Shelved, name: str) -> Version:
-    return found.key, str(found.metadata.get("written")), name
+def _version(found: _Shelved, name: str, *, part: str = "") -> Version:
+    """Return what tells an array from what it was earlier.
+
+    Energies and the axes of a known shape stay until the map is complete.
+    """
+    metadata = found.metadata
+    settled = name == "energy" or (name.startswith("axis_") and not metadata.get("grows"))
+    return found.key, str(metadata.get("status" if settled else "written")), name, part
+
+
+def _tile(where: tuple[slice, ...], shape: Sequence[int]) -> tuple[slice, ...]:
+    """Return a small part widened to whole squares over the last two axes; others as they are.
+
+    Examples
+    --------
+    >>> _tile((slice(17, 18), slice(3, 4)), (20, 20))
+    (slice(16, 20, None), slice(0, 16, None))
+    """
+    if any((s.step or 1) > 1 or s.stop - s.start > TILE for s in where):
+        return where
+    wide = [
+        slice(s.start // TILE * TILE, min(-(-s.stop // TILE) * TILE, size))
+        for s, size in zip(where[-2:], shape[-2:], strict=True)
+    ]
+    return (*where[:-2], *wide)
 
 
 OF_THE_HEADS = frozenset({"heads-only", "out-of-distribution"})

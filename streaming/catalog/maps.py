@@ -28,11 +28,13 @@ from nearedge.streaming.ledger.map_row import MapStatus
 
 MAP_SPEC = "SpectrumMap"
 VERSION = "1.0"
-OVER_THE_MAP = (*FIGURES, *NORMALISATION, "flags", "reason", "group")
-"""Arrays that have a number for each pixel."""
 GROWING = str(MapStatus.GROWING)
 FIGURE_STACK = "figures"
-"""The array (…, k) that holds all figures of a live map, in the order of `figure_names`."""
+"""The array (…, k) that holds all figures of a map, in the order of `figure_names`."""
+STACKED = (*FIGURES, *NORMALISATION)
+"""What it holds; in older maps that came from files, each of them is an array."""
+OVER_THE_MAP = (*STACKED, "flags", "reason", "group")
+"""What has a number for each pixel."""
 NOTHING = -2
 """The reason of a pixel that has not come yet."""
 SPECTRAL = ("norm", "mu", "cn_prob")
@@ -44,7 +46,8 @@ def map_arrays(file: h5py.File) -> dict[str, np.ndarray]:
     """Return the arrays of a file of `nearedge.streaming.answers.maps` by their names here."""
     entry = file["entry"]
     figures, spectra = entry["figures"], entry["spectra"]
-    arrays = {name: figures[name][()] for name in OVER_THE_MAP}
+    arrays = {name: figures[name][()] for name in ("flags", "reason", "group")}
+    arrays[FIGURE_STACK] = np.stack([figures[name][()] for name in STACKED], axis=-1)
     for number, name in enumerate(_axis_names(figures)):
         arrays[f"axis_{number}"] = figures[name][()]
     arrays |= {"norm": spectra["norm"][()], "energy": spectra["energy"][()]}
@@ -86,6 +89,7 @@ def map_metadata(file: h5py.File, about: dict[str, Any]) -> dict[str, Any]:
         "reasons": reasons,
         "rejected": dict(Counter(reasons[k] for k in reason[reason >= 0])),
         "flag_names": flags,
+        "figure_names": list(STACKED),
         "flags": flag_counts(bits, flags),
         "groups": [_group(one) for _, one in sorted(entry["groups"].items())],
         **{

@@ -1,6 +1,5 @@
 """Maps of the catalog as plain data and bytes: everything that the view of maps draws."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -12,7 +11,7 @@ from nearedge.models.answering.estimate import TIE
 from nearedge.streaming.answers.answer import Answer
 from nearedge.streaming.answers.plain import plain
 from nearedge.streaming.answers.summary import Json
-from nearedge.streaming.catalog.map_shelf import MapShelf, NoSuchMapError, Place, Region
+from nearedge.streaming.catalog.map_shelf import MapShelf, NoSuchMapError, Pixel, Place, Region
 from nearedge.streaming.ledger.key import seed_of
 from nearedge.streaming.page.view import answer_view, spectrum_view
 
@@ -116,7 +115,7 @@ class MapView:
 
     def warm(self, key: str) -> None:
         """Read what a pixel needs, so that the first one opens as fast as the others."""
-        self._shelf.warm(key, ["reason", "flags", *sorted(STORED - _derived())])
+        self._shelf.warm(key)
 
     def figure(self, key: str, name: str) -> tuple[bytes, tuple[int, ...]]:
         """Return the bytes of an array over the map, and its shape.
@@ -144,31 +143,18 @@ class MapView:
         NoSuchMapError
             If there is no such map, or the pixel lies outside of it.
         """
-        shelf = self._shelf
-        place = shelf.place(key, place)
-        metadata = shelf.metadata(key)
-        numbers = {
-            name: float(shelf.values(key, name)[place])
-            for name in sorted(STORED - {*BYTES, *_derived()})
-        }
-        reason = int(shelf.values(key, "reason")[place])
-        bits = int(shelf.values(key, "flags")[place])
-        where = tuple(slice(i, i + 1) for i in place)
-        answered = reason == -1
+        found = self._shelf.pixel(key, place)
         return {
             "key": key,
-            "at": list(place),
-            "positions": [
-                float(positions[i])
-                for positions, i in zip(shelf.positions(key), place, strict=True)
-            ],
-            "state": "answered" if answered else "rejected" if reason >= 0 else "not yet",
-            "reason": metadata["reasons"][reason] if reason >= 0 else None,
-            "flags": [name for k, name in enumerate(metadata["flag_names"]) if bits >> k & 1],
-            "group": int(shelf.values(key, "group")[place]),
-            "figures": plain(numbers),
-            **self._cn(key, where, answered=answered),
-            "spectrum": self._spectrum(key, where, numbers),
+            "at": list(found.place),
+            "positions": list(found.positions),
+            "state": found.state,
+            "reason": found.reason,
+            "flags": list(found.flags),
+            "group": found.group,
+            "figures": plain(found.figures),
+            **_cn(found),
+            "spectrum": _spectrum(found),
         }
 
     def region(self, found: Region) -> Json:
@@ -195,33 +181,25 @@ class MapView:
             "pixels": len(rows),
         }
 
-    def _cn(self, key: str, where: tuple[slice, ...], *, answered: bool) -> Json:
-        if not answered:
-            return {"cn_prob": None, "cn_set": []}
-        prob = self._shelf.part(key, "cn_prob", where).ravel().astype(float)
-        return {"cn_prob": plain(prob), "cn_set": likeliest(prob)}
 
-    def _spectrum(
-        self, key: str, where: tuple[slice, ...], numbers: Mapping[str, float]
-    ) -> Json | None:
-        """Return what was normalised; None where nothing could be."""
-        try:
-            norm = self._shelf.part(key, "norm", where).ravel().astype(float)
-            energy = self._shelf.values(key, "energy")
-        except NoSuchMapError:
-            return None
-        if not np.isfinite(norm).any() or not np.isfinite(numbers["e0"]):
-            return None
-        return {
-            "energy": energy + numbers["energy_shift"],
-            "flat": norm,
-            "e0": numbers["e0"],
-            "edge_step": numbers["edge_step"],
-        }
+def _cn(pixel: Pixel) -> Json:
+    if pixel.state != "answered" or pixel.cn_prob is None:
+        return {"cn_prob": None, "cn_set": []}
+    prob = pixel.cn_prob.astype(float)
+    return {"cn_prob": plain(prob), "cn_set": likeliest(prob)}
 
 
-def _derived() -> set[str]:
-    return {name for name, one in MAP_FIGURES.items() if one.between}
+def _spectrum(pixel: Pixel) -> Json | None:
+    """Return what was normalised; None where nothing could be."""
+    norm, e0 = pixel.norm, pixel.figures["e0"]
+    if norm is None or pixel.energy is None or not (np.isfinite(norm).any() and np.isfinite(e0)):
+        return None
+    return {
+        "energy": pixel.energy + pixel.figures["energy_shift"],
+        "flat": norm.astype(float),
+        "e0": e0,
+        "edge_step": pixel.figures["edge_step"],
+    }
 
 
 def likeliest(prob: np.ndarray) -> list[int]:

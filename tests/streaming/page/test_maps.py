@@ -222,11 +222,11 @@ def test_an_array_that_is_being_read_is_asked_for_once(box, monkeypatch):
 
     monkeypatch.setattr(shelf, "_read", slow)
     with ThreadPoolExecutor(3) as pool:
-        found = [pool.submit(shelf.values, "image", "bond") for _ in range(3)]
+        found = [pool.submit(shelf.values, "image", "reason") for _ in range(3)]
         go.set()
-        bonds = [one.result() for one in found]
-    assert asked == ["bond"]
-    assert all(one is bonds[0] for one in bonds)
+        reasons = [one.result() for one in found]
+    assert asked == ["reason"]
+    assert all(one is reasons[0] for one in reasons)
 
 
 def test_an_array_that_could_not_be_read_is_asked_for_again(box, monkeypatch):
@@ -244,3 +244,35 @@ def test_what_a_pixel_needs_is_read_ahead(box, monkeypatch):
     view.warm("image")
     monkeypatch.setattr(shelf, "_read", Mock(side_effect=AssertionError("asked the server")))
     assert view.pixel("image", (3, 4))["state"] == "answered"
+    # its spectrum came with those of its neighbours
+    monkeypatch.setattr(shelf, "_read_part", Mock(side_effect=AssertionError("asked the server")))
+    assert view.pixel("image", (1, 1))["spectrum"]["flat"].shape == (60,)
+
+
+def test_a_pixel_of_a_map_that_grows_is_that_of_what_was_told(box, monkeypatch):
+    now = [0.0]
+    shelf = MapShelf(lambda: box, clock=lambda: now[0])
+    view = MapView(shelf)
+    box["image"].update_metadata({"status": "growing", "come": 9}, drop_revision=True)
+    view.about("image")
+    asked = Mock(side_effect=shelf._open)
+    monkeypatch.setattr(shelf, "_open", asked)
+    told = view.pixel("image", (1, 1))
+    assert (told["state"], told["group"], told["positions"]) == ("answered", -1, [0.5, 0.5])
+    assert told["figures"]["bond"] == pytest.approx(1.66)
+    asked.assert_not_called()
+    now[0] = 11.0  # nobody has asked since
+    view.pixel("image", (1, 1))
+    asked.assert_called_once()
+
+
+def test_maps_of_before_have_an_array_for_each_figure(box):
+    node = box["image"]
+    figures, names = node["figures"].read(), node.metadata["figure_names"]
+    for number, name in enumerate(names):
+        node.write_array(np.ascontiguousarray(figures[..., number]), key=name)
+    metadata = {k: v for k, v in node.metadata.items() if k != "figure_names"}
+    node.replace_metadata(metadata, drop_revision=True)
+    shelf = MapShelf(lambda: box)
+    assert shelf.pixel("image", (1, 1)).figures["bond"] == pytest.approx(1.66)
+    assert shelf.region("image", (1, 1), (1, 2)).pixels == 2
