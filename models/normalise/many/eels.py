@@ -26,7 +26,7 @@ from nearedge.models.normalise.many.e0 import find_rises
 from nearedge.models.normalise.many.evidence import Fits, show_edges, step_errors
 from nearedge.models.normalise.many.polynomials import RowWindows
 from nearedge.models.normalise.many.slopes import slopes_of
-from nearedge.models.normalise.many.zero_loss import zero_loss_centres
+from nearedge.models.normalise.many.zero_loss import zero_loss_shifts
 from nearedge.models.normalise.windows import FOOT, SHORT_POST
 from nearedge.models.spectrum import Array, Rejected
 
@@ -69,7 +69,7 @@ def normalise_many_eels(
     if align_zero_loss and spectra.low_loss is not None and spectra.low_loss_energy is not None:
         if e0 is not None:
             return normalise_alone(spectra, alone)
-        own_shift = -zero_loss_centres(spectra)
+        own_shift = zero_loss_shifts(spectra)
         axis = spectra.energy + energy_shift
         own_shift[_depends(axis, own_shift, expected, background)] = np.nan
 

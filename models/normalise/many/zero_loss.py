@@ -3,14 +3,14 @@
 import numpy as np
 
 from nearedge.models.many_spectra import Spectra
+from nearedge.models.normalise import zero_loss
 from nearedge.models.normalise.energies import MIN_POINTS, TINY_ENERGY, clean
 from nearedge.models.normalise.rebinning import MOST_POINTS
-from nearedge.models.normalise.zero_loss import zero_loss_centre
 from nearedge.models.spectrum import Array, Rejected
 
 
-def zero_loss_centres(spectra: Spectra) -> Array:
-    """Return where the zero-loss peak of each spectrum lies, (p,) eV; 0 where there is none.
+def zero_loss_shifts(spectra: Spectra) -> Array:
+    """Return what puts the zero-loss peak of each spectrum at 0, (p,) eV; 0 where there is none.
 
     Raises
     ------
@@ -26,18 +26,16 @@ def zero_loss_centres(spectra: Spectra) -> Array:
         and bool((np.diff(energy) > TINY_ENERGY).all())
     )
     whole = np.isfinite(counts).all(axis=1) & clean_axis
-    return np.array(
-        [
-            _centre(energy, np.asarray(own, np.float64), as_it_is=bool(plain))
-            for own, plain in zip(counts, whole, strict=True)
-        ]
-    )
+    found = np.empty(len(counts))
+    found[whole] = zero_loss.zero_loss_centres(energy, np.asarray(counts[whole], np.float64))
+    for k in np.flatnonzero(~whole):
+        found[k] = _cleaned_centre(energy, np.asarray(counts[k], np.float64))
+    return np.where(np.isfinite(found), -found, 0.0)
 
 
-def _centre(energy: Array, counts: Array, *, as_it_is: bool) -> float:
-    if not as_it_is:
-        cleaned = clean(energy, counts)
-        if isinstance(cleaned, Rejected) or len(cleaned.energy) < MIN_POINTS:
-            return 0.0
-        energy, counts = cleaned.energy, cleaned.columns[:, 0]
-    return zero_loss_centre(energy, counts) or 0.0
+def _cleaned_centre(energy: Array, counts: Array) -> float:
+    cleaned = clean(energy, counts)
+    if isinstance(cleaned, Rejected) or len(cleaned.energy) < MIN_POINTS:
+        return np.nan
+    centre = zero_loss.zero_loss_centre(cleaned.energy, cleaned.columns[:, 0])
+    return np.nan if centre is None else centre
