@@ -463,6 +463,8 @@ INTERACTIONS = {
     ".dispatchEvent(new KeyboardEvent('keydown', {{key: 'ArrowRight'}}))",
 }
 POINTS = np.linspace(0.15, 0.9, 10).round(3)
+#: ms that may pass until it is drawn; another figure draws all charts anew.
+AT_ONCE, REDRAWN = 100.0, 250.0
 
 
 def test_a_thousand_results_stay_smooth(
@@ -482,7 +484,8 @@ def test_a_thousand_results_stay_smooth(
     for name, act in INTERACTIONS.items():
         spent = [page.js(f"window.spent(() => {{ {act.format(x=x)} }})") for x in POINTS]
         print(f"{name}: {statistics.median(spent):.1f} ms, at most {max(spent):.1f} ms")
-        assert statistics.median(spent) < 100.0 * slowness(), name
+        longest = REDRAWN if name == "choosing a figure" else AT_ONCE
+        assert statistics.median(spent) < longest * slowness(), name
     keep(page, "trend-1000")
     page.js("location.hash = 'runs'")
     page.wait("document.querySelectorAll('tbody tr').length === 300")
