@@ -179,8 +179,8 @@ def draw_place(
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Growing:
-    """Clusters that grow: their atoms so far, and what the network keeps of these.
+class Started:
+    """Clusters that have begun to grow: their atoms so far, and what the network keeps of these.
 
     Attributes
     ----------
@@ -201,7 +201,7 @@ class Growing:
     atoms: Tensor
 
     @classmethod
-    def start(cls, placement: Placement, given: Given, chance: Chance) -> "Growing":
+    def start(cls, placement: Placement, given: Given, chance: Chance) -> "Started":
         """Begin with the absorber alone."""
         batch = len(given.radii)
         nodes, passed = placement.start(given), placement.nothing_passed(batch)
@@ -313,7 +313,7 @@ def grow(
     """
     ranks, bonded = given.radii.shape[1], given.bonded.any(0).nonzero()
     shell = int(bonded.max()) + 1 if len(bonded) else 0
-    growing, table = Growing.start(placement, given, chance), placement.table()
+    growing, table = Started.start(placement, given, chance), placement.table()
     growing.grow(range(shell), temperature=temperature, table=table, nearest=nearest)
     growing.keep(choose(given, growing.atoms[:, 1:]))
     growing.grow(range(shell, ranks), temperature=temperature, table=table, nearest=nearest)
