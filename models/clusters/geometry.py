@@ -171,6 +171,12 @@ def _angles_between(members: NDArray[np.bool_], positions: NDArray[np.floating])
     return np.sort(np.where(chosen[..., i] & chosen[..., j], angles, np.nan), axis=-1)
 
 
+def cosines_between(positions: NDArray[np.floating]) -> Array:
+    """Return the cosines of the angles at the origin between all pairs of atoms (n, 3)."""
+    units = positions / distances(positions)[:, None]
+    return np.asarray((units @ units.T)[np.triu_indices(len(units), 1)])
+
+
 def shell_angles(absorber: str, species: Species, positions: NDArray[np.floating]) -> Array:
     """Return the ascending bond angles at the absorber, (..., pairs) degrees; NaN past the last."""
     return _angles_between(first_shell(absorber, species, positions), positions)

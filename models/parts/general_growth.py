@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nearedge.models.clusters import geometry
-from nearedge.models.parts.general import RANKS, elements, hint_of, kind_of, number_of
+from nearedge.models.parts.general import KINDS, RANKS, elements, hint_of, kind_of, number_of
 from nearedge.models.parts.grown import drawn_classes
 from nearedge.models.parts.growth import grow_in_parts, take_chances
 from nearedge.models.parts.listing import Listed, Listing, Stated
@@ -156,8 +156,8 @@ def kinds_held(held: tuple[str, ...]) -> Array:
     """Return which kinds of ligands a sample has, 1 or 0; all where nothing is known of it."""
     kinds = [kind_of(symbol) for symbol in held if symbol in elements() and symbol != "H"]
     if not kinds:
-        return np.ones(4)
-    return np.isin(np.arange(4), kinds).astype(float)
+        return np.ones(KINDS)
+    return np.isin(np.arange(KINDS), kinds).astype(float)
 
 
 def given_by_list(listed: Listed, bonded: Tensor, absorber: Tensor) -> Given:

@@ -134,8 +134,7 @@ def _told(site: Site) -> dict[str, Any]:
     radius = geometry.covalent_radii()[site.absorber]
     cluster = (site.absorber, site.species, site.positions)
     bonded = geometry.first_shell(*cluster)
-    units = site.positions[bonded] / geometry.distances(site.positions[bonded])[:, None]
-    cosines = (units @ units.T)[np.triu_indices(len(units), 1)]
+    cosines = geometry.cosines_between(site.positions[bonded])
     lengths = np.full(RANKS, np.nan)
     nearest = np.sort(geometry.distances(site.positions))[:RANKS]
     lengths[: len(nearest)] = nearest - radius

@@ -163,8 +163,7 @@ def surrounded(
 def _row(absorber: str, species: np.ndarray, positions: Array) -> dict[str, object]:
     bonded = geometry.first_shell(absorber, species, positions)
     lengths = geometry.distances(positions)[bonded]
-    units = positions[bonded] / lengths[:, None]
-    cosines = (units @ units.T)[np.triu_indices(len(units), 1)]
+    cosines = geometry.cosines_between(positions[bonded])
     kinds = [kind_of(str(symbol)) for symbol in species[bonded]]
     return {
         "positions": positions,
@@ -292,19 +291,16 @@ def train_lists(
 ) -> Listing:
     """Train the density of lists, going on from its checkpoint where there is one."""
     torch.manual_seed(recipe.weights)
-    model = Listing(ListingSize(atoms=recipe.atoms))
-    descent = Descent.start(
-        model,
+    return _descended(
+        Listing(ListingSize(atoms=recipe.atoms)),
+        lambda net: learn_lists(net, data, batch=recipe.list_batch, seed=recipe.seed),
+        recipe,
+        steps=recipe.lists,
         rate=recipe.list_rate,
         decay=recipe.list_decay,
-        ema=recipe.ema,
-        schedule=cosine_rate(recipe.lists),
+        checkpoint=checkpoint,
+        progress=progress,
     )
-
-    def learn() -> float:
-        return learn_lists(descent, data, batch=recipe.list_batch, seed=recipe.seed)
-
-    return _descended(descent, learn, recipe.lists, recipe.every, checkpoint, progress)
 
 
 def train_places(
@@ -316,36 +312,39 @@ def train_places(
 ) -> Placement:
     """Train the density of places, going on from its checkpoint where there is one."""
     torch.manual_seed(recipe.weights)
-    model = Placement(PlacementSize(atoms=recipe.atoms), elements=elements())
-    descent = Descent.start(
-        model,
+    return _descended(
+        Placement(PlacementSize(atoms=recipe.atoms), elements=elements()),
+        lambda net: learn_places(net, data, batch=recipe.place_batch, seed=recipe.seed),
+        recipe,
+        steps=recipe.places,
         rate=recipe.place_rate,
         decay=recipe.place_decay,
-        ema=recipe.ema,
-        schedule=cosine_rate(recipe.places),
+        checkpoint=checkpoint,
+        progress=progress,
     )
-
-    def learn() -> float:
-        return learn_places(descent, data, batch=recipe.place_batch, seed=recipe.seed)
-
-    return _descended(descent, learn, recipe.places, recipe.every, checkpoint, progress)
 
 
 def _descended(
-    descent: Descent[Net],
-    learn: Callable[[], float],
+    model: Net,
+    learn: Callable[[Descent[Net]], float],
+    recipe: GrowthRecipe,
+    *,
     steps: int,
-    every: int,
+    rate: float,
+    decay: float,
     checkpoint: Path | None,
     progress: Progress,
 ) -> Net:
     """Go down to the last step, and return the network with averaged weights."""
+    descent = Descent.start(
+        model, rate=rate, decay=decay, ema=recipe.ema, schedule=cosine_rate(steps)
+    )
     if checkpoint and checkpoint.is_file():
         descent.restore(torch.load(checkpoint, weights_only=True))
     losses = []
     while descent.step < steps:
-        losses.append(learn())
-        if descent.step % every == 0 or descent.step == steps:
+        losses.append(learn(descent))
+        if descent.step % recipe.every == 0 or descent.step == steps:
             if checkpoint:
                 with written_aside(checkpoint) as part:
                     torch.save(descent.state(), part)

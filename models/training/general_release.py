@@ -234,8 +234,7 @@ def _bond(site: Site) -> float:
 
 def _cosine(site: Site) -> float:
     bonded = geometry.first_shell(site.absorber, site.species, site.positions)
-    units = site.positions[bonded] / geometry.distances(site.positions[bonded])[:, None]
-    cosines = (units @ units.T)[np.triu_indices(len(units), 1)]
+    cosines = geometry.cosines_between(site.positions[bonded])
     return float(cosines.mean()) if len(cosines) else 0.0
 
 
