@@ -91,6 +91,11 @@ class Job:
     part_of: str | None = None
 
     @property
+    def waited_s(self) -> float:
+        """How long it waited until a worker claimed it, s."""
+        return 0.0 if self.started is None else self.started - self.queued
+
+    @property
     def is_block(self) -> bool:
         """Whether it holds some pixels of a map."""
         return self.part_of is not None and self.part_of != self.key

@@ -312,14 +312,6 @@ class Queue:
                 tuple(keys or ()),
             ).rowcount
 
-    def waited_s(self) -> float:
-        """Return how long the oldest urgent spectrum has waited to be inverted, s."""
-        oldest = self._database.read(
-            "SELECT MIN(queued) FROM spectra WHERE state = 'queued' AND priority = 0 "
-            "AND part_of IS NULL"
-        )[0][0]
-        return 0.0 if oldest is None else max(0.0, self._database.now() - oldest)
-
     def seconds_until_write(self) -> float | None:
         """Return how long until an answer may be written, s; None when none waits."""
         now = self._database.clock()

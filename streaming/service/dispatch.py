@@ -101,9 +101,8 @@ class Dispatch:
         """Invert one batch; return when to look again, s."""
         if expired := self._queue.requeue_expired(attempts=self._settings.attempts):
             logger.warning("%d spectra were held too long and are tried again", expired)
-        late = self._is_late()
         if jobs := self._claim(live=True):
-            return self._invert(jobs, degraded=late)
+            return self._invert(jobs, degraded=self._is_late(jobs))
         if partial := self._partials.take():
             wait_s = self._answer_partial(partial)
             if wait_s:
@@ -118,9 +117,9 @@ class Dispatch:
         batch, blocks = self._settings.batch, self._worker.blocks_at_once
         return self._queue.claim(batch, lease_s=lease_s, live=live, blocks=blocks)
 
-    def _is_late(self) -> bool:
+    def _is_late(self, jobs: list[Job]) -> bool:
         limit_s = self._settings.degrade_after_s
-        return limit_s is not None and self._queue.waited_s() > limit_s
+        return limit_s is not None and max(job.waited_s for job in jobs) > limit_s
 
     def _answer_partial(self, payload: bytes) -> float:
         """Give a quick answer to a spectrum that still grows; one that fails is dropped."""

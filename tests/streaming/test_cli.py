@@ -59,7 +59,7 @@ def test_help_imports_nothing_heavy():
 def test_help_answers_at_once():
     # of the processor, not of the clock, and the best of some: other work of the machine, which
     # empties its caches too, is none of ours
-    assert min(help_cpu_s() for _ in range(3)) < 0.5
+    assert min(help_cpu_s() for _ in range(3)) < 1.0
 
 
 def help_cpu_s() -> float:
