@@ -293,9 +293,10 @@ class MapShelf:
         return tile[tuple(slice(s.start - t.start, s.stop - t.start) for s, t in pairs)]
 
     def warm(self, key: str) -> None:
-        """Read what pixels of a complete map need besides their spectra, and what fails is left.
+        """Read what pixels of a complete map need, and what fails is left.
 
-        The spectra are left: all of a large map would hold up everything else.
+        Of the spectra only those in the middle: all of a large map would hold up everything else,
+        but the first that are read also open their file.
         """
         found = self._map(key)
         metadata = found.metadata
@@ -304,11 +305,9 @@ class MapShelf:
         figures = [FIGURE_STACK] if "figure_names" in metadata else list(STACKED)
         with ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="nearedge-warm") as pool:
             for name in ("energy", "cn_prob", "group", "reason", "flags", *figures):
-                pool.submit(self._tried, found, name)
-
-    def _tried(self, found: _Shelved, name: str) -> None:
-        with suppress(Exception):  # it will be read, or fail, when it is asked for
-            self._array(found, name)
+                pool.submit(_tried, self._array, found, name)
+            middle = tuple(slice(n // 2, n // 2 + 1) for n in found.shape)
+            pool.submit(_tried, self._part, found, "norm", middle)
 
     def place(self, key: str, place: Place) -> Place:
         """Return a place; errors as for `values`, and if it lies outside of the map."""
@@ -573,6 +572,11 @@ class MapShelf:
             if self._container is None:
                 self._container = self._connect()
             return self._container
+
+
+def _tried(read: Callable[..., object], *asked: object) -> None:
+    with suppress(Exception):  # it will be read, or fail, when it is asked for
+        read(*asked)
 
 
 def _version(found: _Shelved, name: str, *, part: str = "") -> Version:

@@ -13,11 +13,14 @@ from tiled.structures.core import StructureFamily
 from tiled.structures.data_source import Asset, DataSource, Management
 from tiled.utils import ensure_uri
 
+from nearedge.streaming.catalog.boxes import chunks_of
 from nearedge.streaming.catalog.connection import Client
 
 MIMETYPE = "application/x-hdf5"
 KEY = "key"
 """The attribute of a file that holds the name of its result."""
+WHOLE_BYTES = 8 * 2**20
+"""Larger arrays lie in parts: of one in a piece, the server reads all to give some."""
 
 
 class ResultFiles:
@@ -74,7 +77,7 @@ class ResultFiles:
                     part.chmod(0o600)
                 file.attrs[KEY] = name
                 for label, array in arrays.items():
-                    file[label] = array
+                    file.create_dataset(label, data=array, chunks=_chunks(array))
             _sync(part)
             part.replace(path)
             _sync(path.parent)
@@ -88,6 +91,13 @@ class ResultFiles:
         for uri in uris:
             if (path := Path(urlparse(uri).path)).parent == self._folder:
                 path.unlink(missing_ok=True)
+
+
+def _chunks(array: np.ndarray) -> tuple[int, ...] | None:
+    """Return the parts of a large array, such as spectra over a map; None: it lies in one piece."""
+    if array.nbytes <= WHOLE_BYTES or array.ndim < 2:
+        return None
+    return (*chunks_of(array.shape[:-1]), array.shape[-1])
 
 
 def _digest(arrays: Mapping[str, np.ndarray]) -> str:

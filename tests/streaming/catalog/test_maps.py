@@ -44,12 +44,13 @@ def mapped(profile, tmp_path_factory):
     return folder / "map.h5"
 
 
-@pytest.fixture(params=["sent", "in a file"])
-def stored(request, mapped, tiled_client, tiled_files):
+@pytest.fixture(scope="module", params=["sent", "in a file"])
+def stored(request, mapped, tiled_server, tiled_files):
     files = ResultFiles(tiled_files / "maps") if request.param == "in a file" else None
-    store_map(tiled_client, "one", mapped, about=ABOUT, files=files)
-    store_map(tiled_client, "one", mapped, about=ABOUT, files=files)  # is there already
-    return Maps(tiled_client)
+    box = tiled_server.create_container(f"maps {request.param}")
+    store_map(box, "one", mapped, about=ABOUT, files=files)
+    store_map(box, "one", mapped, about=ABOUT, files=files)  # is there already
+    return Maps(box)
 
 
 def test_the_arrays_come_back(stored, mapped):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiled.structures.core import Spec
 
 from nearedge.callbacks.measurement import Measurement
 from nearedge.models import Inversion, NormalisedSpectrum, Reason, Rejected
@@ -20,6 +21,7 @@ from nearedge.streaming.catalog import result_writer
 from nearedge.streaming.catalog.connection import container, raw_container, results_container
 from nearedge.streaming.catalog.result_files import ResultFiles
 from nearedge.streaming.catalog.results import Provenance, RejectedResult, Results, ResultWriter
+from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.key import result_key, seed_of
 
 Make = Callable[..., Inversion]
@@ -334,6 +336,18 @@ def test_arrays_without_elements_do_not_go_into_a_file() -> None:
     assert ResultFiles.suit({"a": np.ones(3)})
     assert not ResultFiles.suit({"a": np.ones(3), "b": np.empty((2, 0, 3))})
     assert not ResultFiles.suit({})
+
+
+def test_spectra_over_a_map_lie_in_parts(box: Any, tiled_files: Path) -> None:
+    """A server that reads a file gives a pixel without reading all of the map."""
+    spectra = np.arange(64 * 128 * 300, dtype=np.float32).reshape(64, 128, 300)
+    with closing(ResultWriter(box, files=ResultFiles(tiled_files / "large"))) as writer:
+        arrays = {"norm": spectra, "energy": np.arange(300.0)}
+        writer.put("k", Spec("SpectrumMap"), {}, arrays, final=State.COMPLETE)
+    assert box["k"]["norm"].chunks == ((32, 32), (128,), (300,))
+    assert box["k"]["energy"].chunks == ((300,),)
+    np.testing.assert_array_equal(box["k"]["norm"][40:41, 3:4], spectra[40:41, 3:4])
+    np.testing.assert_array_equal(box["k"]["norm"][:], spectra)
 
 
 def test_what_is_being_written_is_not_found(box: Any) -> None:
