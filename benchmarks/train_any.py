@@ -194,11 +194,13 @@ def stated(told: Said, calibration: Calibration) -> StandardAnswer:
     """Return the figures of an answer, as the model states them."""
     prob = tempered(told.cn, calibration)
     bond, half = told.bond[0], float(calibration.bond.half(told.bond[1]))
+    numbers = likely_set(prob, threshold=calibration.cn_threshold)
     return StandardAnswer(
         cn=float(prob.argmax()),
-        cn_set=likely_set(prob, threshold=calibration.cn_threshold),
+        cn_set=numbers,
         bond=bond,
         bond_range=(bond - half, bond + half),
+        doubts=("cn-undecided",) if len(numbers) > 1 else (),
     )
 
 

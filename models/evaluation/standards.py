@@ -6,7 +6,7 @@ compound with several sites is their mean, so it need not be a whole number.
 
 import csv
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,8 @@ from nearedge.models.spectrum import Rejected
 
 #: A coordination number is right within so much of the truth.
 RIGHT = 0.5
+#: Flags by which an answer says that it may be wrong.
+DOUBTS = ("out-of-distribution", "not-explained", "cn-undecided")
 COLUMNS = ("file", "compound", "absorber", "edge", "cn_true", "bond_mean_A")
 _SLACK = 1e-9
 
@@ -49,13 +51,23 @@ class Standard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandardAnswer:
-    """What a method says of one scan: most probable CN, mean bond (Å), 90 % set and interval."""
+    """What a method says of one scan.
+
+    Attributes
+    ----------
+    cn, bond
+        Most probable coordination number and mean bond, Å.
+    cn_set, bond_range
+        90 % set and interval, if it has any.
+    doubts
+        Those of `DOUBTS` that it has.
+    """
 
     cn: float
     bond: float
     cn_set: tuple[int, ...] | None = None
     bond_range: tuple[float, float] | None = None
-    flagged: bool = False
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +143,7 @@ def found_of(answer: Inversion | Rejected) -> StandardAnswer | str:
         cn_set=estimates.cn_set,
         bond=math.nan if bond is None else bond.mean,
         bond_range=None if bond is None else (bond.lo, bond.hi),
-        flagged=answer.ood_flag,
+        doubts=tuple(flag for flag in DOUBTS if flag in answer.flags),
     )
 
 
@@ -216,12 +228,12 @@ def figures(every: Sequence[Compound]) -> dict[str, Any]:
 
 
 def unflagged(every: Sequence[Compound]) -> list[Compound]:
-    """Return the compounds with the answers alone that are not flagged as unlike the training."""
+    """Return the compounds with those answers alone that have no flag of doubt."""
     return [
         replace(
             one,
-            found=tuple(scan for scan in one.found if not scan.flagged),
-            refused=one.refused + ("out-of-distribution",) * sum(s.flagged for s in one.found),
+            found=tuple(scan for scan in one.found if not scan.doubts),
+            refused=one.refused + tuple(scan.doubts[0] for scan in one.found if scan.doubts),
         )
         for one in every
     ]
@@ -281,8 +293,8 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _flagged(scans: Sequence[StandardAnswer]) -> str:
-    count = sum(scan.flagged for scan in scans)
-    return f"out-of-distribution ({count} of {len(scans)})" if count else ""
+    count = Counter(flag for scan in scans for flag in scan.doubts)
+    return ", ".join(f"{flag} ({n} of {len(scans)})" for flag, n in count.items())
 
 
 def to_markdown(every: Sequence[Compound], baselines: Mapping[str, Sequence[Compound]]) -> str:

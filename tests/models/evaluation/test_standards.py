@@ -41,7 +41,11 @@ def test_compounds_count_alike_however_many_scans_there_are():
         "2": good,
         "3": "unsupported",
         "4": st.StandardAnswer(
-            cn=6.0, bond=2.0, cn_set=(6, 7), bond_range=(1.9, 2.1), flagged=True
+            cn=6.0,
+            bond=2.0,
+            cn_set=(6, 7),
+            bond_range=(1.9, 2.1),
+            doubts=("out-of-distribution", "cn-undecided"),
         ),
     }
     every = st.compounds(scans, answers)
@@ -58,7 +62,7 @@ def test_compounds_count_alike_however_many_scans_there_are():
     assert (trusted["answered"], trusted["cn_right"]) == (1, 1.0)
     told = st.to_markdown(every, {"a baseline": every})
     assert "| Fe | FeO | 6 | 6 | 5 6 | 2.150 | 2.170 | 2.10 to 2.20 | unsupported |" in told
-    assert "out-of-distribution (1 of 1)" in told
+    assert "out-of-distribution (1 of 1), cn-undecided (1 of 1)" in told
     assert "| a baseline | 2 | 2 | 50 % | 0.250 | 50 % | 50 % |" in told
     assert st.to_dict(every, {})["by element"]["Fe"]["compounds"] == 2
 
