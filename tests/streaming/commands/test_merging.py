@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from nearedge.streaming.answers.forms import EXPORTS
 from nearedge.streaming.answers.merging import MergeError
 from nearedge.streaming.catalog.connection import results_container
 from nearedge.streaming.catalog.history import History
+from nearedge.streaming.catalog.result_files import ResultFiles
 from nearedge.streaming.catalog.results import Provenance, Results, ResultWriter
 from nearedge.streaming.catalog.storing import Storing
 from nearedge.streaming.cli import main
@@ -55,10 +57,15 @@ def scan(seed: int, *, white_line: float = 1.0, shift: float = 0.0) -> Normalise
 
 
 @pytest.fixture
-def box(tiled_client: Any, measurement: Measurement, make_inversion: Callable[..., Inversion]):
+def box(
+    tiled_client: Any,
+    tiled_files: Path,
+    measurement: Measurement,
+    make_inversion: Callable[..., Inversion],
+):
     """A container with three repeats of scans 0 to 2, another sample's scan 3, a rejected 4."""
     container = results_container(tiled_client, "inversions")
-    writer = ResultWriter(container)
+    writer = ResultWriter(container, files=ResultFiles(tiled_files / "repeats"))
     spectra = [scan(0), scan(1, shift=0.3), scan(2), scan(3, white_line=0.5)]
 
     def told(number: int) -> dict[str, Any]:
