@@ -44,11 +44,14 @@ class MergedAnswers:
         (``merged``) and the standard error of the mean (``error``), both in units of the step.
     merge
         The mean, and the part of each spectrum in it.
+    most_shift
+        eV by which each spectrum could be moved at most.
     """
 
     key: str
     measurement: Measurement
     merge: Merge
+    most_shift: float
 
     @property
     def spectrum(self) -> NormalisedSpectrum:
@@ -103,7 +106,8 @@ def merge_answers(
         model_digest=model_digest,
         config_digest=config_digest,
     )
-    return MergedAnswers(key=key, measurement=_measurement(key, chosen, found), merge=found)
+    measurement = _measurement(key, chosen, found)
+    return MergedAnswers(key=key, measurement=measurement, merge=found, most_shift=limit)
 
 
 def told_of(answer: Answer) -> str:

@@ -81,6 +81,7 @@ class MergeRoutes:
             "new": new,
             "of": of,
             "alike": merged.merge.alike,
+            "most_shift": merged.most_shift,
             "sources": named,
         }
 

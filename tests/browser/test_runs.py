@@ -193,6 +193,14 @@ def test_one_scan_is_fitted_by_the_others(runs: Any, keep: Keep) -> None:
     assert runs.troubles == []
 
 
+def type_in(browser: Any, selector: str, value: str) -> None:
+    """Type a number into a field and leave it."""
+    browser.js(
+        f"(() => {{ const field = document.querySelector({selector!r}); field.value = {value!r}; "
+        "field.dispatchEvent(new Event('change')); })()"
+    )
+
+
 MERGE = """[...document.querySelectorAll(".runs .chosen button")]
     .find((button) => button.innerText === "merge")"""
 
@@ -212,6 +220,27 @@ def test_chosen_scans_are_merged(runs: Any, keep: Keep) -> None:
     runs.wait(READY)
     runs.wait("document.querySelector('.head h2').innerText.startsWith('Merge of 2, 3')")
     assert "2 scans" in text(runs, ".head")
+    assert runs.troubles == []
+
+
+def test_a_merge_moves_scans_as_far_as_is_asked_for(runs: Any, keep: Keep) -> None:
+    tick(runs, "key-2")
+    tick(runs, "key-3")
+    merged = "document.querySelector('.merging .why').innerText"
+    runs.js(f"{MERGE}.click()")
+    runs.wait(f"{merged}.includes('(moved by 0.5 eV at most)')")  # as usual
+    type_in(runs, ".chosen .shift input", "51")
+    runs.js(f"{MERGE}.click()")
+    assert not runs.js("document.querySelector('.chosen .shift input').validity.valid")
+    assert "0.5 eV" in runs.js(merged)  # nothing was asked of the service
+    type_in(runs, ".chosen .shift input", "1.25")
+    runs.js(f"{MERGE}.click()")
+    runs.wait(f"{merged}.includes('(moved by 1.25 eV at most)')")
+    keep(runs, "merge-shift")
+    type_in(runs, ".chosen .shift input", "0")
+    runs.js(f"{MERGE}.click()")
+    runs.wait(f"{merged}.includes('(nothing aligned)')")
+    assert runs.js("document.querySelectorAll('.merging tbody tr').length") == 2
     assert runs.troubles == []
 
 

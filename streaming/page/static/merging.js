@@ -21,24 +21,25 @@ export class Merging {
     this.stop = subscribe(() => this.draw());
   }
 
-  // Merge scans; those that do not agree only when asked a second time.
-  async ask(keys, anyway = false) {
+  // Merge scans, each moved by so many eV at most (null: as many as the service finds usual); those
+  // that do not agree only when asked a second time.
+  async ask(keys, mostShift, anyway = false) {
     const turn = ++this.turn;
     this.asked = null;
     this.element.hidden = false;
     this.table.hidden = true;
     put(this.words, `merging ${keys.length} scans …`);
     try {
-      const told = await merge(keys, { anyway });
+      const told = await merge(keys, { most_shift: mostShift, anyway });
       if (turn === this.turn) this.asked = told;
       this.draw();
     } catch (error) {
-      if (turn === this.turn) this.refuse(error, keys);
+      if (turn === this.turn) this.refuse(error, keys, mostShift);
     }
   }
 
-  refuse({ message, status }, keys) {
-    const again = status === UNLIKE ? h("button", { onclick: () => this.ask(keys, true) }, "merge all the same") : null;
+  refuse({ message, status }, keys, mostShift) {
+    const again = status === UNLIKE ? h("button", { onclick: () => this.ask(keys, mostShift, true) }, "merge all the same") : null;
     put(this.words, chip("not merged", "bad"), " ", h("span", { role: "alert" }, message), " ", again);
   }
 
@@ -47,7 +48,8 @@ export class Merging {
     if (!told) return;
     const found = state.results.get(told.key);
     const open = h("a", { href: `#now/${encodeURIComponent(told.key)}` }, "open it");
-    const name = `Mean of ${told.of}: `;
+    const moved = told.most_shift ? `moved by ${Number(told.most_shift.toPrecision(3))} eV at most` : "nothing aligned";
+    const name = `Mean of ${told.of} (${moved}): `;
     put(this.words, name, ...(found ? [...answer(found), " ", open] : [chip(told.new ? "being inverted" : "known, being fetched", "busy")]));
     put(this.rows, told.sources.map((one) => h("tr", { class: one.alike ? "" : "bad", "data-key": one.key },
       h("td", {}, one.name), h("td", { class: "num" }, number(one.weight, 3)),

@@ -5,6 +5,7 @@ import { against, choose, chooseNone, chosen, isChosen, onChoice, recall } from 
 import { chip, h } from "./dom.js";
 import { Merging } from "./merging.js";
 import { Overlay } from "./overlay.js";
+import { shiftField } from "./shift.js";
 import { flagText, louder, reasonText, verdict } from "./flags.js";
 import { bounds, dateTime, decimals, duration, figure, interval, number, set, shortRun, spectrumName } from "./format.js";
 
@@ -61,7 +62,13 @@ function heads() {
 
 // How many scans are ticked, and what can be done with them.
 function chosenBar(overlay, merging) {
-  const merge = h("button", { title: "Average the chosen repeats of one spectrum, aligned and weighted by their noise, and invert the mean. The merge becomes a result of its own.", onclick: () => merging.ask(chosen()) }, "merge");
+  const shift = shiftField({ empty: "usual", title: "How far merging may move a scan onto the others. Empty: as far as such an axis drifts between repeats; 0: nothing is aligned. Merge again after a change." });
+  const merge = h("button", { title: "Average the chosen repeats of one spectrum, aligned and weighted by their noise, and invert the mean. The merge becomes a result of its own." }, "merge");
+  const order = (event) => {
+    event.preventDefault();
+    merging.ask(chosen(), shift.read());
+  };
+  const form = h("form", { class: "tools", onsubmit: order }, merge, shift.element);
   const input = h("input", { type: "file", multiple: true, hidden: true, "aria-label": "Reference files", onchange: () => { overlay.refer([...input.files]); input.value = ""; } });
   const file = h("button", { title: "Columns of text, XDI, SPEC or EMSA/MSPEC: read and normalised as the profile says, and stored nowhere. Or drop it here.", onclick: () => input.click() }, "reference file …");
   const hint = h("span", { class: "soft" }, "Tick scans, or press Space on a row, to compare them.");
@@ -71,11 +78,11 @@ function chosenBar(overlay, merging) {
     const { length } = chosen();
     hint.hidden = length > 0;
     none.hidden = !against();
-    merge.hidden = length < 2;
+    merge.hidden = form.hidden = length < 2;
     count.textContent = length ? `${length} chosen` : "";
   };
   draw();
-  return { draw, element: h("span", { class: "tools small chosen", role: "group", "aria-label": "Chosen scans" }, hint, count, none, merge, file, input) };
+  return { draw, element: h("span", { class: "tools small chosen", role: "group", "aria-label": "Chosen scans" }, hint, count, none, form, file, input) };
 }
 
 // Files that are dropped anywhere on the view are references.

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from nearedge.callbacks.measurement import Measurement
 from nearedge.models import Inversion, Reason, Rejected
+from nearedge.models.normalise.drift import XANES_DRIFT
 from nearedge.streaming.ledger.job import State
 from nearedge.streaming.ledger.row import Row
 from nearedge.streaming.page.feed import Feed
@@ -87,6 +88,29 @@ def test_chosen_scans_are_merged_and_queued(client: TestClient, service: Taking)
     assert np.isfinite(measured.columns["error"]).all()
     again = client.post("/api/merges", json={"keys": ["k2", "k0", "k1", "k1"]}).json()
     assert again["key"] == told["key"] and not again["new"]
+
+
+def test_scans_are_moved_as_far_as_is_asked_for(client: TestClient, feed: Feed) -> None:
+    last = feed.row("k2")
+    assert last is not None
+    run = replace(last.measurement.run, uid="run-off", scan_id=9)
+    measured = replace(last.measurement, run=run)
+    feed(replace(last, key="off", measurement=measured, outcome=scan(9, shift=1.5)))
+    keys = ["k0", "off"]
+    refused = client.post("/api/merges", json={"keys": keys})
+    assert (refused.status_code, "let it move further" in refused.text) == (409, True)
+    told = client.post("/api/merges", json={"keys": keys, "most_shift": 2}).json()
+    assert told["most_shift"] == 2.0
+    one, other = (source["shift"] for source in told["sources"])
+    assert other - one == pytest.approx(-1.5, abs=0.2)
+
+
+def test_what_is_not_aligned_is_another_merge(client: TestClient) -> None:
+    usual = client.post("/api/merges", json={"keys": ["k0", "k1"], "most_shift": None}).json()
+    still = client.post("/api/merges", json={"keys": ["k0", "k1"], "most_shift": 0}).json()
+    assert (usual["most_shift"], still["most_shift"]) == (XANES_DRIFT, 0.0)
+    assert still["key"] != usual["key"] and still["new"]
+    assert [one["shift"] for one in still["sources"]] == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(
