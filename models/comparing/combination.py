@@ -25,6 +25,7 @@ SHOWN = 16
 LEAST_WEIGHT = 0.0005
 """A member below this is not in a fit (Larch's limit)."""
 _STEP = 0.25  # eV between the shifts that are tried first
+_AT_BOUND = 1e-3  # eV
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -117,6 +118,10 @@ class Combination:
     def misfit(self) -> float:
         """Root-mean-square residual, edge steps."""
         return float(np.sqrt((self.residual**2).mean()))
+
+    def at_bound(self, most_shift: float) -> bool:
+        """Return whether the spectrum would be shifted farther than it was allowed to be, eV."""
+        return most_shift > 0 and abs(self.shift) > most_shift - _AT_BOUND
 
 
 def combine(

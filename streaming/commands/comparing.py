@@ -19,7 +19,6 @@ from nearedge.streaming.commands.compare_sources import ComparedSpectrum
 
 SHOWN = 40
 """Rows of a table of a series."""
-_AT_BOUND = 1e-3  # eV
 SCREE = 8
 """Components that are shown."""
 
@@ -68,7 +67,7 @@ class FitReport:
     @property
     def at_bound(self) -> bool:
         """Whether the best fit would be shifted farther."""
-        return self.most_shift > 0 and abs(self.fits[0].shift) > self.most_shift - _AT_BOUND
+        return self.fits[0].at_bound(self.most_shift)
 
     def of_members(self, fit: Combination, figure: str) -> float | None:
         """Return a figure of the mixture: the mean over the members' own answers, by weight.

@@ -3,6 +3,7 @@
 Files are remembered for a while and stored nowhere.
 """
 
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from starlette.routing import Route
 from nearedge.models import NormalisedSpectrum
 from nearedge.models.comparing.combination import combine
 from nearedge.models.comparing.common import CompareError, NamedSpectrum
+from nearedge.streaming.answers.merging import FARTHEST
 from nearedge.streaming.answers.plain import plain
 from nearedge.streaming.answers.summary import Json
 from nearedge.streaming.catalog.trouble import in_words
@@ -28,6 +30,8 @@ T = TypeVar("T")
 
 MOST = 48
 """Spectra that are sent at once."""
+LONGEST = 40
+"""Characters of what was asked for that are repeated to who asked."""
 
 
 class CompareRoutes:
@@ -60,11 +64,15 @@ class CompareRoutes:
         return as_json({"spectra": known, "unknown": [key for key in keys if key not in known]})
 
     async def combination(self, request: Request) -> Response:
-        """Fit one spectrum by others: weights that are not negative, with a free sum."""
+        """Fit one spectrum by others, with weights that are not negative.
+
+        Their sum is free unless ``to_one`` is 1; ``most_shift`` allows a shift of the spectrum, eV.
+        """
         refuse_foreign(request)
         target = request.query_params.get("target", "")
         members = [key for key in _keys(request) if key != target]
-        return as_json(await _read(lambda: self._fitted(target, members)))
+        to_one, most = _to_one(request), _most_shift(request)
+        return as_json(await _read(lambda: self._fitted(target, members, to_one, most)))
 
     async def read(self, request: Request) -> Response:
         """Read a file that the user chose; its spectra can then be asked for by key."""
@@ -85,17 +93,20 @@ class CompareRoutes:
         told = [{"key": one.key, "name": one.name} for one in taken]
         return as_json({"references": told, "refused": refused})
 
-    def _fitted(self, target: str, members: list[str]) -> Json:
-        fit = combine(self._named(target), [self._named(key) for key in members])
+    def _fitted(self, target: str, members: list[str], to_one: bool, most: float) -> Json:
+        spectra = [self._named(key) for key in members]
+        fit = combine(self._named(target), spectra, to_one=to_one, most_shift=most)
         numbers = (
             *("total", "total_error", "r_factor", "reduced_chi_square", "misfit", "noise"),
-            *("energy", "fit", "residual"),
+            *("shift", "to_one", "energy", "fit", "residual"),
         )
         weights = [
             {"key": key, "weight": weight, "error": error}
             for key, weight, error in zip(members, fit.weights, fit.errors, strict=True)
         ]
-        return plain({"members": weights, **{name: getattr(fit, name) for name in numbers}})
+        found = {name: getattr(fit, name) for name in numbers}
+        allowed = {"most_shift": most, "at_bound": fit.at_bound(most)}
+        return plain({"members": weights, **found, **allowed})
 
     def _named(self, key: str) -> NamedSpectrum:
         reference = None if self._references is None else self._references.get(key)
@@ -137,6 +148,28 @@ def drawn(spectrum: NormalisedSpectrum) -> Json:
         "technique": str(spectrum.technique),
         "flags": list(spectrum.flags),
     }
+
+
+def _to_one(request: Request) -> bool:
+    """Return whether the weights of a fit are to add up to 1."""
+    text = request.query_params.get("to_one", "0")
+    if text not in ("0", "1"):
+        raise HTTPException(400, f"found to_one={text[:LONGEST]!r}; expected 0 or 1")
+    return text == "1"
+
+
+def _most_shift(request: Request) -> float:
+    """Return how far a fit may shift the spectrum, eV."""
+    text = request.query_params.get("most_shift", "0")
+    try:
+        most = float(text)
+    except ValueError:
+        most = math.nan
+    if not 0 <= most <= FARTHEST:  # nor NaN
+        raise HTTPException(
+            400, f"found most_shift={text[:LONGEST]!r}; expected a number of eV, 0 to {FARTHEST:g}"
+        )
+    return most
 
 
 def _keys(request: Request) -> list[str]:

@@ -201,6 +201,40 @@ def type_in(browser: Any, selector: str, value: str) -> None:
     )
 
 
+SHIFT = ".sides .options input[type=number]"
+SUM = ".sides .options input[type=checkbox]"
+
+
+def test_a_fit_may_shift_and_have_a_sum_of_one(runs: Any, keep: Keep) -> None:
+    overlaid(runs, "key-4", "key-2", "key-7", "key-5")
+    assert runs.js("document.querySelector('.sides .options').hidden")
+    runs.js(f"document.querySelector({FIT!r}).click()")
+    runs.wait("document.querySelector('.under').innerText.includes('sum')")
+    assert "shift, eV" not in text(runs, ".under")
+    runs.js(f"document.querySelector({SUM!r}).click()")
+    runs.wait("document.querySelector('.under [title=\"as you asked\"] dd') !== null")
+    assert text(runs, ".under [title='as you asked'] dd") == "1"
+    assert text(runs, ".overlay h3") == "scan 4 less the fit"  # nothing is shifted unasked
+    type_in(runs, SHIFT, "0.03")
+    runs.wait("document.querySelector('.under').innerText.includes('shift, eV')")
+    assert "−0.03 eV is at the bound: allow more, or distrust it" in text(runs, ".under")
+    type_in(runs, SHIFT, "1.5")
+    runs.wait("!document.querySelector('.under').innerText.includes('at the bound')")
+    type_in(runs, SHIFT, "51")  # the browser says why not, and the fit stays
+    assert not runs.js(f"document.querySelector({SHIFT!r}).validity.valid")
+    moved = text(runs, ".overlay h3")
+    assert moved.startswith("scan 4 shifted by −0.") and moved.endswith(" eV less the fit")
+    drawn = runs.js("document.querySelector('.overlay .fill').getAttribute('aria-label')")
+    assert moved.removesuffix(" less the fit") in drawn and "scan 2, 130 points" in drawn
+    keep(runs, "fit-shifted")
+    type_in(runs, SHIFT, "")
+    runs.js(f"document.querySelector({SUM!r}).click()")
+    runs.wait("document.querySelector('.overlay h3').innerText === 'scan 4 less the fit'")
+    runs.js(f"document.querySelector({FIT!r}).click()")
+    runs.wait("document.querySelector('.sides .options').hidden")
+    assert runs.troubles == []
+
+
 MERGE = """[...document.querySelectorAll(".runs .chosen button")]
     .find((button) => button.innerText === "merge")"""
 

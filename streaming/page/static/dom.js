@@ -31,6 +31,11 @@ export function chip(text, kind = "", meaning = null) {
   return h("span", { class: `chip ${kind}`, title: meaning }, text);
 }
 
+// The colour of a line, for where it is told.
+export function swatch(colour) {
+  return s("svg", { class: "swatch", "aria-hidden": "true" }, s("rect", { width: 14, height: 4, y: 4, fill: colour ?? "none" }));
+}
+
 // Draw again whenever an element's size changes; returns what stops it.
 export function onResize(element, draw) {
   const observer = new ResizeObserver(() => draw());

@@ -8,6 +8,11 @@ export function number(value, digits) {
   return value === null || value === undefined || Number.isNaN(value) ? DASH : value.toFixed(digits);
 }
 
+export function signed(value, digits) {
+  const size = number(Math.abs(value), digits);
+  return Number(size) === 0 ? size : `${value < 0 ? "−" : "+"}${size}`;
+}
+
 // The ends of a figure's 90 % interval, of that of the mean where it has a set beside it.
 export function ends(value) {
   return value?.set ? [value.mean_lo ?? null, value.mean_hi ?? null] : [value?.lo ?? null, value?.hi ?? null];

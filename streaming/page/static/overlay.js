@@ -1,12 +1,13 @@
 // Chosen spectra over each other, their differences to one of them, and their answers side by side;
 // and that one fitted by the others.
 
-import state, { combination, readReference, spectra, subscribe } from "./store.js";
+import state, { readReference, spectra, subscribe } from "./store.js";
 import { against, chosen, compareWith, drop, onChoice, refer, references } from "./chosen.js";
 import { Chart } from "./chart.js";
-import { card, chip, h, oneAtATime, put, s } from "./dom.js";
+import { card, chip, h, oneAtATime, put, swatch } from "./dom.js";
 import { GROUPS, table } from "./colours.js";
 import { difference } from "./difference.js";
+import { Fit, movedName } from "./fit.js";
 import { theme } from "./theme.js";
 import { verdict } from "./flags.js";
 import { bounds, decimals, figure, interval, number, set, spectrumName } from "./format.js";
@@ -14,7 +15,6 @@ import { bounds, decimals, figure, interval, number, set, spectrumName } from ".
 const MOST = 24; // more lines are told apart by nobody
 const AT_ONCE = 4; // spectra of one request
 const ENERGIES = { energy: "energy, eV", e0: "energy from e0, eV" };
-let fitting = false;
 let along = "energy"; // shifting spectra onto each other hides what differs
 
 export class Overlay {
@@ -27,17 +27,15 @@ export class Overlay {
     this.note = h("span", { class: "note" });
     this.trouble = h("p", { class: "why small-note", role: "alert", hidden: true });
     this.rows = h("tbody");
-    this.fit = null;
-    this.under = h("div", { class: "under", "aria-live": "polite" });
-    this.fitButton = h("button", { "aria-pressed": String(fitting), title: "Fit the spectrum that the others are compared with by a sum of them: weights that are not negative, their sum free, nothing shifted", onclick: () => { fitting = !fitting; this.update(); } }, "fit");
+    this.fit = new Fit(() => this.update());
     this.axis = h("select", { "aria-label": "Energies", onchange: () => { along = this.axis.value; this.draw(); } },
       Object.entries(ENERGIES).map(([name, text]) => h("option", { value: name, selected: name === along }, text.split(",")[0])));
     const [cn, bond, angle] = ["cn", "bond", "angle"].map((name) => figure(name));
     this.element = h("div", { class: "overlay", hidden: !wanted().length },
       card("lines", "Overlay", h("header", {}, h("h2", {}, "Overlay"), this.note, this.axis), this.top, this.below = h("h3", {}, "Difference"), this.bottom),
-      card("sides", "Side by side", h("header", {}, h("h2", {}, "Side by side"), h("span", { class: "tools small" }, h("span", { class: "note" }, "choose what the others are compared with"), this.fitButton)), this.trouble,
+      card("sides", "Side by side", h("header", {}, h("h2", {}, "Side by side"), h("span", { class: "note" }, "choose what the others are compared with"), h("span", { class: "tools small" }, this.fit.button)), this.fit.options, this.trouble,
         h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {},
-          [["compare with", ""], ["spectrum", ""], [cn.heading, "num"], ["90 %", ""], [bond.heading, "num"], [angle.heading, "num"], ["", ""]].map(([text, kind]) => h("th", { class: kind, scope: "col" }, text === "compare with" ? h("span", { class: "unseen" }, text) : text)))), this.rows)), this.under));
+          [["compare with", ""], ["spectrum", ""], [cn.heading, "num"], ["90 %", ""], [bond.heading, "num"], [angle.heading, "num"], ["", ""]].map(([text, kind]) => h("th", { class: kind, scope: "col" }, text === "compare with" ? h("span", { class: "unseen" }, text) : text)))), this.rows)), this.fit.words));
     this.charts = [
       new Chart(this.top, { xLabel: ENERGIES[along], yLabel: "flattened, edge steps", sync: "overlay" }),
       new Chart(this.bottom, { xLabel: ENERGIES[along], yLabel: "difference", sync: "overlay" }),
@@ -49,7 +47,10 @@ export class Overlay {
 
   // A scan that is inverted anew has another answer, and perhaps another spectrum.
   hear(what, told) {
-    if (what === "result" && this.known.delete(told.key)) this.update();
+    if (what === "result" && this.known.delete(told.key)) {
+      this.fit.forget();
+      this.update();
+    }
     if (what === "all" || what === "connection") this.update();
   }
 
@@ -67,23 +68,9 @@ export class Overlay {
     } catch (error) {
       this.say("unread", `The spectra cannot be read: ${error.message}`);
     }
-    await this.combine(wanted().filter((key) => this.known.has(key)));
+    const keys = wanted().filter((key) => this.known.has(key));
+    await this.fit.load(against(), keys.filter((key) => key !== against()));
     if (!this.gone) this.draw();
-  }
-
-  async combine(keys) {
-    const target = against(), members = keys.filter((key) => key !== target);
-    const asked = JSON.stringify([fitting, target, members]);
-    if (asked === this.asked) return;
-    this.asked = asked;
-    this.fit = null;
-    if (!fitting || !members.length) return;
-    try {
-      this.fit = { target, ...(await combination(target, members)) };
-    } catch (error) {
-      this.asked = ""; // it may go better the next time
-      this.fit = { target, refused: error.message };
-    }
   }
 
   // Have files read, each for itself: one that is refused does not lose the others.
@@ -116,24 +103,23 @@ export class Overlay {
     this.element.hidden = !keys.length && this.trouble.hidden;
     if (this.element.hidden) return;
     const base = this.known.get(against());
-    // a fit shifts nothing, so it is drawn on the measured energies
-    const axis = fitting && this.fit?.energy ? "energy" : along;
+    const fit = base ? this.fit.of(against()) : null;
+    const axis = fit ? "energy" : along; // a fit is one of the measured energies
     this.axis.value = axis;
     this.axis.disabled = axis !== along;
     const drawn = keys.filter((key) => this.known.get(key) && this.known.get(key).edge === base?.edge);
-    const lines = coloured(drawn.map((key) => ({ key, label: nameOf(key, this.known.get(key)), ...points(this.known.get(key), axis) })));
+    const moved = (key) => (fit?.target === key ? fit : { shift: 0 }); // the one that is fitted lies where it was put
+    const lines = coloured(drawn.map((key) => ({ key, label: movedName(nameOf(key, this.known.get(key)), moved(key)), ...points(this.known.get(key), axis, moved(key).shift) })));
     this.colours = new Map(lines.map((line) => [line.key, line.colour]));
     const own = lines.find((line) => line.key === against());
     const off = own ? lines.filter((line) => line !== own).map((line) => ({ ...line, y: difference(line.x, line.y, own) })) : [];
     const labels = { xLabel: ENERGIES[axis] };
-    const fit = this.fit?.energy && own ? this.fit : null;
     const colour = theme().ink;
     this.charts[0].set(fit ? [...lines, { label: "sum of the others", x: fit.energy, y: fit.fit, colour, dash: [3, 3] }] : lines, labels);
     this.charts[1].set(fit ? [{ label: "residual", x: fit.energy, y: fit.residual, colour }] : off, labels);
     this.below.textContent = !own || !off.length ? "Difference: tick a second scan" : fit ? `${own.label} less the fit` : `Difference to ${own.label}`;
-    this.fitButton.disabled = off.length === 0;
-    this.fitButton.setAttribute("aria-pressed", String(fitting));
-    put(this.under, fitting && this.fit ? fitText(this.fit, (key) => nameOf(key, this.known.get(key))) : null);
+    const name = (key) => nameOf(key, this.known.get(key));
+    this.fit.draw(off.length > 0, name);
     const left = keys.length - drawn.length;
     this.note.textContent = [base && `${base.edge} edge`, left && `${left} of another edge or unknown: not drawn`, chosen().length + references().length > MOST && `the first ${MOST}`].filter(Boolean).join("; ");
     put(this.rows, keys.map((key) => this.row(key)));
@@ -160,31 +146,6 @@ export class Overlay {
   }
 }
 
-// The weights with their sum, and what the others' answers would make of them.
-function fitText(fit, name) {
-  if (fit.refused) return h("p", { class: "why" }, `No fit: ${fit.refused}`);
-  const withError = (value, error) => `${number(value, 3)}${error === null ? "" : ` ± ${number(error, 3)}`}`;
-  const parts = fit.members.filter((one) => one.weight > 0).map((one) => `${withError(one.weight, one.error)} ${name(one.key)}`);
-  const none = fit.members.filter((one) => !(one.weight > 0)).map((one) => name(one.key));
-  const figures = [
-    ["sum", withError(fit.total, fit.total_error), "a sum far from 1 tells that something is missing"],
-    ["R-factor", number(fit.r_factor, 5), "sum of squares of the residual over that of the spectrum"],
-    ["misfit", number(fit.misfit, 4), `root-mean-square residual, edge steps; the noise of a point is ${number(fit.noise, 4)}`],
-    ...["cn", "bond"].map((one) => [[`${figure(one).symbol} of the sum`, figure(one).unit].filter(Boolean).join(", "), number(ofMembers(fit, one), figure(one).digits), "mean over the others' own answers, by weight"]),
-  ];
-  return [
-    h("p", {}, `${name(fit.target)} = ${parts.join(" + ") || "nothing of the others"}`, none.length ? h("span", { class: "soft" }, `; nothing of ${none.join(", ")}`) : null),
-    h("dl", { class: "figures" }, figures.map(([heading, value, meaning]) => h("div", { class: "figure", title: meaning }, h("dt", {}, heading), h("dd", {}, value)))),
-    h("p", { class: "soft small-note" }, `misfit in edge steps; the noise of a point is ${number(fit.noise, 4)}`)];
-}
-
-function ofMembers(fit, name) {
-  const inside = fit.members.filter((one) => one.weight > 0);
-  const values = inside.map((one) => state.results.get(one.key)?.[name]?.mean ?? null);
-  if (!inside.length || values.includes(null)) return null;
-  return inside.reduce((sum, one, i) => sum + one.weight * values[i], 0) / fit.total;
-}
-
 const wanted = () => [...chosen(), ...references()].slice(0, MOST);
 
 function unknownText(keys) {
@@ -204,8 +165,8 @@ function aboutFile(known) {
   return `file, normalised here: ${how}e0 ${number(known.e0, 1)} eV, step ${Number(known.edge_step.toPrecision(3))}`;
 }
 
-function points(known, axis) {
-  const origin = axis === "e0" ? known.e0 : 0;
+function points(known, axis, shift) {
+  const origin = (axis === "e0" ? known.e0 : 0) - shift;
   return { x: known.energy.map((e) => e - origin), y: known.flat };
 }
 
@@ -217,10 +178,6 @@ function coloured(lines) {
     const colour = lines.length > GROUPS.length - 2 ? `rgb(${[0, 1, 2].map((c) => scale[3 * at + c])})` : GROUPS[[0, 5, 2, 3, 4, 1][i]];
     return { ...line, colour, dash: references().includes(line.key) ? [6, 3] : undefined };
   });
-}
-
-function swatch(colour) {
-  return s("svg", { class: "swatch", "aria-hidden": "true" }, s("rect", { width: 14, height: 4, y: 4, fill: colour ?? "none" }));
 }
 
 function figures(told) {

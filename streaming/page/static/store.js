@@ -80,9 +80,10 @@ export function spectra(keys) {
   return get(`/api/spectra?keys=${encodeURIComponent(keys.join(" "))}`);
 }
 
-// One spectrum fitted by a sum of others.
-export function combination(target, keys) {
-  return get(`/api/combination?target=${encodeURIComponent(target)}&keys=${encodeURIComponent(keys.join(" "))}`);
+// One spectrum fitted by a sum of others, with weights that add up to 1 if asked for, and shifted by
+// so many eV at most.
+export function combination(target, keys, { toOne, mostShift }) {
+  return get(`/api/combination?target=${encodeURIComponent(target)}&keys=${encodeURIComponent(keys.join(" "))}&to_one=${toOne ? 1 : 0}&most_shift=${mostShift}`);
 }
 
 // Have the service read a file: {references, refused}.

@@ -12,6 +12,8 @@ from starlette.testclient import TestClient
 from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.measurement import Measurement
 from nearedge.models import NormalisedSpectrum, Reason, Rejected
+from nearedge.models.comparing.combination import combine
+from nearedge.models.comparing.common import NamedSpectrum
 from nearedge.sim.silica import silica
 from nearedge.streaming.catalog.history import History
 from nearedge.streaming.ledger.job import State
@@ -36,11 +38,26 @@ def instrument() -> Instrument:
     return Instrument.model_validate(SETTINGS)
 
 
+def columns(pressure: float, *, shift: float = 0.0) -> bytes:
+    """A file of silica, whose energies are off by so many eV."""
+    mu = 0.3 + silica("Si", "K").mu(ENERGY, pressure=pressure, fwhm=0.6)
+    rows = "\n".join(f"{e:.3f} {m:.6f}" for e, m in zip(ENERGY + shift, mu, strict=True))
+    return f"# energy mu\n{rows}\n".encode()
+
+
 @pytest.fixture(scope="module")
 def text() -> bytes:
-    mu = 0.3 + silica("Si", "K").mu(ENERGY, pressure=0.0, fwhm=0.6)
-    rows = "\n".join(f"{e:.3f} {m:.6f}" for e, m in zip(ENERGY, mu, strict=True))
-    return f"# energy mu\n{rows}\n".encode()
+    return columns(0.0)
+
+
+PRESSURES = (24.0, 0.0, 40.0, 12.0)
+
+
+@pytest.fixture(scope="module")
+def series(instrument: Instrument) -> list[NamedSpectrum]:
+    """What the service makes of files of silica at several pressures."""
+    reads = [References(instrument).read("a.dat", columns(one))[0][0] for one in PRESSURES]
+    return [NamedSpectrum(name=one.name, spectrum=one.spectrum) for one in reads]
 
 
 @pytest.fixture
@@ -177,6 +194,64 @@ def test_a_fit_that_cannot_be_is_refused_in_words(
     assert words in answer.text
 
 
+def known(client: TestClient, content: bytes) -> str:
+    """Have a file read, and return the key of its spectrum."""
+    told = client.post("/api/references", params={"name": "a.dat"}, content=content).json()
+    return str(told["references"][0]["key"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "how"),
+    [
+        ({}, {}),
+        ({"to_one": "1"}, {"to_one": True}),
+        ({"to_one": "0", "most_shift": "1.5"}, {"most_shift": 1.5}),
+        ({"to_one": "1", "most_shift": "0.2"}, {"to_one": True, "most_shift": 0.2}),
+    ],
+)
+def test_a_fit_is_made_as_it_is_asked_for(
+    client: TestClient, series: list[NamedSpectrum], asked: dict[str, str], how: dict[str, Any]
+) -> None:
+    keys = [known(client, columns(one)) for one in PRESSURES]
+    which = {"target": keys[0], "keys": " ".join(keys[1:])}
+    told = client.get("/api/combination", params=which | asked).json()
+    fit = combine(series[0], series[1:], **how)
+    assert [one["weight"] for one in told["members"]] == pytest.approx(list(fit.weights))
+    assert told["shift"] == pytest.approx(fit.shift)
+    assert told["fit"] == pytest.approx(list(fit.fit))
+    assert told["residual"] == pytest.approx(list(fit.target - fit.fit))
+    assert (told["to_one"], told["most_shift"]) == (fit.to_one, how.get("most_shift", 0.0))
+    assert (told["total"] == pytest.approx(1.0, abs=1e-9)) is fit.to_one
+
+
+@pytest.mark.parametrize(("most", "shift", "at_bound"), [("2", -0.8, False), ("0.5", -0.5, True)])
+def test_a_shift_is_found_and_one_at_its_bound_is_named(
+    client: TestClient, text: bytes, most: str, shift: float, at_bound: bool
+) -> None:
+    target = known(client, columns(0.0, shift=0.8))
+    which = {"target": target, "keys": known(client, text), "most_shift": most}
+    told = client.get("/api/combination", params=which).json()
+    assert told["shift"] == pytest.approx(shift, abs=0.01)
+    assert told["at_bound"] is at_bound
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"to_one": "yes"}, "found to_one='yes'; expected 0 or 1"),
+        ({"most_shift": "far"}, "found most_shift='far'; expected a number of eV, 0 to 50"),
+        ({"most_shift": "-1"}, "found most_shift='-1'; expected a number of eV, 0 to 50"),
+        ({"most_shift": "50.1"}, "found most_shift='50.1'; expected a number of eV, 0 to 50"),
+        ({"most_shift": "nan"}, "found most_shift='nan'; expected a number of eV, 0 to 50"),
+    ],
+)
+def test_a_fit_is_not_made_in_a_way_that_there_is_not(
+    client: TestClient, asked: dict[str, str], words: str
+) -> None:
+    answer = client.get("/api/combination", params={"target": "k1", "keys": "k2"} | asked)
+    assert (answer.status_code, answer.text) == (400, words)
+
+
 @pytest.mark.parametrize("path", ["/api/spectra", "/api/combination"])
 def test_a_catalog_that_is_away_is_told_in_words(path: str) -> None:
     def away() -> Any:
@@ -191,7 +266,7 @@ def test_a_catalog_that_is_away_is_told_in_words(path: str) -> None:
     assert answer.text.startswith("the catalog cannot be read: ")
 
 
-def test_another_page_cannot_ask_for_a_fit(client: TestClient) -> None:
-    headers = {"Sec-Fetch-Site": "cross-site"}
-    answer = client.get("/api/combination?target=k1&keys=k1", headers=headers)
+@pytest.mark.parametrize("path", ["/api/combination?target=k1&keys=k1"])
+def test_another_page_cannot_have_anything_calculated(client: TestClient, path: str) -> None:
+    answer = client.get(path, headers={"Sec-Fetch-Site": "cross-site"})
     assert answer.status_code == 403
