@@ -13,6 +13,7 @@ from nearedge.models.comparing.combination import Combination, best_combinations
 from nearedge.models.comparing.common import RANGE, CompareError
 from nearedge.models.comparing.series import Analysis, analyse, series_mixtures
 from nearedge.models.maps.mixtures import Mixtures
+from nearedge.streaming.answers.components import components_text, told_components
 from nearedge.streaming.answers.figures import BOND, CN, DASH
 from nearedge.streaming.answers.plain import plain
 from nearedge.streaming.commands.compare_sources import ComparedSpectrum
@@ -171,42 +172,25 @@ class SeriesReport:
 
     def as_json(self) -> dict[str, Any]:
         """Return everything but the spectra."""
-        found = self.found.components
         return {
             "series": [_about(one) for one in self.series],
             "members": [
                 _about(one) | {"target_test": off}
                 for one, off in zip(self.members, self.off, strict=True)
             ],
-            "components": plain(
-                {
-                    "rank": found.rank,
-                    "indicated": self.found.indicated,
-                    "threshold": found.threshold,
-                    "strengths": found.strengths,
-                    "shares": self.found.shares,
-                    "indicator": self.found.indicator,
-                    "energy": self.found.energy,
-                    "mean": found.mean,
-                    "vectors": found.vectors,
-                    "scores": found.scores(self.found.flat),
-                }
-            ),
+            "components": told_components(self.found),
             "weights": None if self.fit is None else plain(self.fit.fractions),
             "misfit": None if self.fit is None else plain(self.fit.misfit),
         }
 
     def words(self) -> Iterator[str]:
         """Yield what stands above the table."""
-        found, at = self.found.components, self.found.energy
+        at = self.found.energy
         yield (
             f"{len(self.series)} spectra of the {self.series[0].edge} edge from {at[0]:.1f} to "
             f"{at[-1]:.1f} eV"
         )
-        yield (
-            f"components besides the mean: {found.rank} by the threshold of noise, "
-            f"{self.found.indicated} by the indicator function"
-        )
+        yield components_text(self.found)
         shares = ", ".join(f"{100 * share:.2f}" for share in self.found.shares[:SCREE])
         yield f"variance in the first components, %: {shares}"
         for one, off in zip(self.members, self.off, strict=True):

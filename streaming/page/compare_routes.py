@@ -16,6 +16,8 @@ from starlette.routing import Route
 from nearedge.models import NormalisedSpectrum
 from nearedge.models.comparing.combination import combine
 from nearedge.models.comparing.common import CompareError, NamedSpectrum
+from nearedge.models.comparing.series import analyse
+from nearedge.streaming.answers.components import components_text, told_components
 from nearedge.streaming.answers.merging import FARTHEST
 from nearedge.streaming.answers.plain import plain
 from nearedge.streaming.answers.summary import Json
@@ -53,6 +55,7 @@ class CompareRoutes:
         return [
             Route("/api/spectra", self.spectra),
             Route("/api/combination", self.combination),
+            Route("/api/components", self.components),
             Route("/api/references", self.read, methods=["POST"]),
         ]
 
@@ -73,6 +76,12 @@ class CompareRoutes:
         members = [key for key in _keys(request) if key != target]
         to_one, most = _to_one(request), _most_shift(request)
         return as_json(await _read(lambda: self._fitted(target, members, to_one, most)))
+
+    async def components(self, request: Request) -> Response:
+        """Find the principal components of several spectra, whose scores are in the order asked."""
+        refuse_foreign(request)
+        keys = _keys(request)
+        return as_json(await _read(lambda: self._analysed(keys)))
 
     async def read(self, request: Request) -> Response:
         """Read a file that the user chose; its spectra can then be asked for by key."""
@@ -107,6 +116,12 @@ class CompareRoutes:
         found = {name: getattr(fit, name) for name in numbers}
         allowed = {"most_shift": most, "at_bound": fit.at_bound(most)}
         return plain({"members": weights, **found, **allowed})
+
+    def _analysed(self, keys: list[str]) -> Json:
+        series = [self._named(key) for key in keys]
+        found = analyse(series)
+        named = [{"key": key, "name": one.name} for key, one in zip(keys, series, strict=True)]
+        return {"series": named, "words": components_text(found), **told_components(found)}
 
     def _named(self, key: str) -> NamedSpectrum:
         reference = None if self._references is None else self._references.get(key)

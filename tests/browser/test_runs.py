@@ -235,6 +235,46 @@ def test_a_fit_may_shift_and_have_a_sum_of_one(runs: Any, keep: Keep) -> None:
     assert runs.troubles == []
 
 
+COMPONENTS = ".sides header button:last-child"
+ROWS = "document.querySelectorAll('.components tbody tr').length"
+
+
+def test_the_components_of_chosen_scans_are_found(runs: Any, keep: Keep) -> None:
+    overlaid(runs, "key-5", "key-2")
+    assert runs.js(f"document.querySelector({COMPONENTS!r}).disabled")
+    for key in ("key-4", "key-7"):
+        tick(runs, key)
+    runs.wait(f"!document.querySelector({COMPONENTS!r}).disabled")
+    runs.js(f"document.querySelector({COMPONENTS!r}).click()")
+    runs.wait("document.querySelectorAll('.components .uplot').length === 2")
+    shown = text(runs, ".components")
+    assert "components besides the mean: 2 by the threshold of noise, 2 by the indicator" in shown
+    assert "CN by the model" in shown and "score 2" in shown and "score 3" not in shown
+    names = (
+        "[...document.querySelectorAll('.components td:first-child')].map((one) => one.innerText)"
+    )
+    assert runs.js(names) == ["scan 5", "scan 2", "scan 4", "scan 7"]
+    label = "document.querySelector('.components .curves').getAttribute('aria-label')"
+    assert "component 1" in runs.js(label) and "component 2" in runs.js(label)
+    keep(runs, "components")
+    runs.js(DROP % (json.dumps(COLUMNS), "glass.dat"))  # files take part
+    runs.wait(f"{ROWS} === 5")
+    assert "glass.dat" in text(runs, ".components tbody")
+    for width, height in ((1280, 720), (820, 1180), (390, 844)):
+        runs.look(width, height)
+        assert runs.js("document.documentElement.scrollWidth <= innerWidth"), width
+    assert runs.troubles == []
+    runs.js("document.querySelector('.runs .chosen button').click()")  # choose none
+    runs.wait("document.querySelector('.components').hidden")
+    overlaid(runs, "key-5", "key-2")
+    words = "found 2 spectra; expected 3 or more"
+    runs.wait(f"document.querySelector('.components .why').innerText.includes({words!r})")
+    runs.js("document.querySelector('.components [aria-label=\"close the components\"]').click()")
+    runs.wait("document.querySelector('.components').hidden")
+    # the browser itself logs an answer that is a refusal
+    assert [one for one in runs.troubles if "422" not in one] == []
+
+
 MERGE = """[...document.querySelectorAll(".runs .chosen button")]
     .find((button) => button.innerText === "merge")"""
 

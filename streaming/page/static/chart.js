@@ -7,7 +7,7 @@ import { h, onResize } from "./dom.js";
 
 // A chart that fills its element. `lines`: [{label, x, y, colour, dash, width, points}]; a colour is
 // the name of one of the page's, or any other. Labels may name `bands`: pairs of lines, the upper
-// one first, between which it is shaded.
+// one first, between which it is shaded; `whole` says that x counts something.
 export class Chart {
   constructor(element, { xLabel, yLabel, marks = () => ({}), sync = null }) {
     this.element = element;
@@ -83,7 +83,7 @@ export class Chart {
       legend: { show: false },
       cursor: { drag: { x: true, y: false }, points: { show: false }, ...(this.sync && { sync: { key: this.sync, scales: ["x", null] } }) },
       scales: { x: { time: false } },
-      axes: [axis(colours, this.labels.xLabel, 24), axis(colours, this.labels.yLabel, 42)],
+      axes: [{ ...axis(colours, this.labels.xLabel, 24), ...(this.labels.whole && { incrs: WHOLE }) }, axis(colours, this.labels.yLabel, 42)],
       bands: (this.labels.bands ?? []).map((ends) => ({ series: ends, fill: colours.window })),
       series: [{}, ...lines.map((line) => series(line, colours))],
       hooks: { setCursor: [(plot) => this.read(plot)], drawClear: [(plot) => drawMarks(plot, this.marks(), colours)] },
@@ -91,6 +91,7 @@ export class Chart {
   }
 }
 
+const WHOLE = [1, 2, 5, 10, 20, 50];
 const READ = 4; // values under the cursor that are told
 
 // Five figures, without the noise of binary fractions.

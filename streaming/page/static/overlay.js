@@ -1,11 +1,12 @@
 // Chosen spectra over each other, their differences to one of them, and their answers side by side;
-// and that one fitted by the others.
+// and that one fitted by the others. What all of them are made of is a card of its own.
 
 import state, { readReference, spectra, subscribe } from "./store.js";
 import { against, chosen, compareWith, drop, onChoice, refer, references } from "./chosen.js";
 import { Chart } from "./chart.js";
 import { card, chip, h, oneAtATime, put, swatch } from "./dom.js";
 import { GROUPS, table } from "./colours.js";
+import { Components, FEWEST } from "./components.js";
 import { difference } from "./difference.js";
 import { Fit, movedName } from "./fit.js";
 import { theme } from "./theme.js";
@@ -28,12 +29,13 @@ export class Overlay {
     this.trouble = h("p", { class: "why small-note", role: "alert", hidden: true });
     this.rows = h("tbody");
     this.fit = new Fit(() => this.update());
+    this.components = new Components(() => this.update());
     this.axis = h("select", { "aria-label": "Energies", onchange: () => { along = this.axis.value; this.draw(); } },
       Object.entries(ENERGIES).map(([name, text]) => h("option", { value: name, selected: name === along }, text.split(",")[0])));
     const [cn, bond, angle] = ["cn", "bond", "angle"].map((name) => figure(name));
     this.element = h("div", { class: "overlay", hidden: !wanted().length },
       card("lines", "Overlay", h("header", {}, h("h2", {}, "Overlay"), this.note, this.axis), this.top, this.below = h("h3", {}, "Difference"), this.bottom),
-      card("sides", "Side by side", h("header", {}, h("h2", {}, "Side by side"), h("span", { class: "note" }, "choose what the others are compared with"), h("span", { class: "tools small" }, this.fit.button)), this.fit.options, this.trouble,
+      card("sides", "Side by side", h("header", {}, h("h2", {}, "Side by side"), h("span", { class: "note" }, "choose what the others are compared with"), h("span", { class: "tools small" }, this.fit.button, this.components.button)), this.fit.options, this.trouble,
         h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {},
           [["compare with", ""], ["spectrum", ""], [cn.heading, "num"], ["90 %", ""], [bond.heading, "num"], [angle.heading, "num"], ["", ""]].map(([text, kind]) => h("th", { class: kind, scope: "col" }, text === "compare with" ? h("span", { class: "unseen" }, text) : text)))), this.rows)), this.fit.words));
     this.charts = [
@@ -49,6 +51,7 @@ export class Overlay {
   hear(what, told) {
     if (what === "result" && this.known.delete(told.key)) {
       this.fit.forget();
+      this.components.forget();
       this.update();
     }
     if (what === "all" || what === "connection") this.update();
@@ -70,6 +73,7 @@ export class Overlay {
     }
     const keys = wanted().filter((key) => this.known.has(key));
     await this.fit.load(against(), keys.filter((key) => key !== against()));
+    if (!this.gone) await this.components.load(keys);
     if (!this.gone) this.draw();
   }
 
@@ -101,6 +105,7 @@ export class Overlay {
   draw() {
     const keys = wanted();
     this.element.hidden = !keys.length && this.trouble.hidden;
+    if (!keys.length) this.components.draw(false);
     if (this.element.hidden) return;
     const base = this.known.get(against());
     const fit = base ? this.fit.of(against()) : null;
@@ -120,6 +125,7 @@ export class Overlay {
     this.below.textContent = !own || !off.length ? "Difference: tick a second scan" : fit ? `${own.label} less the fit` : `Difference to ${own.label}`;
     const name = (key) => nameOf(key, this.known.get(key));
     this.fit.draw(off.length > 0, name);
+    this.components.draw(drawn.length >= FEWEST, name);
     const left = keys.length - drawn.length;
     this.note.textContent = [base && `${base.edge} edge`, left && `${left} of another edge or unknown: not drawn`, chosen().length + references().length > MOST && `the first ${MOST}`].filter(Boolean).join("; ");
     put(this.rows, keys.map((key) => this.row(key)));
@@ -143,6 +149,7 @@ export class Overlay {
     this.gone = true;
     for (const stop of this.stops) stop();
     for (const chart of this.charts) chart.destroy();
+    this.components.destroy();
   }
 }
 

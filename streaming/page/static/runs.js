@@ -39,7 +39,7 @@ export function show(main, address) {
     h("div", { class: "tools" }, search, count, bar.element),
     h("section", { class: "card list", "aria-label": "Runs" }, h("div", { class: "scroll" },
       h("table", {}, h("thead", {}, h("tr", {}, h("th", { class: "tick", scope: "col" }, h("span", { class: "unseen" }, "chosen")), heads().map(([text, kind, title]) => h("th", { class: kind, scope: "col", title }, text)))), body), more)),
-    merging.element, overlay.element));
+    merging.element, overlay.element, overlay.components.element));
   const stopDrops = takeDrops(main, overlay);
   draw();
   const stopChoice = onChoice(draw);

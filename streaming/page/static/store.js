@@ -86,6 +86,11 @@ export function combination(target, keys, { toOne, mostShift }) {
   return get(`/api/combination?target=${encodeURIComponent(target)}&keys=${encodeURIComponent(keys.join(" "))}&to_one=${toOne ? 1 : 0}&most_shift=${mostShift}`);
 }
 
+// The principal components of spectra.
+export function components(keys) {
+  return get(`/api/components?keys=${encodeURIComponent(keys.join(" "))}`);
+}
+
 // Have the service read a file: {references, refused}.
 export async function readReference(file) {
   const response = await fetch(`/api/references?name=${encodeURIComponent(file.name)}`, { method: "POST", body: file });

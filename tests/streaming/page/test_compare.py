@@ -14,6 +14,7 @@ from nearedge.callbacks.measurement import Measurement
 from nearedge.models import NormalisedSpectrum, Reason, Rejected
 from nearedge.models.comparing.combination import combine
 from nearedge.models.comparing.common import NamedSpectrum
+from nearedge.models.comparing.series import analyse
 from nearedge.sim.silica import silica
 from nearedge.streaming.catalog.history import History
 from nearedge.streaming.ledger.job import State
@@ -77,6 +78,8 @@ def client(
     feed(row)
     why = Rejected(reason=Reason.NO_EDGE, detail="flat")
     feed(replace(row, key="k2", status=State.REJECTED, outcome=why))
+    feed(replace(row, key="aluminium", outcome=replace(spectrum, absorber="Al")))
+    feed(replace(row, key="far", outcome=replace(spectrum, energy=spectrum.energy + 500.0)))
     service: Any = SimpleNamespace()
     page = Page(feed=feed, health=Health(service, RecentWarnings()), instrument=instrument)
     return TestClient(page.app(), base_url="http://127.0.0.1:8000")
@@ -252,7 +255,41 @@ def test_a_fit_is_not_made_in_a_way_that_there_is_not(
     assert (answer.status_code, answer.text) == (400, words)
 
 
-@pytest.mark.parametrize("path", ["/api/spectra", "/api/combination"])
+def test_components_are_those_of_the_spectra_in_the_order_in_which_they_were_chosen(
+    client: TestClient, series: list[NamedSpectrum]
+) -> None:
+    keys = [known(client, columns(one)) for one in PRESSURES]
+    told = client.get("/api/components", params={"keys": " ".join(keys)}).json()
+    found = analyse(series)
+    assert [one["key"] for one in told["series"]] == keys
+    assert (told["rank"], told["indicated"]) == (found.components.rank, found.indicated)
+    assert found.components.rank > 0
+    assert told["words"].startswith(f"components besides the mean: {told['rank']} by the threshold")
+    assert told["shares"] == pytest.approx(list(found.shares))
+    assert told["indicator"] == pytest.approx(list(found.indicator))
+    assert np.array(told["vectors"]) == pytest.approx(found.components.vectors)
+    assert np.array(told["scores"]) == pytest.approx(found.components.scores(found.flat))
+    assert told["energy"] == pytest.approx(list(found.energy))
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "words"),
+    [
+        ("", 422, "found 2 spectra; expected 3 or more to find components"),
+        ("aluminium", 422, "found other edges than Si K"),
+        ("far", 422, "found 0 energies"),
+        ("k2", 422, "there is no spectrum with the key 'k2'"),
+        (" ".join(f"n{n}" for n in range(47)), 400, "found 49 keys; expected 1 to 48"),
+    ],
+)
+def test_components_that_cannot_be_found_are_refused_in_words(
+    client: TestClient, text: bytes, more: str, status: int, words: str
+) -> None:
+    answer = client.get("/api/components", params={"keys": f"k1 {known(client, text)} {more}"})
+    assert (answer.status_code, answer.text[: len(words)]) == (status, words)
+
+
+@pytest.mark.parametrize("path", ["/api/spectra", "/api/combination", "/api/components"])
 def test_a_catalog_that_is_away_is_told_in_words(path: str) -> None:
     def away() -> Any:
         raise httpx.ConnectError("connection refused")
@@ -266,7 +303,7 @@ def test_a_catalog_that_is_away_is_told_in_words(path: str) -> None:
     assert answer.text.startswith("the catalog cannot be read: ")
 
 
-@pytest.mark.parametrize("path", ["/api/combination?target=k1&keys=k1"])
+@pytest.mark.parametrize("path", ["/api/combination?target=k1&keys=k1", "/api/components?keys=k1"])
 def test_another_page_cannot_have_anything_calculated(client: TestClient, path: str) -> None:
     answer = client.get(path, headers={"Sec-Fetch-Site": "cross-site"})
     assert answer.status_code == 403
