@@ -35,7 +35,7 @@ export class Overlay {
     const [cn, bond, angle] = ["cn", "bond", "angle"].map((name) => figure(name));
     this.element = h("div", { class: "overlay", hidden: !wanted().length },
       card("lines", "Overlay", h("header", {}, h("h2", {}, "Overlay"), this.note, this.axis), this.top, this.below = h("h3", {}, "Difference"), this.bottom),
-      card("sides", "Side by side", h("header", {}, h("h2", {}, "Side by side"), h("span", { class: "note" }, "choose what the others are compared with"), h("span", { class: "tools small" }, this.fit.button, this.components.button)), this.fit.options, this.trouble,
+      card("sides", "Side by side", h("header", {}, h("h2", {}, "Side by side"), h("span", { class: "note" }, "choose one to compare with"), h("span", { class: "tools small" }, this.fit.button, this.components.button)), this.fit.options, this.trouble,
         h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {},
           [["compare with", ""], ["spectrum", ""], [cn.heading, "num"], ["90 %", ""], [bond.heading, "num"], [angle.heading, "num"], ["", ""]].map(([text, kind]) => h("th", { class: kind, scope: "col" }, text === "compare with" ? h("span", { class: "unseen" }, text) : text)))), this.rows)), this.fit.words));
     this.charts = [
