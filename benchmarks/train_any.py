@@ -25,7 +25,7 @@ import torch
 from nearedge.callbacks.instrument import Instrument
 from nearedge.callbacks.prepare import prepare
 from nearedge.models import NormalisedSpectrum, Rejected
-from nearedge.models.answering.card import Card
+from nearedge.models.answering.card import Card, read_card
 from nearedge.models.answering.estimate import Calibration
 from nearedge.models.answering.general import (
     GeneralInverter,
@@ -221,6 +221,7 @@ def main() -> None:
     asked.add_argument("--absorbers", nargs="+", help="judged; default those that are supported")
     asked.add_argument("--measured", type=Path, help="folder of standards to learn from, too")
     asked.add_argument("--folds", type=int, default=8, help="of the standards left out in turn")
+    asked.add_argument("--growth", default="any", help="weights whose growth of clusters is kept")
     asked.add_argument("--threads", type=int, default=1)
     args = asked.parse_args()
     torch.set_num_threads(args.threads)
@@ -263,6 +264,7 @@ def main() -> None:
         parts["val"],
         recipe=recipe,
         residuals=residuals,
+        growth=GeneralInverter.load(read_card(args.growth)).clusters,
         out=args.out,
         measured=exam,
         standards=sorted({(scan.spectrum.absorber, scan.compound) for scan in scans}),

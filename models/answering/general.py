@@ -3,11 +3,10 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -40,7 +39,6 @@ from nearedge.models.parts.many_conditions import Conditions
 from nearedge.models.parts.outlier import Familiar
 from nearedge.models.parts.placement import Placement, PlacementSize
 from nearedge.models.parts.sought import Sought
-from nearedge.models.parts.surroundings import Surroundings
 from nearedge.models.spectrum import Array, NormalisedSpectrum
 
 #: What the card's ``encoder`` says of weights of this kind.
@@ -118,15 +116,6 @@ def said_of(
     return said(reading, 0, absorber=spectrum.absorber)
 
 
-class Drawn(Protocol):
-    """What draws clusters: `Surroundings` and `GeneralGrowth` do."""
-
-    def draw(
-        self, sought: Sought, samples: int, *, seed: int
-    ) -> tuple[NDArray[np.str_], NDArray[np.float32]]:
-        """Return symbols (samples, atoms) and positions (samples, atoms, 3), Å."""
-
-
 class GeneralInverter:
     """The model of all edges.
 
@@ -146,7 +135,7 @@ class GeneralInverter:
     """
 
     def __init__(
-        self, card: Card, *, committee: Committee, clusters: Drawn, familiar: Familiar
+        self, card: Card, *, committee: Committee, clusters: GeneralGrowth, familiar: Familiar
     ) -> None:
         self.card = card
         self.committee, self.clusters, self._familiar = committee, clusters, familiar
@@ -166,7 +155,7 @@ class GeneralInverter:
         return cls(
             card,
             committee=committee.eval(),
-            clusters=clusters_of(card, tensors),
+            clusters=growth_of(card.start, below(tensors, "growth.")),
             familiar=Familiar(
                 mean=tensors["outlier.mean"].numpy().astype(np.float64),
                 covariance=tensors["outlier.covariance"].numpy().astype(np.float64),
@@ -356,16 +345,6 @@ def estimates_of(
     half = float(calibration.bond.half(told.bond[1]))
     chosen = likely_set(found.cn_prob, threshold=calibration.cn_threshold)
     return replace(found, cn_set=chosen, bond=OF_A_BOND.cut(told.bond[0], half))
-
-
-def clusters_of(card: Card, tensors: dict[str, Tensor]) -> Drawn:
-    """Put together what draws clusters: it grows them if the card says how, else knows some."""
-    if card.start:
-        return growth_of(card.start, below(tensors, "growth."))
-    arrays = {name: t.numpy() for name, t in below(tensors, "known.").items()}
-    return Surroundings(
-        **{n: a.astype(np.int64 if a.dtype.kind in "iu" else float) for n, a in arrays.items()}
-    )
 
 
 def growth_of(sizes: Mapping[str, Any], tensors: dict[str, Tensor]) -> GeneralGrowth:

@@ -3,7 +3,9 @@
 For each cluster a coordination number, a kind of ligand and a bond are drawn from the reading; then
 the list of its atoms (`nearedge.models.parts.listing`); then where each lies
 (`nearedge.models.parts.growth`). More lists and first shells are drawn than are wanted: a list must
-have the coordination number that was drawn, and a first shell the angles of its list.
+have the coordination number that was drawn, and of the first shells that one grows on whose atoms
+crowd each other least (Kepert, Inorganic Stereochemistry, 1982): a grown shell is never quite even,
+and angles that are told by mean and scatter are those of many shells.
 """
 
 from dataclasses import asdict, dataclass
@@ -12,28 +14,31 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from nearedge.models.clusters import geometry
 from nearedge.models.parts.general import KINDS, RANKS, elements, hint_of, kind_of, number_of
 from nearedge.models.parts.grown import drawn_classes
 from nearedge.models.parts.growth import grow_in_parts, take_chances
 from nearedge.models.parts.listing import Listed, Listing, Stated
-from nearedge.models.parts.placement import Given, Placement, angles_between
+from nearedge.models.parts.placement import Given, Placement
 from nearedge.models.parts.sought import Sought
 from nearedge.models.spectrum import Array
 
 #: Lists and first shells that are drawn for each cluster.
-LISTS, SHELLS = 4, 8
+LISTS, SHELLS = 8, 8
 #: Samples that grow together, as many as a processor keeps at hand.
 PART = 16
-#: Below 1 likely places are drawn more often than they are likely.
+#: Below 1 likely atoms and places are drawn more often than they are likely.
 TEMPERATURE = 0.5
 #: How far the radii of a list may be off, Å: of bonded atoms, and of the others.
 BONDED_SLACK, LOOSE_SLACK = 0.02, 0.06
 #: How far the mean cosine of a list may be off.
 DOUBT = 0.02
-#: How far off the mean and the scatter of the cosines of a first shell are as likely as not.
-ASTRAY = (0.03, 0.05)
+#: How steeply bonded atoms repel each other.
+_REPULSION = 6
+#: Distances between directions below which it grows no further: these atoms overlap anyway.
+_TOUCHING = 0.2
 #: By how much a list may be scaled to its bond without being thought worse of.
 _SCALED = 0.03
 #: Range of what may be said of an error: of the mean cosine, and of the radii, Å.
@@ -102,7 +107,7 @@ class GeneralGrowth:
         """Draw a list for each statement, with its coordination number and bond if possible."""
         samples = len(stated.cn)
         rows = torch.arange(samples).repeat_interleave(LISTS)
-        listed = self.listing.draw(stated[rows], generator=generator)
+        listed = self.listing.draw(stated[rows], generator=generator, temperature=TEMPERATURE)
         symbols = np.array(elements())[listed.kinds.numpy()]
         bonded = torch.from_numpy(
             geometry.first_shell(absorber, symbols, _in_line(listed.radii.numpy()))
@@ -124,11 +129,17 @@ class GeneralGrowth:
 
 
 def _best(given: Given, shell: Tensor) -> Tensor:
-    """Choose, of the first shells that grew in place of each other, that of the list's angles."""
-    cosine, scatter = angles_between(shell, given.bonded[:, : shell.shape[1]])
-    off, astray = (cosine - given.cosine) / ASTRAY[0], (scatter - given.scatter) / ASTRAY[1]
-    best = (off**2 + astray**2).reshape(-1, SHELLS).argmin(1)
-    return best + SHELLS * torch.arange(len(best))
+    """Choose, of the first shells that grew in place of each other, the least crowded."""
+    crowded = crowding(shell, given.bonded[:, : shell.shape[1]]).reshape(-1, SHELLS)
+    return crowded.argmin(1) + SHELLS * torch.arange(len(crowded))
+
+
+def crowding(shell: Tensor, bonded: Tensor) -> Tensor:
+    """Return how much the bonded atoms of shells (batch, n, 3) crowd each other, (batch,)."""
+    directions = functional.normalize(shell, dim=-1)
+    apart = torch.cdist(directions, directions).clamp(min=_TOUCHING)
+    pairs = (bonded[:, :, None] & bonded[:, None]).triu(1)
+    return (apart**-_REPULSION * pairs).sum((1, 2))
 
 
 def stated_by(sought: Sought, samples: int, *, generator: torch.Generator) -> Stated:

@@ -211,8 +211,20 @@ class Listing(nn.Module):
         return torch.tanh(self.start(torch.cat([told, cosine[:, None], scatter[:, None]], 1)))
 
     @torch.inference_mode()
-    def draw(self, stated: Stated, *, generator: torch.Generator) -> Listed:
-        """Draw a list for each statement."""
+    def draw(
+        self, stated: Stated, *, generator: torch.Generator, temperature: float = 1.0
+    ) -> Listed:
+        """Draw a list for each statement.
+
+        Parameters
+        ----------
+        stated
+            What is known of each cluster.
+        generator
+            Of the random numbers.
+        temperature
+            Below 1 the likely is drawn more often than it is likely.
+        """
         count, atoms = len(stated.cn), self.size.atoms
         told, vectors = self.told(stated), self.vectors()
         about = self.remind(told)
@@ -222,7 +234,7 @@ class Listing(nn.Module):
 
         def drawn(odds: Tensor) -> Tensor:
             noise = -torch.log(-torch.log(chance(*odds.shape).clamp(1e-9, 1 - 1e-7)))
-            return (odds + noise).argmax(-1)
+            return (odds / temperature + noise).argmax(-1)
 
         mean = drawn(self.mean(told))
         known = torch.cat([told, functional.one_hot(mean, ANGLES).float()], 1)

@@ -5,6 +5,7 @@ spectrum would say of them is made up: the truth with errors of the sizes that r
 these sizes beside it. The composition is told for half of them.
 """
 
+import copy
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -146,9 +147,11 @@ def surrounded(
     rows = []
     for site in sites:
         odds = count[site.absorber, site.cn] ** -0.5
-        for copy in range(1 + copies):
-            rattle = float(rng.choice(RATTLES)) if copy else 0.0
-            species, positions = displace(site, rng, rattle=rattle, strain=STRAIN if copy else 0.0)
+        for number in range(1 + copies):
+            rattle = float(rng.choice(RATTLES)) if number else 0.0
+            species, positions = displace(
+                site, rng, rattle=rattle, strain=STRAIN if number else 0.0
+            )
             row = _row(site.absorber, species[:atoms], positions[:atoms])
             if row["cn"]:
                 rows.append(row | {"hint": hint_of(elements_in(site.formula)), "odds": odds})
@@ -289,7 +292,19 @@ def train_lists(
     checkpoint: Path | None = None,
     progress: Progress = lambda done, total, loss: None,
 ) -> Listing:
-    """Train the density of lists, going on from its checkpoint where there is one."""
+    """Train the density of lists, going on from its checkpoint where there is one.
+
+    Parameters
+    ----------
+    data
+        What it learns from.
+    recipe
+        How.
+    checkpoint
+        A file that keeps where it is; None keeps nothing.
+    progress
+        Told of every so many steps.
+    """
     torch.manual_seed(recipe.weights)
     return _descended(
         Listing(ListingSize(atoms=recipe.atoms)),
@@ -307,13 +322,23 @@ def train_places(
     data: Surrounded,
     recipe: GrowthRecipe,
     *,
+    start: Placement | None = None,
     checkpoint: Path | None = None,
     progress: Progress = lambda done, total, loss: None,
 ) -> Placement:
-    """Train the density of places, going on from its checkpoint where there is one."""
+    """Train the density of places, going on from its checkpoint where there is one.
+
+    Parameters
+    ----------
+    data, recipe, checkpoint, progress
+        As of `train_lists`.
+    start
+        A density to begin with, for the same number of atoms; None begins with random weights.
+    """
     torch.manual_seed(recipe.weights)
+    fresh = Placement(PlacementSize(atoms=recipe.atoms), elements=elements())
     return _descended(
-        Placement(PlacementSize(atoms=recipe.atoms), elements=elements()),
+        fresh if start is None else copy.deepcopy(start).train(),
         lambda net: learn_places(net, data, batch=recipe.place_batch, seed=recipe.seed),
         recipe,
         steps=recipe.places,

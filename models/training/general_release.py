@@ -28,9 +28,8 @@ from nearedge.models.clusters import geometry
 from nearedge.models.data.dataset import Site, describe
 from nearedge.models.data.gap import TheoryGap, Views
 from nearedge.models.parts.condition import GRID
-from nearedge.models.parts.general import Committee, General, kind_of, number_of
+from nearedge.models.parts.general import Committee, General
 from nearedge.models.parts.general_growth import GeneralGrowth
-from nearedge.models.parts.surroundings import REACH, Surroundings
 from nearedge.models.spectrum import Array
 from nearedge.models.training.familiarity import familiarise
 from nearedge.models.training.general import (
@@ -54,15 +53,9 @@ FAMILIAR = 0.975
 LIMITS = (
     "Trained on calculated (FEFF10) spectra of minerals and other ordered crystals, and on the "
     "measured scans that data.standards names, if any.",
-    "Clusters are surroundings of known crystals, scaled and renamed; what lies beyond the first "
-    "shell is typical and not measured.",
-    "Spectra say little of which element a neighbour is: name the sample's elements.",
-)
-
-
-GROWN_LIMIT = (
     "Clusters are grown atom by atom as crystals are built; first shells of eight and more atoms "
-    "are the weakest, and what lies beyond the first shell is mostly typical and not measured."
+    "are the weakest, and what lies beyond the first shell is mostly typical and not measured.",
+    "Spectra say little of which element a neighbour is: name the sample's elements.",
 )
 
 
@@ -212,32 +205,6 @@ def _scored(
     return [float(prob.argmax() == top), off, float(top in chosen), held, len(chosen), half]
 
 
-def surroundings_of(sites: Sequence[Site]) -> Surroundings:
-    """Return the surroundings of sites that have a first shell, and atoms enough to be drawn."""
-    some = [site for site in sites if site.cn > 0 and len(site.species) >= REACH]
-    return Surroundings(
-        positions=np.array([site.positions[:REACH] for site in some]),
-        numbers=np.array(
-            [[number_of(str(symbol)) for symbol in site.species[:REACH]] for site in some]
-        ),
-        absorber=np.array([number_of(site.absorber) for site in some]),
-        cn=np.array([site.cn for site in some]),
-        bond=np.array([_bond(site) for site in some]),
-        cosine=np.array([_cosine(site) for site in some]),
-        kind=np.array([kind_of(str(site.species[0])) for site in some]),
-    )
-
-
-def _bond(site: Site) -> float:
-    return float(geometry.mean_bond(site.absorber, site.species, site.positions))
-
-
-def _cosine(site: Site) -> float:
-    bonded = geometry.first_shell(site.absorber, site.species, site.positions)
-    cosines = geometry.cosines_between(site.positions[bonded])
-    return float(cosines.mean()) if len(cosines) else 0.0
-
-
 def committee_of(members: Sequence[General]) -> Committee:
     """Put trained networks together."""
     committee = Committee(members[0].size, members=len(members))
@@ -253,6 +220,7 @@ def release(
     *,
     recipe: GeneralRecipe,
     residuals: Array | None,
+    growth: GeneralGrowth,
     out: Path,
     name: str = "any",
     measured: Exam | None = None,
@@ -268,6 +236,8 @@ def release(
         What they learned from, and the families that calibrate them.
     recipe, residuals
         The recipe and the residuals, as in training.
+    growth
+        What grows clusters: it need not be trained again with the networks.
     out
         Folder for the weights.
     name
@@ -296,12 +266,13 @@ def release(
     familiar, threshold = _familiar(train, held_out, recipe, residuals)
     path = out / f"{name}.safetensors"
     with written_aside(path) as part:
-        save_file(_tensors(committee, surroundings_of(train), familiar), part)
+        save_file(_tensors(committee, familiar) | growth_tensors(growth), part)
     return write_card(
         path,
         edges=[[absorber, "K"] for absorber in absorbers],
         species=sorted({str(s) for site in train for s in site.species}),
-        atoms=REACH,
+        atoms=growth.listing.size.atoms,
+        start=growth.sizes(),
         grid=GRID,
         network={},
         encoder={"form": FORM, **asdict(members[0].size)},
@@ -322,7 +293,7 @@ def release(
 
 
 def regrown(card: Card, growth: GeneralGrowth, *, out: Path) -> Card:
-    """Write weights again so that their clusters grow; networks and calibration stay.
+    """Write weights again with what grows their clusters; networks and calibration stay.
 
     Parameters
     ----------
@@ -335,24 +306,23 @@ def regrown(card: Card, growth: GeneralGrowth, *, out: Path) -> Card:
     """
     path = out / card.path.name
     kept = {k: t for k, t in load_file(card.path).items() if k.startswith(("committee", "outlier"))}
-    grown = {f"growth.{name}": tensor for name, tensor in growth_tensors(growth).items()}
     with written_aside(path) as part:
-        save_file(kept | grown, part)
+        save_file(kept | growth_tensors(growth), part)
     own = ("name", "path", "digest", "atoms", "start", "limits")
     return write_card(
         path,
         atoms=growth.listing.size.atoms,
         start=growth.sizes(),
-        limits=(LIMITS[0], GROWN_LIMIT, *LIMITS[2:]),
+        limits=LIMITS,
         **{f.name: getattr(card, f.name) for f in fields(card) if f.name not in own},
     )
 
 
 def growth_tensors(growth: GeneralGrowth) -> dict[str, Tensor]:
-    """Return the tensors of what grows clusters, weights in half precision."""
-    found = {"nearest": growth.nearest.half()}
+    """Return the tensors of what grows clusters as weights hold them, in half precision."""
+    found = {"growth.nearest": growth.nearest.half()}
     for name, net in (("listing", growth.listing), ("placement", growth.placement)):
-        found |= {f"{name}.{key}": tensor.contiguous() for key, tensor in half(net).items()}
+        found |= {f"growth.{name}.{key}": t.contiguous() for key, t in half(net).items()}
     return found
 
 
@@ -372,17 +342,9 @@ def _values(make: Views, data: Lessons, *, views: int) -> Array:
     return np.concatenate([read_views(make(data.levels)).numpy() for _ in range(views)])
 
 
-def _tensors(committee: Committee, known: Surroundings, familiar: Any) -> dict[str, Tensor]:
+def _tensors(committee: Committee, familiar: Any) -> dict[str, Tensor]:
     found = {f"committee.{k}": v.contiguous() for k, v in committee.state_dict().items()}
-    found |= {
-        "known.positions": torch.tensor(known.positions, dtype=torch.float16),
-        "known.numbers": torch.tensor(known.numbers, dtype=torch.int8),
-        "known.absorber": torch.tensor(known.absorber, dtype=torch.int8),
-        "known.cn": torch.tensor(known.cn, dtype=torch.int8),
-        "known.kind": torch.tensor(known.kind, dtype=torch.int8),
-        "known.bond": torch.tensor(known.bond, dtype=torch.float32),
-        "known.cosine": torch.tensor(known.cosine, dtype=torch.float32),
+    return found | {
         "outlier.mean": torch.tensor(familiar.mean, dtype=torch.float32),
         "outlier.covariance": torch.tensor(familiar.covariance, dtype=torch.float32),
     }
-    return found

@@ -12,6 +12,7 @@ from nearedge.models.data.dataset import read_dataset
 from nearedge.models.parts.general import elements
 from nearedge.models.parts.general_growth import closest
 from nearedge.models.parts.listing import Listing, ListingSize
+from nearedge.models.parts.placement import Placement, PlacementSize
 from nearedge.models.training.general_growth import (
     GrowthRecipe,
     list_loss,
@@ -104,6 +105,15 @@ def test_a_training_goes_on_where_it_was_stopped(train, steps, data, tmp_path):
     for own, other in zip(whole.parameters(), again.parameters(), strict=True):
         assert torch.allclose(own, other, atol=1e-6)
     assert getattr(recipe, steps) > 1
+
+
+def test_places_go_on_from_those_of_others(data):
+    torch.manual_seed(9)
+    start = Placement(PlacementSize(atoms=12), elements=elements())
+    found = train_places(data, replace(RECIPE, places=1, place_rate=1e-9), start=start)
+    assert found is not start
+    for own, other in zip(found.parameters(), start.parameters(), strict=True):
+        assert torch.allclose(own, other, atol=1e-6)
 
 
 def test_pairs_keep_the_distance_that_crystals_have(data):
