@@ -63,7 +63,10 @@ class Loop:
     def _guarded_step(self) -> float | None:
         try:
             return self._step()
-        except Exception:
+        except Exception as e:
+            if self._stopping.is_set():  # what it works with may be closed by now
+                logger.warning("the %s loop was stopped in the midst of a step: %s", self.name, e)
+                return None
             logger.exception("an error in the %s loop; it goes on", self.name)
             self._on_error(self.name)
             return PAUSE_AFTER_ERROR_S
