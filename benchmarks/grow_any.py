@@ -8,8 +8,8 @@ places learn, so many steps more. At the end OUT has weights with which `nearedg
 so. Both ways of drawing are then told the same readings of prototypes that were held out,
 composition known.
 
-Released are lists and places of the recipe (1,720 CPU-s), the places then with --go-on 24000
-(2,300 CPU-s more).
+Released are lists and places of the recipe (1,720 CPU-s); the places then went on for 24,000 steps
+(2,200 CPU-s more) as --go-on 24000 has them do, from other random numbers.
 """
 
 import argparse

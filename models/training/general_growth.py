@@ -336,9 +336,12 @@ def train_places(
         A density to begin with, for the same number of atoms; None begins with random weights.
     """
     torch.manual_seed(recipe.weights)
-    fresh = Placement(PlacementSize(atoms=recipe.atoms), elements=elements())
+    if start is None:
+        model = Placement(PlacementSize(atoms=recipe.atoms), elements=elements())
+    else:
+        model = copy.deepcopy(start).train()
     return _descended(
-        fresh if start is None else copy.deepcopy(start).train(),
+        model,
         lambda net: learn_places(net, data, batch=recipe.place_batch, seed=recipe.seed),
         recipe,
         steps=recipe.places,
