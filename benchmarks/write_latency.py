@@ -1,14 +1,16 @@
 """Time the writing of results into an embedded Tiled server, 16 samples of 12 atoms each.
 
-python benchmarks/write_latency.py [--results 30] [--sent [--threads 4]]
+python benchmarks/write_latency.py [--results 30] [--at-a-time 3] [--sent [--threads 4]]
 
-With --sent, arrays are sent to the server as to one on another machine.
+As many are written side by side as the service does. With --sent, arrays are sent to the server as
+to one on another machine.
 """
 
 import argparse
 import json
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -27,6 +29,7 @@ from nearedge.streaming.catalog.embedded import embedded_server, files_folder
 from nearedge.streaming.catalog.result_files import ResultFiles
 from nearedge.streaming.catalog.result_writer import THREADS
 from nearedge.streaming.catalog.results import Provenance, Results, ResultWriter
+from nearedge.streaming.service.writing import AT_A_TIME
 
 POINTS, SAMPLES, ATOMS = 120, 16, 12
 
@@ -93,34 +96,43 @@ def inversion(rng: np.random.Generator) -> Inversion:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--results", type=int, default=30)
+    parser.add_argument("--at-a-time", type=int, default=AT_A_TIME)
     parser.add_argument("--sent", action="store_true")
     parser.add_argument("--threads", type=int, default=THREADS)
     options = parser.parse_args()
-    rng, seconds = np.random.default_rng(0), []
+    rng = np.random.default_rng(0)
     with embedded_server() as server:
         box = results_container(connect(server.uri, api_key=server.api_key), "inversions")
         files = None if options.sent else ResultFiles(files_folder(server.directory), private=True)
         writer = ResultWriter(box, files=files, threads=options.threads)
-        for i in range(options.results + 1):  # the first opens the connections
-            values = (measurement(rng), spectrum(rng), inversion(rng))
+        values = [(measurement(rng), spectrum(rng), inversion(rng)) for _ in range(options.results)]
+
+        def write(i: int) -> float:
             provenance = Provenance(config="benchmark", code="0", written=time.time())
             begin = time.perf_counter()
-            writer.write(f"result-{i}", *values, provenance=provenance)
-            seconds.append(time.perf_counter() - begin)
+            writer.write(f"result-{i}", *values[i], provenance=provenance)
+            return time.perf_counter() - begin
+
+        first = write(0)  # it opens the connections
+        begin = time.perf_counter()
+        with ThreadPoolExecutor(options.at_a_time) as threads:
+            seconds = list(threads.map(write, range(1, options.results)))
+        whole = time.perf_counter() - begin
         writer.close()
         complete = sum(1 for _ in Results(box).search())
-    p50, p95 = np.percentile(seconds[1:], [50, 95])
+    p50, p95 = np.percentile(seconds, [50, 95])
     print(
         json.dumps(
             {
                 "results": options.results,
-                "complete": complete - 1,
+                "complete": complete,
+                "at_a_time": options.at_a_time,
                 "threads": options.threads if options.sent else None,
-                "per_s": round(options.results / sum(seconds[1:]), 1),
+                "per_s": round(len(seconds) / whole, 1),
                 "write_s": {
                     "p50": round(p50, 3),
                     "p95": round(p95, 3),
-                    "first": round(seconds[0], 3),
+                    "first": round(first, 3),
                 },
                 "load": os.getloadavg()[0],
             },

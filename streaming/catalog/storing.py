@@ -1,6 +1,7 @@
 """Put rows into the catalog with where they come from, and compare them with what is there."""
 
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class Storing:
-    """Writes rows.
+    """Writes rows, in several threads if they come so.
 
     Parameters
     ----------
@@ -48,6 +49,7 @@ class Storing:
         self._container, self._files = container, files
         self._config, self._now = config, now
         self._writer: ResultWriter | None = None
+        self._opening = threading.Lock()
 
     def put(self, row: Row) -> None:
         """Write a row, unless it is there.
@@ -75,9 +77,10 @@ class Storing:
             writer.remove_degraded(row.key)
 
     def _open(self) -> ResultWriter:
-        if self._writer is None:
-            self._writer = ResultWriter(self._container(), files=self._files)
-        return self._writer
+        with self._opening:
+            if self._writer is None:
+                self._writer = ResultWriter(self._container(), files=self._files)
+            return self._writer
 
 
 class Comparing:
@@ -97,6 +100,7 @@ class Comparing:
     def __init__(self, results: Client) -> None:
         self._results = results
         self.counts: Counter[str] = Counter()
+        self._counting = threading.Lock()
 
     def put(self, row: Row) -> None:
         """Compare one row; errors as for `Storing.put`."""
@@ -106,7 +110,8 @@ class Comparing:
             differing = differences(row, self._results[row.key])
             verdict = "different" if differing else "equal"
             what = f"stored differently: {', '.join(differing)}"
-        self.counts[verdict] += 1
+        with self._counting:
+            self.counts[verdict] += 1
         if verdict != "equal":
             run = row.measurement.run.uid
             logger.warning("run %s, %s: %s", run, row.key, what, extra={"run_uid": run})

@@ -188,8 +188,8 @@ class Queue:
             self._hold(db, keys, lease_s, "state = 'running', started = :wall")
             return self._claimed(keys)
 
-    def claim_write(self, *, lease_s: float, most_bytes: int = 0) -> list[Job]:
-        """Take the oldest answer or rejection to write; with a block of a map, the next ones of it.
+    def claim_write(self, *, lease_s: float, most_bytes: int = 0, n: int = 1) -> list[Job]:
+        """Take the oldest answers or rejections to write: of single spectra, or blocks of one map.
 
         A block that was refused before comes alone, so that it holds up no other.
 
@@ -199,6 +199,8 @@ class Queue:
             How long they are held, s.
         most_bytes
             What blocks together may hold; the first comes whatever it holds.
+        n
+            How many single spectra at most.
         """
         with self._database.transaction() as db:
             waiting = db.execute(
@@ -207,7 +209,7 @@ class Queue:
                 "ORDER BY turn LIMIT :n",
                 {"now": self._database.clock(), "n": BLOCKS_TOGETHER},
             ).fetchall()
-            keys = [row["key"] for row in _of_one_map(waiting, most_bytes)]
+            keys = [row["key"] for row in _to_write(waiting, most_bytes, n)]
             self._hold(db, keys, lease_s, "state = 'writing'")
             return self._claimed(keys)
 
@@ -382,8 +384,10 @@ def _together(rows: Sequence[sqlite3.Row], blocks: int) -> Sequence[sqlite3.Row]
     return rows[: end if kinds[0] == "spectrum" else min(end, blocks)]
 
 
-def _of_one_map(rows: Sequence[sqlite3.Row], most_bytes: int) -> list[sqlite3.Row]:
-    """Return the first row, and those blocks that can be written together with it."""
+def _to_write(rows: Sequence[sqlite3.Row], most_bytes: int, n: int) -> list[sqlite3.Row]:
+    """Return the first row, and those that can be written beside it or together with it."""
+    if rows and _kind(rows[0]) == "spectrum":
+        return [row for row in rows if _kind(row) == "spectrum"][:n]
     if not rows or not _joins(rows[0]):
         return list(rows[:1])
     own = [row for row in rows if _joins(row) and row["part_of"] == rows[0]["part_of"]]

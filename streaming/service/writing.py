@@ -1,6 +1,7 @@
-"""Write answers and rejections to the catalog, one at a time, until it has them.
+"""Write answers and rejections to the catalog, some at a time, until it has them.
 
-Blocks of one map that wait are written together: a server that is slow gets larger pieces, and does
+A server waits for its disk through half of each request, so that some together take hardly longer
+than one. Blocks of one map that wait are written together: a server that is slow gets larger pieces, and does
 not fall behind for ever.
 """
 
@@ -8,6 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import httpx
@@ -28,8 +30,11 @@ LONGEST_DELAY_S = 30.0
 REFUSALS = 20
 BLOCK_BYTES = 2**24
 """What blocks that are written together may hold."""
+AT_A_TIME = 3
+"""Single spectra that are written side by side."""
 
 Put = Callable[[Row], None]
+Tell = Callable[[Job], None]
 T = TypeVar("T")
 
 
@@ -41,7 +46,8 @@ class Writing:
     ledger, metrics
         Where the answers are, and what is counted.
     put
-        Writes one row; must be idempotent under its key, and raise when it did not succeed.
+        Writes one row; must be idempotent under its key, and raise when it did not succeed. Called
+        in several threads at a time.
     on_row
         Called with each row that the catalog has.
     put_map, on_map
@@ -74,30 +80,41 @@ class Writing:
         self._failures, self._pause_until = 0, float("-inf")
 
     def step(self) -> float:
-        """Write one answer; return when to look again, s.
+        """Write some answers; return when to look again, s.
 
         While the catalog is away it is left alone, longer and longer, by all answers together.
         """
         if (pause_s := self._pause_until - self._clock()) > 0:
             return pause_s
-        jobs = self._queue.claim_write(lease_s=LEASE_S, most_bytes=BLOCK_BYTES)
+        jobs = self._queue.claim_write(lease_s=LEASE_S, most_bytes=BLOCK_BYTES, n=AT_A_TIME)
         if jobs:
-            self._write(jobs)
+            self._write([[job] for job in jobs] if jobs[0].part_of is None else [jobs])
             return 0
         return min(LOOK_S, self._queue.seconds_until_write() or LOOK_S)
 
-    def _write(self, jobs: Sequence[Job]) -> None:
-        try:
-            tell = self._written(jobs)
-        except Exception as e:  # whatever it is, the answers must not stay held
-            self._put_off(jobs, e)
-            return
-        self._failures = 0
-        for job in self._queue.finish_all(jobs):
-            tell(job)
+    def _write(self, pieces: Sequence[Sequence[Job]]) -> None:
+        with ThreadPoolExecutor(len(pieces), thread_name_prefix="nearedge-write") as threads:
+            outcomes = list(threads.map(self._attempt, pieces))
+        failed: list[tuple[Sequence[Job], Exception]] = []
+        for jobs, outcome in zip(pieces, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                failed.append((jobs, outcome))
+                continue
+            self._failures = 0
+            for job in self._queue.finish_all(jobs):
+                outcome(job)
+        self._failures += any(may_pass(error) for _, error in failed)
+        for jobs, error in failed:
+            self._put_off(jobs, error)
 
-    def _written(self, jobs: Sequence[Job]) -> Callable[[Job], None]:
-        """Write a row, or blocks of one map; return what tells of each once the ledger knows."""
+    def _attempt(self, jobs: Sequence[Job]) -> Tell | Exception:
+        """Write a row, or blocks of one map; return what tells of each, or what went wrong."""
+        try:
+            return self._written(jobs)
+        except Exception as e:  # whatever it is, the answers must not stay held
+            return e
+
+    def _written(self, jobs: Sequence[Job]) -> Tell:
         if jobs[0].part_of is None:
             row = row_of(jobs[0])
             self._with_patience(lambda: self._put(row))
@@ -126,7 +143,6 @@ class Writing:
         rest = [job for job in jobs if job not in hopeless]
         if not rest:
             return
-        self._failures += passes
         tries = self._failures - 1 if passes else max(job.attempts for job in rest)
         delay_s = min(LONGEST_DELAY_S, 2.0 ** min(tries, 10)) * (0.5 + self._jitter() / 2)
         if passes:

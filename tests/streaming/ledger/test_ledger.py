@@ -539,8 +539,22 @@ def answered(ledger):
         ledger.queue.store(jobs[0], b"answers")
 
 
-def keys_to_write(ledger, most_bytes=1000):
-    return [job.key for job in ledger.queue.claim_write(lease_s=60, most_bytes=most_bytes)]
+def keys_to_write(ledger, most_bytes=1000, n=1):
+    claimed = ledger.queue.claim_write(lease_s=60, most_bytes=most_bytes, n=n)
+    return [job.key for job in claimed]
+
+
+def test_some_single_spectra_are_written_side_by_side_and_apart_from_blocks():
+    ledger = Ledger(":memory:")
+    for key in "ab":
+        ledger.submit(key, PIXELS, b"spectrum")
+    submit_pixels(ledger, 0, 9)
+    for key in "cd":
+        ledger.submit(key, PIXELS, b"spectrum")
+    answered(ledger)
+    assert keys_to_write(ledger, n=3) == ["a", "b", "c"]
+    assert keys_to_write(ledger, n=3) == ["0-9"]
+    assert keys_to_write(ledger, n=3) == ["d"]
 
 
 def test_blocks_of_one_map_are_written_together():

@@ -450,6 +450,38 @@ def test_a_catalog_that_refuses_for_good_ends_as_failed(build, no_waiting, ledge
     assert list(catalog.puts.values()) == [1]
 
 
+def test_spectra_are_written_side_by_side(build):
+    meeting = threading.Barrier(2, timeout=20)
+
+    class Waiting(Catalog):
+        def put(self, row):
+            meeting.wait()  # one by one, nobody would come to meet it
+            super().put(row)
+
+    build([*scan(scan_id=1), *scan(scan_id=2)], supports=lambda a, e: False)._read()
+    with build([], catalog=Waiting()) as service:
+        assert service.drain(20)
+    assert [row.status for row in service.rows] == [State.REJECTED] * 2
+
+
+def test_an_answer_that_the_catalog_refuses_holds_up_no_other(build, no_waiting):
+    first = scan(scan_id=1)
+    bad = first[0][1]["uid"].replace("-", "")
+
+    class Choosy(Catalog):
+        def put(self, row):
+            if row.key == bad:
+                raise refused(413)
+            super().put(row)
+
+    catalog = Choosy()
+    with build([*first, *scan(scan_id=2), *scan(scan_id=3)], catalog=catalog) as service:
+        assert service.drain(20)
+    found = {row.key: row.status for row in service.rows}
+    assert found.pop(bad) is State.FAILED
+    assert list(found.values()) == [State.COMPLETE] * 2
+
+
 def test_the_backlog_is_visible_while_the_catalog_is_down(build, no_waiting, ledger):
     tried = threading.Event()
 
