@@ -28,10 +28,12 @@ without them.
 import argparse
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -41,12 +43,14 @@ from nearedge.models.answering.reader import Reader
 from nearedge.models.clusters import descriptors
 from nearedge.models.data.dataset import Site, read_dataset
 from nearedge.models.data.rattle import Rattling
+from nearedge.models.data.views import Bank
 from nearedge.models.normalise.xanes import normalise_xanes
 from nearedge.models.parts.condition import condition
 from nearedge.models.parts.device import CPU
 from nearedge.models.parts.placement import Placement, PlacementSize
 from nearedge.models.spectrum import NormalisedSpectrum
 from nearedge.models.training.denoiser import draw_pool
+from nearedge.models.training.encoders import Targets
 from nearedge.models.training.placement import (
     MOST,
     PlacementLesson,
@@ -60,7 +64,7 @@ from nearedge.models.training.placement import (
 from nearedge.models.training.recipe import PlacementRecipe, Recipe
 from nearedge.models.training.release import half
 from nearedge.models.training.sites import Sites, load_sites
-from nearedge.models.training.spectra import read_blindly
+from nearedge.models.training.spectra import SpectrumSide, read_blindly
 
 DATA = Path(__file__).parent / "data"
 #: Crystals with and without spectra, and the random ones.
@@ -71,12 +75,43 @@ KINDS = (("Si", 4), ("Si", 5), ("Si", 6), ("O", 2), ("O", 3))
 VIEWS = 9
 
 
-def lesson_of(sites: Sites, reader: Reader, recipe: Recipe, *, pool: int) -> PlacementLesson:
-    """Put together what the density learns from: all clusters that have enough atoms."""
-    bare = [s for s in [*sites.bare, *read_dataset(RANDOM)] if len(s.species) >= MOST]
+def lesson_of(
+    sites: Sites,
+    reader: Reader,
+    recipe: Recipe,
+    *,
+    pool: int,
+    without: frozenset[str] = frozenset(),
+) -> PlacementLesson:
+    """Put together what the density learns from: all clusters that have enough atoms.
+
+    Of the structures in ``without`` nothing is learned.
+    """
+    loose = [s for s in [*sites.bare, *read_dataset(RANDOM)] if s.structure not in without]
+    bare = [s for s in loose if len(s.species) >= MOST]
     rng = np.random.default_rng(5)
     drawn = draw_pool(bare, pool, rng=rng, edges=sites.edges, rattling=Rattling())
-    return make_lesson(sites, drawn, read_blindly(sites, reader, recipe), elements=ELEMENTS)
+    read = read_blindly(sites, reader, recipe)
+    kept = np.array([s.structure not in without for s in sites.train])
+    left = replace(sites, train=[s for s, keep in zip(sites.train, kept, strict=True) if keep])
+    return make_lesson(left, drawn, some_of(read, kept), elements=ELEMENTS)
+
+
+def some_of(read: SpectrumSide, kept: NDArray[np.bool_]) -> SpectrumSide:
+    """Keep some of the sites; an average that one of the others belongs to is its own site's."""
+    number = np.append(kept.cumsum() - 1, -1)
+    number[:-1][~kept] = -2
+    members = number[read.bank.members[:, kept]]
+    alone = np.full_like(members, -1)
+    alone[..., 0] = members[..., 0]
+    members = np.where((members == -2).any(-1, keepdims=True), alone, members)
+    bank, known = read.bank, read.known
+    return SpectrumSide(
+        reader=read.reader,
+        bank=Bank(values=bank.values[:, kept], mask=bank.mask[:, kept], members=members),
+        known=Targets(described=known.described[kept], cn=known.cn[kept], edge=known.edge[kept]),
+        expected=[one[torch.from_numpy(kept)] for one in read.expected],
+    )
 
 
 def exams(
@@ -128,22 +163,27 @@ def main() -> None:
         recipe=own,
         seed=1,
     )
-    descent, spent = training.descent, 0.0
-    if told.out.exists():
-        state = torch.load(told.out, weights_only=True)
+    trained(training, told.out, minutes=told.minutes)
+
+
+def trained(training: PlacementTraining, out: Path, *, minutes: float) -> None:
+    """Train until so much CPU time is spent, all calls together; write the averaged weights."""
+    descent, rate, spent = training.descent, training.recipe.rate, 0.0
+    if out.exists():
+        state = torch.load(out, weights_only=True)
         spent = state.pop("spent")
         descent.restore(state)
     begun, window = time.process_time() - spent, []
-    while (share := (time.process_time() - begun) / (60 * told.minutes)) < 1:
+    while (share := (time.process_time() - begun) / (60 * minutes)) < 1:
         window.append(training.advance())
-        rate = min(descent.step / 100, 1) * (0.02 + 0.49 * (1 + float(np.cos(np.pi * share))))
+        part = min(descent.step / 100, 1) * (0.02 + 0.49 * (1 + float(np.cos(np.pi * share))))
         for group in descent.optimiser.param_groups:
-            group["lr"] = own.rate * rate
+            group["lr"] = rate * part
         if descent.step % 200 == 0:
-            torch.save(descent.state() | {"spent": time.process_time() - begun}, told.out)
+            torch.save(descent.state() | {"spent": time.process_time() - begun}, out)
             nats = " | ".join(" ".join(f"{v:.2f}" for v in one) for one in training.nats())
             print(descent.step, f"{np.mean(window[-200:]):.3f}", nats, flush=True)
-    save_file(half(descent.average()), told.out.with_suffix(".safetensors"))
+    save_file(half(descent.average()), out.with_suffix(".safetensors"))
 
 
 if __name__ == "__main__":

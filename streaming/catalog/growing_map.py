@@ -8,6 +8,7 @@ each, and with SQLite many would wait for its lock.
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -104,14 +105,25 @@ class GrowingMap:
         """
         if self._node.metadata["ready"]:
             return
-        for name, more in (("reason", ()), (FIGURE_STACK, (len(NUMBERS),))):
-            dtype, fill = KINDS[name]
-            shape = (*self.shape, *more)
-            self._array(name, more).write(np.full(shape, fill, dtype))
-        for number, axis in enumerate(self._layout.axes):
-            if number or not self._layout.grows:
-                self._arrays.put(f"axis_{number}", np.asarray(axis.positions, np.float64))
+        positions = {
+            f"axis_{number}": np.asarray(axis.positions, np.float64)
+            for number, axis in enumerate(self._layout.axes)
+            if number or not self._layout.grows
+        }
+        steps: list[Callable[[], object]] = [
+            partial(self._blank, "reason", ()),
+            partial(self._blank, FIGURE_STACK, (len(NUMBERS),)),
+            *(partial(self._arrays.put, *item) for item in positions.items()),
+        ]
+        if self._layout.grows:
+            steps.append(self._first_axis)
+        _side_by_side(steps)
         self._node.update_metadata({"ready": True}, drop_revision=True)
+
+    def _blank(self, name: str, more: tuple[int, ...]) -> None:
+        """Write that nothing has come."""
+        dtype, fill = KINDS[name]
+        self._array(name, more).write(np.full((*self.shape, *more), fill, dtype))
 
     def _made(self) -> tuple[Any, bool]:
         """Return the entry, made if it is not there, and whether it was made."""
@@ -248,11 +260,7 @@ class GrowingMap:
         self, parts: Sequence[tuple[NDArray[np.int64], Mapping[str, NDArray[Any]]]]
     ) -> None:
         """Write the arrays of the pixels at some places, and note what is said of these."""
-        with ThreadPoolExecutor(TOGETHER, thread_name_prefix="nearedge-map") as pool:
-            for _ in pool.map(
-                lambda name: self._write_parts(name, parts), [one for one in KINDS if one != LAST]
-            ):
-                pass  # what one of them raises is raised here
+        _side_by_side([partial(self._write_parts, name, parts) for name in KINDS if name != LAST])
         self._write_parts(LAST, parts)
         for places, told in parts:
             self._tally.put(
@@ -309,14 +317,18 @@ class GrowingMap:
 
     def _place(self, numbers: NDArray[np.int64], positions: Array) -> None:
         """Say where events lie along the first axis of a map that grows."""
-        if "axis_0" not in self._arrays:
-            self._arrays.make("axis_0", (self._room,), (STEP,), np.dtype(float))
-        axis = self._arrays["axis_0"]
+        axis = self._first_axis()
         if axis.shape[0] < self._room:
             blank = np.full(self._room - axis.shape[0], np.nan)
             axis.patch(blank, offset=(axis.shape[0],), extend=True)
         for box in boxes(numbers, (self._room,)):
             axis.patch(positions[box.rows], offset=box.offset)
+
+    def _first_axis(self) -> Any:
+        """Return the client of the positions along the axis that grows, made if need be."""
+        if "axis_0" not in self._arrays:
+            self._arrays.make("axis_0", (self._room,), (STEP,), np.dtype(float))
+        return self._arrays["axis_0"]
 
     def _name(self, answers: Sequence[PixelAnswers]) -> None:
         """Give new flags and reasons their numbers, before any pixel has one of them."""
@@ -432,6 +444,13 @@ class GrowingMap:
             latency_s=latency_s,
             flags=tuple(flags),
         )
+
+
+def _side_by_side(steps: Sequence[Callable[[], object]]) -> None:
+    """Take some steps at a time; what one of them raises is raised."""
+    with ThreadPoolExecutor(TOGETHER, thread_name_prefix="nearedge-map") as pool:
+        for _ in pool.map(lambda step: step(), steps):
+            pass
 
 
 def _room(length: int) -> int:

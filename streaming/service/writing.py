@@ -1,8 +1,8 @@
 """Write answers and rejections to the catalog, some at a time, until it has them.
 
 A server waits for its disk through half of each request, so that some together take hardly longer
-than one. Blocks of one map that wait are written together: a server that is slow gets larger pieces, and does
-not fall behind for ever.
+than one. Blocks of one map that wait are written together: a server that is slow gets larger
+pieces, and does not fall behind for ever.
 """
 
 import logging
