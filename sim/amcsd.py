@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 #: Larger cells are passed over.
 MOST_ATOMS = 300
+#: Structures with atoms nearer to each other than this, Å, are passed over.
+OVERLAP = 0.5
 #: Structures solved before this year are too often wrong.
 EARLIEST = 1945
 #: Titles of structures away from room conditions.
@@ -107,7 +109,7 @@ def _rank(entry: Any) -> tuple[bool, int]:
 
 
 def _structure(entry: Any, *, most_atoms: int) -> "Structure | None":
-    """Read an entry; None where pymatgen cannot, or it isn't ordered, or too large."""
+    """Read an entry; None where pymatgen cannot, or it cannot be used."""
     from io import StringIO
 
     from pymatgen.io.cif import CifParser
@@ -123,7 +125,8 @@ def _structure(entry: Any, *, most_atoms: int) -> "Structure | None":
             logger.info("AMCSD %s: %s", entry.ams_id, error)
             return None
     found.remove_species([s for s in ("H", "D") if s in found.symbol_set])
-    return found if found.is_ordered and 0 < len(found) <= most_atoms else None
+    usable = found.is_ordered and 0 < len(found) <= most_atoms and found.is_valid(OVERLAP)
+    return found if usable else None
 
 
 def _named(entry: Any, structure: "Structure") -> Named:

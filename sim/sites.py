@@ -4,6 +4,7 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,12 +150,12 @@ def _columns(comment: str) -> tuple[int, int]:
 
 def unique_sites(structure: "Structure", absorber: str) -> list[int]:
     """Return one site of the absorber for each orbit of the space group, all without symmetry."""
-    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer, SymmetryUndeterminedError
 
-    with warnings.catch_warnings():  # spglib's, of how pymatgen calls it
-        warnings.simplefilter("ignore", DeprecationWarning)
-        data = SpacegroupAnalyzer(structure, 0.05).get_symmetry_dataset()
-    orbits = range(len(structure)) if data is None else data.equivalent_atoms
+    orbits = range(len(structure))
+    with warnings.catch_warnings(), suppress(SymmetryUndeterminedError):
+        warnings.simplefilter("ignore", DeprecationWarning)  # spglib's, of how pymatgen calls it
+        orbits = SpacegroupAnalyzer(structure, 0.05).get_symmetry_dataset().equivalent_atoms
     firsts = sorted({int(site) for site in orbits})
     return [site for site in firsts if structure[site].specie.symbol == absorber]
 

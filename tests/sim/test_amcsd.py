@@ -46,6 +46,10 @@ def test_hydrogen_and_the_labels_of_water_are_read(monkeypatch, database):
     assert gypsum.formula == "CaSO6"
 
 
+def test_a_structure_whose_atoms_overlap_is_passed_over(monkeypatch, database):
+    assert of(monkeypatch, database, 10997) == []
+
+
 def test_one_structure_stands_for_each_formula_and_space_group(monkeypatch, database):
     found = of(monkeypatch, database, 605, 12728, 10471)
     assert sorted(one.formula for one in found if one.formula in ("FeS2", "FeO2")) == [

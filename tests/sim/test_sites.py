@@ -19,6 +19,11 @@ def test_one_site_of_each_orbit(quartz):
     assert [len(sites.unique_sites(quartz, s)) for s in ("Si", "O", "Al")] == [1, 1, 0]
 
 
+def test_without_a_symmetry_each_site_is_its_own(quartz):
+    quartz.append("O", quartz[3].frac_coords + 1e-3)  # atoms that overlap: spglib gives up
+    assert len(sites.unique_sites(quartz, "Si")) == 3
+
+
 def test_cluster_has_the_shells_of_quartz(quartz):
     cluster = sites.cluster_around(quartz, 0)
     r = distances(cluster.positions)
