@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nearedge.models.answering.card import Card
+from nearedge.models.answering.card import Card, CardError
 from nearedge.models.answering.estimate import (
     OF_A_BOND,
     STATED_CN_CLASSES,
@@ -147,7 +147,18 @@ class GeneralInverter:
 
     @classmethod
     def load(cls, card: Card) -> "GeneralInverter":
-        """Load the weights of a card."""
+        """Load the weights of a card.
+
+        Raises
+        ------
+        nearedge.models.answering.card.CardError
+            If they are of before clusters grew.
+        """
+        if lacking := {"listing", "placement"} - set(card.start):
+            raise CardError(
+                f"{card.path.name} has no networks that grow clusters, expected {sorted(lacking)}: "
+                "take the weights that come with nearedge, or train them again"
+            )
         tensors = load_file(card.path)
         size = GeneralSize(**{k: v for k, v in card.encoder.items() if k != "form"})
         committee = Committee(size, members=card.members)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nearedge.models import NormalisedSpectrum, Quality
-from nearedge.models.answering.card import read_card
+from nearedge.models.answering.card import CardError, read_card
 from nearedge.models.answering.cards import Cards, read_cards
 from nearedge.models.answering.general import GeneralInverter, Said, likely_set
 from nearedge.models.answering.several import Several
@@ -265,3 +265,9 @@ def test_geometry_of_what_is_drawn_is_that_of_its_coordination(card, copper):
     (answer,) = inverter.invert([spectrum_of(copper)], seeds=[0], samples=20)
     cn = geometry.coordination("Cu", answer.samples.species, answer.samples.positions)
     np.testing.assert_array_equal(cn, answer.estimates.sample_cn)
+
+
+def test_weights_of_before_clusters_grew_say_so():
+    card = read_card("any")
+    with pytest.raises(CardError, match=r"grow clusters, expected .*listing"):
+        GeneralInverter.load(replace(card, start={"kind": "known"}))
