@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST = 4096
-"""Pixels of a chunk, at most."""
+"""Pixels of a chunk, at most, unless another number is given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,12 +70,12 @@ def _cover(
             return
 
 
-def chunks_of(shape: Sequence[int]) -> tuple[int, ...]:
+def chunks_of(shape: Sequence[int], *, most: int = MOST) -> tuple[int, ...]:
     """Return the size of a chunk along each axis: it divides the axis, as Tiled's storage wants."""
     found, count = [], 1
     for size in reversed(shape):
-        room = max(1, MOST // count)
+        room = max(1, most // count)
         part = max(k for k in range(1, min(size, room) + 1) if size % k == 0)
         found.append(part)
-        count = count * part if part == size else MOST
+        count = count * part if part == size else most
     return tuple(reversed(found))

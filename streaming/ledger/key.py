@@ -1,7 +1,8 @@
-"""The name of a result, and the seed that goes with it."""
+"""The name of a result, and the seeds that go with names."""
 
 import hashlib
 import json
+from collections.abc import Sequence
 
 
 def result_key(
@@ -23,3 +24,17 @@ def result_key(
 def seed_of(key: str) -> int:
     """Return the seed of the sampler, from 0 to 2⁵³ - 1: what JSON carries exactly."""
     return int(key[:16], 16) >> 11
+
+
+def seed_at(key: str, first: Sequence[int], last: Sequence[int]) -> int:
+    """Return the seed for a rectangle of a map: the same one draws the same clusters again.
+
+    Parameters
+    ----------
+    key
+        Names the map.
+    first, last
+        Two opposite corners; a pixel is both.
+    """
+    corners = sorted([tuple(first), tuple(last)])
+    return seed_of(hashlib.sha256(f"{key} {corners}".encode()).hexdigest())

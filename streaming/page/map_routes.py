@@ -19,9 +19,10 @@ from nearedge.streaming.answers.plain import plain
 from nearedge.streaming.answers.summary import Json
 from nearedge.streaming.catalog.map_shelf import MapShelf, NoSuchMapError, Place
 from nearedge.streaming.catalog.trouble import in_words
+from nearedge.streaming.ledger.key import seed_at
 from nearedge.streaming.page.exchange import as_json
 from nearedge.streaming.page.foreign import refuse_foreign
-from nearedge.streaming.page.map_view import MapView, asked_answer, seed_at
+from nearedge.streaming.page.map_view import MapView, asked_answer
 from nearedge.streaming.service.on_demand import BusyError, OnDemand
 from nearedge.streaming.workers.worker import WorkerError
 

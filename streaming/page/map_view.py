@@ -1,7 +1,6 @@
 """Maps of the catalog as plain data and bytes: everything that the view of maps draws."""
 
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from nearedge.streaming.answers.answer import Answer
 from nearedge.streaming.answers.plain import plain
 from nearedge.streaming.answers.summary import Json
 from nearedge.streaming.catalog.map_shelf import MapShelf, NoSuchMapError, Pixel, Place, Region
-from nearedge.streaming.ledger.key import seed_of
 from nearedge.streaming.page.view import answer_view, spectrum_view
 
 SET_SHARE = 0.9
@@ -214,11 +212,6 @@ def likeliest(prob: np.ndarray) -> list[int]:
     """
     likelier = np.array([prob[prob > own + TIE].sum() for own in prob])
     return [int(k) for k in np.flatnonzero(likelier < SET_SHARE * prob.sum() - TIE)]
-
-
-def seed_at(key: str, first: Place, last: Place) -> int:
-    """Return the seed for a region: the same one draws the same clusters again."""
-    return seed_of(sha256(f"{key} {sorted([first, last])}".encode()).hexdigest())
 
 
 def asked_answer(
