@@ -14,9 +14,11 @@ import numpy as np
 from tiled.queries import In, Key, SpecsQuery
 from tiled.structures.core import Spec
 
+from nearedge.models import Samples
 from nearedge.models.maps.image import ScanAxis
 from nearedge.streaming.answers.maps import FIGURES, NORMALISATION
 from nearedge.streaming.answers.plain import plain
+from nearedge.streaming.catalog.cluster_arrays import COUNT, PREFIX, clusters_at
 from nearedge.streaming.catalog.connection import Client, connect
 from nearedge.streaming.catalog.elements import numbers_of
 from nearedge.streaming.catalog.entry import Entry
@@ -215,6 +217,26 @@ class StoredMap(Entry):
         come = metadata.get("come", metadata["pixels"])
         return float(come / metadata["pixels"]) if metadata["pixels"] else 0.0
 
+    @property
+    def clustered(self) -> int:
+        """How many pixels have clusters of their own."""
+        return int(self.metadata.get(COUNT, 0))
+
+    def clusters(self, place: Sequence[int]) -> Samples | None:
+        """Return the clusters of a pixel, such as ``(3, 4)``, or None where none are stored.
+
+        Raises
+        ------
+        IndexError
+            If it lies outside of the map.
+        """
+        shape = self.shape
+        if len(place) != len(shape) or not all(
+            0 <= i < n for i, n in zip(place, shape, strict=True)
+        ):
+            raise IndexError(f"found the pixel {tuple(place)}; the map has the shape {shape}")
+        return clusters_at(self.client, place)
+
     def refresh(self) -> "StoredMap":
         """Return the map as the server has it now."""
         return StoredMap(self._node.refresh())
@@ -246,7 +268,7 @@ class StoredMap(Entry):
         """Return an array without the room that a map of unknown length has beyond its end."""
         array = np.asarray(self.client(name).read())
         metadata = self._node.metadata
-        over = name in (*OVER_THE_MAP, *SPECTRAL, FIGURE_STACK, "axis_0")
+        over = name in (*OVER_THE_MAP, *SPECTRAL, FIGURE_STACK, "axis_0") or name.startswith(PREFIX)
         return array[: metadata["shape"][0]] if metadata.get("grows") and over else array
 
     @property
