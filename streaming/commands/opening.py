@@ -17,6 +17,7 @@ from nearedge.streaming.catalog.connection import Client, connect, raw_container
 from nearedge.streaming.catalog.embedded import embedded_server, files_folder
 from nearedge.streaming.catalog.growing_maps import GrowingMaps
 from nearedge.streaming.catalog.maps import Maps
+from nearedge.streaming.catalog.pixel_clusters import ClusterStore
 from nearedge.streaming.catalog.probe import Weight, findings
 from nearedge.streaming.catalog.result_files import ResultFiles
 from nearedge.streaming.catalog.results import Results
@@ -130,6 +131,17 @@ def maps_of(profile: Profile, server: Server) -> GrowingMaps:
     return GrowingMaps(partial(maps_box, profile, server), config=profile.digest())
 
 
+def clusters_of(profile: Profile, server: Server) -> ClusterStore | None:
+    """Return the maps whose pixels are to have clusters; None: the profile wants none."""
+    if not profile.service.pixel_clusters or profile.instrument.finish.when != "pixel":
+        return None
+    return ClusterStore(
+        partial(maps_box, profile, server),
+        config=profile.digest(),
+        models=[one.digest for one in read_cards(profile.worker.model).cards],
+    )
+
+
 def result_files(catalog: CatalogSettings, server: Server) -> ResultFiles | None:
     """Return where the arrays of results go; None: they are sent to the server."""
     if server.directory is not None:
@@ -191,6 +203,7 @@ def serving(
     ledger: Ledger,
     put: Put,
     maps: MapStore | None = None,
+    clusters: ClusterStore | None = None,
     live: bool = True,
     archive: Archive | None = None,
     audience: Audience | None = None,
@@ -205,6 +218,8 @@ def serving(
         Where documents come from, where the work is kept, and what writes a row.
     maps
         Where maps are kept; None: there are none.
+    clusters
+        Maps whose pixels are to have clusters, too; None: no pixel is.
     live
         Whether the source tells of measurements as they end.
     archive
@@ -228,6 +243,7 @@ def serving(
         maps=None
         if maps is None
         else MapWork(maps, supports=card.supports, span=lambda: card.grid),
+        clusters=clusters,
         live=live,
         archive=archive,
         audience=audience,

@@ -32,6 +32,7 @@ def _serve(profile: "Profile", tell: "Starting") -> None:
 
     from nearedge.streaming.commands.opening import (
         archive_of,
+        clusters_of,
         connected,
         ledger_for,
         maps_of,
@@ -65,6 +66,7 @@ def _serve(profile: "Profile", tell: "Starting") -> None:
             ledger=ledger,
             put=results_of(profile, server).put,
             maps=maps_of(profile, server),
+            clusters=clusters_of(profile, server),
             archive=archive_of(profile, server),
             audience=Audience(
                 rows=[show, feed, bus.row],

@@ -14,10 +14,11 @@ from typing import Any
 from nearedge.callbacks.measurement import Measurement
 from nearedge.callbacks.recognise import Darks
 from nearedge.models import Inversion, NormalisedSpectrum, Rejected
+from nearedge.streaming.catalog.pixel_clusters import ClusterStore
 from nearedge.streaming.catalog.trouble import told
 from nearedge.streaming.ledger.job import Job, Priority, State
 from nearedge.streaming.ledger.ledger import Ledger
-from nearedge.streaming.ledger.map_row import MapRow
+from nearedge.streaming.ledger.map_row import MapRow, MapStatus
 from nearedge.streaming.ledger.packing import pack
 from nearedge.streaming.ledger.row import Row, row_of
 from nearedge.streaming.service.dark_runs import DarkRuns, KeptDarks
@@ -28,6 +29,7 @@ from nearedge.streaming.service.loop import Loop
 from nearedge.streaming.service.map_work import MapWork
 from nearedge.streaming.service.method import Method
 from nearedge.streaming.service.metrics import Metrics
+from nearedge.streaming.service.pixel_drawing import PixelDrawing
 from nearedge.streaming.service.recovery import Archive, Recovery
 from nearedge.streaming.service.writing import Put, Writing
 from nearedge.streaming.settings.profile import Profile, WorkerSettings
@@ -91,6 +93,8 @@ class Service:
         Writes a row to the catalog; idempotent under its key.
     maps
         What is to be done with blocks and ends of maps; None: there are none.
+    clusters
+        Maps whose pixels are to have clusters while nothing measured waits; None: no pixel is.
     live
         Whether the source tells of measurements as they end. If not, every answer is a full one,
         and a run without its end waits for nothing.
@@ -122,6 +126,7 @@ class Service:
         method: Method,
         put: Put,
         maps: MapWork | None = None,
+        clusters: ClusterStore | None = None,
         live: bool = True,
         archive: Archive | None = None,
         audience: Audience | None = None,
@@ -159,6 +164,11 @@ class Service:
         members = worker.members if isinstance(worker, Crew) else (worker,)
         self._dispatches = [self._dispatch_to(member, profile.worker) for member in members]
         self._dispatchers = [self._loop("dispatch", one.step) for one in self._dispatches]
+        self._draws = clusters is not None
+        self._drawing = PixelDrawing(
+            backlog=ledger.backlog, workers=members, store=clusters, batch=profile.worker.batch
+        )
+        self._drawer = self._loop("draw", self._drawing.step)
         self._reader = threading.Thread(target=self._read, name="nearedge-ingest", daemon=True)
 
     def _intakes(self, method: Method, archive: Archive | None) -> tuple[Intake, Recovery | None]:
@@ -231,6 +241,8 @@ class Service:
                     target=self._maps.open, name="nearedge-maps", daemon=True
                 )
                 opening.start()
+        if self._draws:
+            self._drawer.start()
         self._reader.start()
 
     def drain(self, timeout_s: float | None = None) -> bool:
@@ -253,6 +265,8 @@ class Service:
             self._recovery.stop()
         self._tender.stop()
         self._flusher.stop()
+        self._drawing.stop()
+        self._drawer.stop()
         for dispatch, loop in zip(self._dispatches, self._dispatchers, strict=True):
             dispatch.stop()
             loop.stop()
@@ -263,6 +277,7 @@ class Service:
         self._writer.stop()
         self._reader.join(max(0.5, finish_s - (time.monotonic() - began)))
         self._tender.join(0.5)
+        self._drawer.join(0.5)
         if not self._intake.join(max(0.5, finish_s - (time.monotonic() - began))):
             logger.warning("a long run is not read to its end: the catalog may have it")
         if not self._writer.join(max(0.5, finish_s - (time.monotonic() - began))):
@@ -425,6 +440,8 @@ class Service:
     def _publish_map(self, key: str, row: MapRow) -> None:
         _tell(self._audience.maps, row)
         self._work_waits()  # the end of a map waits for its last block
+        if row.status is MapStatus.COMPLETE:
+            self._drawer.ring()
         self._close(key)
 
     def _close(self, key: str) -> None:

@@ -169,6 +169,11 @@ class ServiceSettings(Settings):
         description="at its start, the service inverts runs that ended within so many days and are "
         "not in its ledger",
     )
+    pixel_clusters: bool = Field(
+        False,
+        description="once a map is complete, draw clusters for each of its answered pixels, too, "
+        "while nothing measured waits",
+    )
 
 
 class BusKeySettings(Settings):

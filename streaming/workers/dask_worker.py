@@ -104,6 +104,11 @@ class DaskWorker:
             return None
         return f"the Dask scheduler {self._settings.scheduler} is not connected"
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a batch is with the workers."""
+        return self._busy.locked()
+
     def start(self) -> None:
         """Begin to connect, and return at once."""
         threading.Thread(target=self._try_to_connect, name="nearedge-dask", daemon=True).start()

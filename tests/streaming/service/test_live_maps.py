@@ -12,8 +12,11 @@ from nearedge.models.answering.several import Several
 from nearedge.sim.maps import eels_map, quick_map, xanes_map
 from nearedge.streaming.catalog.growing_maps import GrowingMaps
 from nearedge.streaming.catalog.map_comparing import OTHER_GROUPS, ComparingMaps
+from nearedge.streaming.catalog.map_shelf import MapShelf
 from nearedge.streaming.catalog.maps import Maps
+from nearedge.streaming.catalog.pixel_clusters import ClusterStore
 from nearedge.streaming.ledger.job import State
+from nearedge.streaming.ledger.key import seed_at
 from nearedge.streaming.ledger.ledger import Ledger
 from nearedge.streaming.ledger.map_row import MapStatus
 from nearedge.streaming.service.map_work import MapWork
@@ -118,8 +121,10 @@ def store(tiled_client):
 class Served:
     """What came of some documents."""
 
-    def __init__(self, profile, model, store, documents, *, ledger=None, worker=None) -> None:
-        self.rows, self.single = [], []
+    def __init__(
+        self, profile, model, store, documents, *, ledger=None, worker=None, clusters=None
+    ) -> None:
+        self.rows, self.single, self._clusters = [], [], clusters
         self.ledger = Ledger(":memory:") if ledger is None else ledger
         self.worker = OwnModel(model) if worker is None else worker
         self._model, self._store, self._profile = model, store, profile
@@ -142,11 +147,14 @@ class Served:
             maps=MapWork(
                 self._store, supports=self._model.supports, span=lambda: self._model.cards.grid
             ),
+            clusters=self._clusters,
             live=False,
             audience=Audience(maps=[self.rows.append]),
         )
         with service:
             assert service.drain(110)
+            if self._clusters is not None:
+                assert self._clusters.all_drawn.wait(110)
         return self
 
 
@@ -471,3 +479,42 @@ def test_a_catalog_that_is_away_at_the_start_is_opened_by_the_first_block(tiled_
     profile = profile_of(EELS, energy="energy", spectrum="camera")
     Served(profile, model, store, lines(eels_map(size=6))).run()
     assert Maps(tiled_client)["run-map"].status == "complete"
+
+
+class ToldStore(ClusterStore):
+    """Tells when a map has come and all of its pixels have been seen to."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.all_drawn, self._found_any = threading.Event(), False
+
+    def find(self):
+        found = super().find()
+        if found is None and self._found_any:
+            self.all_drawn.set()
+        self._found_any |= found is not None
+        return found
+
+
+@pytest.mark.parametrize("kind", ["lines", "sweeps"])
+def test_pixels_have_the_clusters_that_a_click_would_draw(kind, tiled_client, model, store):
+    if kind == "lines":
+        profile = profile_of(EELS, energy="energy", spectrum="camera")
+        documents = lines(eels_map(size=4))
+    else:
+        profile = profile_of(XANES, energy="energy", mu="mu")
+        documents = sweeps(quick_map(sweeps=6))
+    digests = [one.digest for one in model.cards.cards]
+    clusters = ToldStore(lambda: tiled_client, config="c", models=digests)
+    Served(profile, model, store, documents, clusters=clusters).run()
+    found = Maps(tiled_client)["run-map"]
+    answered = found["reason"] == -1
+    assert found.clustered == answered.sum() > 4
+    assert np.array_equal(found["clusters_done"] == 1, answered)
+    place = tuple(int(i) for i in np.argwhere(answered)[-1])
+    clicked = MapShelf(lambda: tiled_client).region("run-map", place, place).spectrum
+    (wanted,) = OwnModel(model).invert([clicked], seeds=[seed_at("run-map", place, place)])
+    drawn = found.clusters(place)
+    assert np.array_equal(drawn.positions, wanted.samples.positions)
+    assert np.array_equal(drawn.species, wanted.samples.species)
+    assert np.array_equal(drawn.weights, wanted.samples.weights)
