@@ -3,7 +3,7 @@
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,7 +152,7 @@ def unique_sites(structure: "Structure", absorber: str) -> list[int]:
     """Return one site of the absorber for each orbit of the space group, all without symmetry."""
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer, SymmetryUndeterminedError
 
-    orbits = range(len(structure))
+    orbits: Iterable[int] = range(len(structure))
     with warnings.catch_warnings(), suppress(SymmetryUndeterminedError):
         warnings.simplefilter("ignore", DeprecationWarning)  # spglib's, of how pymatgen calls it
         orbits = SpacegroupAnalyzer(structure, 0.05).get_symmetry_dataset().equivalent_atoms
