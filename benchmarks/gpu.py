@@ -65,8 +65,7 @@ def question(
     start = load_parts(inverter.card, CPU).start
     source = torch.Generator().manual_seed(0)
     near = inverter.card.atoms
-    drawn = [start.draw(one, samples, atoms=near, generator=source) for one in told]
-    atoms = torch.cat(drawn)
+    atoms = torch.cat(start.draw(told, samples, atoms=near, generators=[source] * len(told)))
     level = float(inverter.card.diffusion["sigma_max"])
     noisy = atoms + level * torch.randn(atoms.shape, generator=source)
     return noisy, torch.full((len(atoms),), level), descriptors.join(told).expand(samples)

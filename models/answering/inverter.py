@@ -333,10 +333,12 @@ class Inverter:
             clean: Tensor = self._denoiser(x, sigma.expand(len(x)), told)
             return clean
 
-        near = [
-            self._parts.start.draw(one, samples, atoms=self.card.atoms, generator=source.generator)
-            for one, source in zip(expected, sources, strict=False)
-        ]
+        near = self._parts.start.draw(
+            expected,
+            samples,
+            atoms=self.card.atoms,
+            generators=[source.generator for source in sources[: len(expected)]],
+        )
         near += [near[-1]] * (size - len(near))
         levels = self._parts.diffusion.noise.schedule(effort.steps)
         start = torch.cat(near).to(self.device) + levels[0] * noise()

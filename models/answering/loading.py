@@ -56,7 +56,7 @@ def assemble(card: Card, tensors: dict[str, Tensor], device: torch.device) -> Pa
             ensemble=ensemble.eval(),
             ridges=tuple(_ridges(_below(tensors, f"ridge.{k}.")) for k in range(len(card.edges))),
         ),
-        start=_start(card, tensors),
+        start=_start(card, tensors, device),
         diffusion=denoiser.to(device).eval(),
         familiar=Familiar(
             mean=tensors["outlier.mean"].numpy().astype(np.float64),
@@ -78,12 +78,12 @@ def _shares(card: Card, tensors: dict[str, Tensor]) -> Shares | None:
     return model.float().eval()
 
 
-def _start(card: Card, tensors: dict[str, Tensor]) -> Grown:
+def _start(card: Card, tensors: dict[str, Tensor], device: torch.device) -> Grown:
     """Build what drawing starts from."""
     placement = Placement(PlacementSize(**card.start["size"]), elements=card.species)
     placement.load_state_dict(_below(tensors, "placement."))
     return Grown(
-        placement=placement.float().eval(),
+        placement=placement.float().to(device).eval(),
         absorbers=torch.tensor([card.species.index(absorber) for absorber, _ in card.edges]),
         nearest=torch.from_numpy(nearest_table(card)).float(),
         temperature=float(card.start["temperature"]),

@@ -6,6 +6,7 @@ clusters grow than are wanted; those are kept in which no atoms overlap and whos
 with what is expected.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,8 +14,8 @@ from torch import Tensor
 
 from nearedge.models.clusters.descriptors import SHELL, Expectation
 from nearedge.models.parts.diffusion import encode_kinds
-from nearedge.models.parts.growth import grow_in_parts, take_chances
-from nearedge.models.parts.placement import Placement, angles_between
+from nearedge.models.parts.growth import Chance, grow_in_parts, take_chances, together
+from nearedge.models.parts.placement import Given, Placement, angles_between
 from nearedge.models.parts.told import given_by, ranks_of
 
 #: Coordination numbers that are less likely than this are not drawn.
@@ -63,22 +64,61 @@ class Grown:
 
     @torch.inference_mode()
     def draw(
-        self, expected: Expectation, samples: int, *, atoms: int, generator: torch.Generator
-    ) -> Tensor:
-        """Draw clusters for an expectation, a batch of one: (samples, atoms, 3 + species)."""
+        self,
+        expected: Sequence[Expectation],
+        samples: int,
+        *,
+        atoms: int,
+        generators: Sequence[torch.Generator],
+    ) -> list[Tensor]:
+        """Draw clusters for some expectations, batches of one: (samples, atoms, 3 + species) each.
+
+        All grow together, where the density is. Random numbers are drawn on the CPU.
+
+        Parameters
+        ----------
+        expected, generators
+            What is expected of each site, and its random numbers.
+        samples, atoms
+            Clusters for each site, and atoms of a cluster.
+        """
+        pairs = list(zip(expected, generators, strict=True))
+        asked = [self._asked(one, samples, atoms, generator) for one, generator in pairs]
+        device = self.placement.rank.device
+        grown, _ = grow_in_parts(
+            self.placement,
+            Given.join([given for given, _ in asked]).to(device),
+            together([chance for _, chance in asked]).to(device),
+            temperature=self.temperature,
+        )
+        parts = torch.split(grown.cpu(), samples * self.surplus)
+        return [
+            self._drawn(positions, given, one)
+            for positions, (given, _), one in zip(parts, asked, expected, strict=True)
+        ]
+
+    def _asked(
+        self, expected: Expectation, samples: int, atoms: int, generator: torch.Generator
+    ) -> tuple[Given, Chance]:
+        """Return what is given of one site's clusters, and their random numbers."""
         cn = drawn_classes(expected.cn[0], samples, generator=generator)
         cn = cn.repeat_interleave(self.surplus)
         told = expected.expand(len(cn))
-        absorber = self.absorbers[told.edge]
-        cutoffs = self.placement.get_buffer("cutoffs")
+        absorber, cutoffs = self.absorbers[told.edge], self._cutoffs
         ranks = ranks_of(told, cn, absorber=absorber, cutoffs=cutoffs, atoms=atoms)
         given = given_by(told, ranks, absorber=absorber, cutoffs=cutoffs)
-        chance = take_chances(len(cn), atoms, generator=generator)
-        positions, _ = grow_in_parts(self.placement, given, chance, temperature=self.temperature)
-        drawn = torch.cat([positions, encode_kinds(given.kinds, len(cutoffs))], -1)
-        if self.surplus > 1:
-            drawn = self._kept(drawn, given.kinds, given.bonded, expected)
-        return drawn
+        return given, take_chances(len(cn), atoms, generator=generator)
+
+    @property
+    def _cutoffs(self) -> Tensor:
+        return self.placement.get_buffer("cutoffs").cpu()
+
+    def _drawn(self, positions: Tensor, given: Given, expected: Expectation) -> Tensor:
+        """Return a site's clusters, of those that grew in place of each other the best."""
+        drawn = torch.cat([positions, encode_kinds(given.kinds, len(self._cutoffs))], -1)
+        if self.surplus == 1:
+            return drawn
+        return self._kept(drawn, given.kinds, given.bonded, expected)
 
     def _kept(self, drawn: Tensor, kinds: Tensor, bonded: Tensor, expected: Expectation) -> Tensor:
         """Keep the best of the clusters that grew in place of each other."""

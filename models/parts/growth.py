@@ -254,7 +254,11 @@ Choice = Callable[[Given, Tensor], Tensor]
 
 def everything(given: Given, atoms: Tensor) -> Tensor:
     """Let all clusters grow on."""
-    return torch.arange(len(atoms))
+    return torch.arange(len(atoms), device=atoms.device)
+
+
+#: Clusters that grow at a time on a processor: as many as it keeps at hand.
+AT_HAND = 32
 
 
 def grow_in_parts(
@@ -265,10 +269,12 @@ def grow_in_parts(
     temperature: float,
     nearest: Tensor | None = None,
     choose: Choice = everything,
-    size: int = 32,
+    size: int = AT_HAND,
 ) -> tuple[Tensor, Tensor]:
-    """Grow clusters as `grow` does, some at a time: as many as a processor keeps at hand."""
-    parts = [slice(first, first + size) for first in range(0, len(given.radii), size)]
+    """Grow clusters as `grow` does: on a CPU ``size`` at a time, elsewhere all together."""
+    count = len(given.radii)
+    step = size if given.radii.device.type == "cpu" else count
+    parts = [slice(first, first + step) for first in range(0, count, step)]
     grown = [
         grow(
             placement,

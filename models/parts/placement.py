@@ -109,6 +109,17 @@ class Given:
             **{f.name: getattr(self, f.name).repeat_interleave(samples, 0) for f in fields(self)},
         )
 
+    def to(self, device: torch.device) -> Self:
+        """Move to another device."""
+        return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """Put several batches into one."""
+        return cls(
+            **{f.name: torch.cat([getattr(one, f.name) for one in parts]) for f in fields(cls)}
+        )
+
 
 class _Radial(nn.Module):
     """Gaussians of a distance, evenly spaced."""

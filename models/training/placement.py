@@ -6,7 +6,7 @@ what is expected, and where an atom fits although its radius is expected wrongly
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -358,13 +358,9 @@ def make_lesson(
 
 
 def _joined(parts: Sequence[ToldClusters]) -> ToldClusters:
-    given = {
-        field.name: torch.cat([getattr(part.given, field.name) for part in parts])
-        for field in fields(Given)
-    }
     return ToldClusters(
         positions=torch.cat([part.positions for part in parts]),
-        given=Given(**given),
+        given=Given.join([part.given for part in parts]),
         there=torch.cat([part.there for part in parts]),
     )
 

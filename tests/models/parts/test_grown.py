@@ -33,6 +33,11 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+def drawn(grown, expected, samples, source):
+    (atoms,) = grown.draw([expected], samples, atoms=8, generators=[source])
+    return atoms
+
+
 def test_coordination_is_drawn_as_it_is_likely():
     log = torch.log(torch.tensor([0.0, 0.25, 0.745, 0.005]))
     found = drawn_classes(log, 400, generator=generator())
@@ -42,7 +47,7 @@ def test_coordination_is_drawn_as_it_is_likely():
 @pytest.mark.parametrize("surplus", [1, 3])
 def test_as_many_clusters_as_wanted_have_the_coordination_drawn(grown, expected, surplus):
     grown = replace(grown, surplus=surplus)
-    atoms = grown.draw(expected, 6, atoms=8, generator=generator())
+    atoms = drawn(grown, expected, 6, generator())
     assert atoms.shape == (6, 8, 5)
     radii, kinds = atoms[..., :3].norm(dim=-1), atoms[..., 3:].argmax(-1)
     bonded = (radii < grown.placement.get_buffer("cutoffs")[1][kinds]).sum(1)
@@ -50,17 +55,26 @@ def test_as_many_clusters_as_wanted_have_the_coordination_drawn(grown, expected,
 
 
 def test_the_same_seed_draws_the_same_clusters(grown, expected):
-    first = grown.draw(expected, 3, atoms=8, generator=generator(1))
-    again = grown.draw(expected, 3, atoms=8, generator=generator(1))
-    other = grown.draw(expected, 3, atoms=8, generator=generator(2))
+    first = drawn(grown, expected, 3, generator(1))
+    again = drawn(grown, expected, 3, generator(1))
+    other = drawn(grown, expected, 3, generator(2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
+@pytest.mark.parametrize("surplus", [1, 2])
+def test_sites_that_grow_together_are_as_each_alone(grown, expected, surplus):
+    grown = replace(grown, surplus=surplus)
+    other = replace(expected, mean=expected.mean + 0.02)
+    together = grown.draw([expected, other], 3, atoms=8, generators=[generator(1), generator(2)])
+    torch.testing.assert_close(together[0], drawn(grown, expected, 3, generator(1)))
+    torch.testing.assert_close(together[1], drawn(grown, other, 3, generator(2)))
+
+
 def test_clusters_whose_atoms_overlap_are_the_last_to_be_kept(grown, expected):
     many = replace(grown, surplus=20)
-    kept = many.draw(expected, 3, atoms=8, generator=generator())
-    any_ = grown.draw(expected, 60, atoms=8, generator=generator())
+    kept = drawn(many, expected, 3, generator())
+    any_ = drawn(grown, expected, 60, generator())
 
     def overlap(atoms):
         apart = torch.cdist(atoms[..., :3], atoms[..., :3]) + 9 * torch.eye(8)
