@@ -21,6 +21,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from nearedge.models.data.dataset import Site, write_dataset
+from nearedge.models.normalise.edges import edge_energy
+from nearedge.models.spectrum import Array
 from nearedge.sim.prototypes import formula_of, prototype_of, read_formulas
 from nearedge.sim.sites import (
     Cluster,
@@ -57,6 +59,9 @@ Progress = Callable[[int, int, int], None]
 
 #: Spectra outside of this range are errors of the calculation.
 PLAUSIBLE = (-0.2, 12.0)
+#: How far from the edge of the tables a calculated spectrum begins at most, eV or as a share of the
+#: edge's energy, whichever is more: FEFF's energies are off by some.
+AT_EDGE = 40.0, 0.01
 RESERVED = "reserved"
 #: How long one more FEFF may run after a build was stopped, s.
 GIVING_UP_S = 0.1
@@ -169,7 +174,13 @@ def tasks(structures: Sequence[Named], recipe: SiteChoice) -> Iterator[Task]:
                     yield Task(key=key, named=named, site=site, absorber=absorber, rattle=rattle)
 
 
-def _plausible(found: Calculation, recipe: SiteChoice) -> Calculation:
+def is_at_edge(energy: Sequence[float] | Array, absorber: str, edge: str) -> bool:
+    """Tell whether a calculated spectrum is one of an edge, by where it begins."""
+    expected, (least, share) = edge_energy(absorber, edge), AT_EDGE
+    return abs(energy[0] - expected) < max(least, share * expected)
+
+
+def _plausible(found: Calculation, recipe: SiteChoice, absorber: str) -> Calculation:
     change = found.charge_change
     settled = recipe.fast and change is not None and change < SETTLED
     if not (found.converged or settled):
@@ -178,6 +189,11 @@ def _plausible(found: Calculation, recipe: SiteChoice) -> Calculation:
         )
     if not np.isfinite(found.mu).all():
         raise FeffError("the spectrum is not finite")
+    if not is_at_edge(found.energy, absorber, recipe.edge):
+        raise FeffError(
+            f"the spectrum begins at {found.energy[0]:.1f} eV, and the {absorber} {recipe.edge} "
+            f"edge lies at {edge_energy(absorber, recipe.edge):.1f} eV"
+        )
     lowest, highest = float(found.mu.min()), float(found.mu.max())
     if lowest < PLAUSIBLE[0] or highest > PLAUSIBLE[1]:
         raise FeffError(f"the spectrum runs from {lowest:.2f} to {highest:.2f} edge steps")
@@ -201,7 +217,7 @@ def _row(task: Task, recipe: SiteChoice, run: Callable[[str], Calculation]) -> d
     text = feff_input(
         task.absorber, cluster.species, cluster.positions, edge=recipe.edge, cards=recipe.cards
     )
-    found = _plausible(run(text), recipe)
+    found = _plausible(run(text), recipe, task.absorber)
     named = task.named
     return {
         "structure": named.key,

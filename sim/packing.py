@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nearedge.models.data.dataset import read_dataset, write_dataset
-from nearedge.sim.dataset import RESERVED, lines_of, read_reserved, site_of
+from nearedge.sim.dataset import RESERVED, is_at_edge, lines_of, read_reserved, site_of
 from nearedge.sim.prototypes import read_formulas
 
 
@@ -51,7 +51,7 @@ def pack(
     kept, left_out = read_reserved(reserved), read_formulas(without)
     known = {site.id for site in read_dataset(list(beyond))} if beyond else set()
     records = {one["id"]: one for one in _records(lines)}
-    good = [one for one in records.values() if "error" not in one]
+    good = [one for one in records.values() if _is_good(one)]
     free = [one for one in good if not _reserved(one, kept, left_out)]
     new = [one for one in free if one["id"] not in known]
     if not new:
@@ -68,6 +68,11 @@ def pack(
 def _records(lines: Sequence[Path]) -> Iterator[dict[str, Any]]:
     for path in lines:
         yield from lines_of(path).values()
+
+
+def _is_good(one: dict[str, Any]) -> bool:
+    """Tell whether a line holds a spectrum, and one of its own edge."""
+    return "error" not in one and is_at_edge(one["energy"], one["absorber"], one["edge"])
 
 
 def _reserved(one: dict[str, Any], kept: dict[str, str], left_out: frozenset[str]) -> bool:

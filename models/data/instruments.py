@@ -122,8 +122,18 @@ def average(spectra: Sequence[Spectrum], shares: Array | None = None) -> Spectru
         Spectra of the sites.
     shares
         (spectra,) what each counts; alike where None.
+
+    Raises
+    ------
+    ValueError
+        If they are of different energies: then they are not of one edge.
     """
-    end = min(s.energy[-1] for s in spectra)
+    start, end = spectra[0].energy[0], min(s.energy[-1] for s in spectra)
+    if end < start:
+        raise ValueError(
+            f"found spectra of one structure that begin at {start:.1f} eV and end at {end:.1f} eV, "
+            "expected those of one edge: remove the wrong rows from the data set"
+        )
     energy = spectra[0].energy[spectra[0].energy <= end]
     mu = np.average([absorption(s, energy) for s in spectra], axis=0, weights=shares)
     return replace(spectra[0], energy=energy, mu=mu)

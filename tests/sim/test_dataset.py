@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from pymatgen.core import Lattice, Structure
 from typer.testing import CliRunner
 
 from nearedge.models.data.dataset import read_dataset
-from nearedge.sim.dataset import SiteChoice, build, read_reserved, split_of
+from nearedge.models.normalise.edges import edge_energy
+from nearedge.sim.dataset import SiteChoice, build, is_at_edge, read_reserved, split_of
 from nearedge.sim.dataset_commands import dataset
 from nearedge.sim.packing import pack
 from nearedge.sim.prototypes import prototype_of, reduced_formula
@@ -45,8 +47,8 @@ def folder(tmp_path):
 class Feff:
     """Stands in for FEFF: a step whose height tells the number of atoms."""
 
-    def __init__(self, *, fails=(), mu=1.0, converged=True, change=None):
-        self.inputs, self.fails, self.reused = [], fails, []
+    def __init__(self, *, fails=(), mu=1.0, converged=True, change=None, edge_of=None):
+        self.inputs, self.fails, self.reused, self.edge_of = [], fails, [], edge_of
         self.mu, self.converged, self.change = mu, converged, change
 
     def __call__(self, text, *, scratch=None, reuse=False):
@@ -54,9 +56,9 @@ class Feff:
         self.reused.append((scratch, reuse))
         if len(self.inputs) - 1 in self.fails:
             raise FeffError("FEFF stopped with code 1")
-        x = np.arange(20.0)
+        x, absorber = np.arange(20.0), re.search(r"^ *0 +\d+ +(\w+)", text, re.MULTILINE)[1]
         return Calculation(
-            energy=500 + x,
+            energy=edge_energy(self.edge_of or absorber, "K") - 6 + x,
             mu=self.mu * (x > 5),
             mu0=np.ones(20),
             e_fermi=-1.0,
@@ -223,6 +225,26 @@ def test_formulas_are_left_out_whatever_their_hydrogen(folder, tmp_path):
     without.write_text("brucite\n")
     with pytest.raises(ValueError, match="'brucite', expected a formula"):
         build([folder], out, recipe=recipe, without=without, run=Feff())
+
+
+def test_a_spectrum_of_another_edge_is_a_failure_and_in_no_part(folder, tmp_path):
+    quartz, recipe = folder / "quartz.cif", SiteChoice(absorbers=("O",), rattles=(0.0,))
+    built = build([quartz], tmp_path / "o.parquet", recipe=recipe, run=Feff(edge_of="S"))
+    assert (built.rows, built.failed) == (0, 1)
+    assert "begins at 2466.0 eV, and the O K edge lies at 543.1 eV" in built.lines.read_text()
+    good = build([quartz], tmp_path / "good.parquet", recipe=recipe, run=Feff())
+    line = json.loads(good.lines.read_text())
+    wrong = tmp_path / "wrong.jsonl"
+    wrong.write_text(json.dumps(line | {"id": "w", "energy": [e + 2000 for e in line["energy"]]}))
+    packed = pack([good.lines, wrong], tmp_path / "1.parquet")
+    assert (packed.rows, packed.failed) == (1, 1)
+
+
+def test_every_row_of_the_data_is_a_spectrum_of_its_own_edge():
+    for path in (Path(__file__).parents[2] / "benchmarks" / "data").glob("any-*.parquet"):
+        sites = read_dataset(path)
+        wrong = [s.id for s in sites if not is_at_edge(s.energy, s.absorber, s.edge)]
+        assert sites and not wrong, path.name
 
 
 def test_a_part_holds_what_earlier_ones_do_not_and_never_changes(folder, tmp_path):

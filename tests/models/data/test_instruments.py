@@ -102,6 +102,13 @@ def test_tail_joins_the_calculation_and_falls_away():
     assert mu[0] == pytest.approx(0.3 / np.pi / 140, rel=0.2)
 
 
+def test_spectra_of_different_edges_have_no_mean():
+    spectrum = site().spectrum
+    other = dataclasses.replace(spectrum, energy=spectrum.energy - 900)
+    with pytest.raises(ValueError, match="expected those of one edge"):
+        instruments.average([spectrum, other])
+
+
 def test_a_mean_is_of_the_sites_of_one_structure():
     sites = [site("a"), site("b", peak=3.0), site("c", structure="other")]
     case = one(InputCondition.MEAN, sites)
