@@ -20,6 +20,8 @@ from nearedge.models.spectrum import Array, NormalisedSpectrum, Reason, Rejected
 #: take theirs. The mean of the O K edge of silica over 30 to 60 eV is a tenth lower.
 STEP = (CALM_POST, 60.0)
 MIN_STEP_WIDTH = 5.0  # eV of the step window that must have been measured
+NOT_ALIGNED = "no-zero-loss"
+"""The flag of a spectrum whose low loss shows no peak to align by."""
 
 
 def energy_axis(offset: float, dispersion: float, n: int) -> Array:
@@ -90,7 +92,11 @@ def normalise_eels(
     fit = _fit(energy, signal, expected, e0=e0, step=step)
     if isinstance(fit, Rejected):
         return fit
-    return _normalised(spectrum, cleaned, signal, fit, shift=shift, centre=centre)
+    found = _normalised(spectrum, cleaned, signal, fit, shift=shift, centre=centre)
+    measured = spectrum.low_loss is not None and spectrum.low_loss_energy is not None
+    if align_zero_loss and measured and centre is None:
+        return replace(found, flags=(*found.flags, NOT_ALIGNED))
+    return found
 
 
 def _low_loss(spectrum: Spectrum) -> CleanSpectrum | None:

@@ -280,6 +280,10 @@ CASES = {
         instrument=FLUORESCENCE | {"finish": {"when": "pixel"}},
     ),
     "low-loss-without-axis": Case(readings=core_loss(DECAYING, low=np.ones(50)), instrument=CAMERA),
+    "no-zero-loss": Case(
+        readings=core_loss(DECAYING, low=np.ones(50)),
+        instrument=CAMERA | {"roles": CAMERA["roles"] | {"low_loss_offset": -10.0}},
+    ),
     "aborted": Case(change=stopped),
     "no-stop": Case(change=lambda documents: documents[:-1]),
     "gap": Case(change=without(12)),

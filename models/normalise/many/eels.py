@@ -71,7 +71,8 @@ def normalise_many_eels(
             return normalise_alone(spectra, alone)
         own_shift = zero_loss_shifts(spectra)
         axis = spectra.energy + energy_shift
-        own_shift[_depends(axis, own_shift, expected, background)] = np.nan
+        known = np.nan_to_num(own_shift)  # those without a peak are left alone, for their flag
+        own_shift[_depends(axis, known, expected, background)] = np.nan
 
     def together(some: Some) -> Found:
         return _EelsNormaliser(some, expected, e0=e0, window=background, step=step).found(

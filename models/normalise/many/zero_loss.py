@@ -10,7 +10,7 @@ from nearedge.models.spectrum import Array, Rejected
 
 
 def zero_loss_shifts(spectra: Spectra) -> Array:
-    """Return what puts the zero-loss peak of each spectrum at 0, (p,) eV; 0 where there is none.
+    """Return what puts the zero-loss peak of each spectrum at 0, (p,) eV; NaN where there is none.
 
     Raises
     ------
@@ -30,7 +30,7 @@ def zero_loss_shifts(spectra: Spectra) -> Array:
     found[whole] = zero_loss.zero_loss_centres(energy, np.asarray(counts[whole], np.float64))
     for k in np.flatnonzero(~whole):
         found[k] = _cleaned_centre(energy, np.asarray(counts[k], np.float64))
-    return np.where(np.isfinite(found), -found, 0.0)
+    return -found
 
 
 def _cleaned_centre(energy: Array, counts: Array) -> float:

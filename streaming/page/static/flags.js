@@ -23,6 +23,7 @@ const FLAGS = {
   "no-region-of-interest": "fluorescence spectra summed over all of their channels",
   "not-explained": "the clusters do not explain the spectrum: a mixture, or unlike what was learned; do not rely on it",
   "no-stop": "the end of the run never came",
+  "no-zero-loss": "energies not aligned: the low loss shows no zero-loss peak",
   "noisy": "noisy",
   "odd-frames": "readings of another size left out",
   "other-elements": "the sample holds elements that the model does not know",
