@@ -26,15 +26,13 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.soundness import KINDS as ASKED
-from benchmarks.soundness import chosen, exactly, table
+from benchmarks.soundness import chosen, from_spectrum, from_truth, table
 from benchmarks.train_placement import (
     ATOMS,
     ELEMENTS,
     FILES,
     RANDOM,
-    VIEWS,
-    exams,
-    lesson_of,
+    begun,
     trained,
 )
 from nearedge.models.answering.card import read_card
@@ -43,13 +41,8 @@ from nearedge.models.answering.loading import load_parts
 from nearedge.models.data.dataset import Site, read_dataset
 from nearedge.models.evaluation.novelty import novelty
 from nearedge.models.evaluation.soundness import SoundnessRule
-from nearedge.models.inversion import Samples
-from nearedge.models.normalise.xanes import normalise_xanes
 from nearedge.models.parts.device import CPU
 from nearedge.models.parts.placement import Placement, PlacementSize
-from nearedge.models.spectrum import NormalisedSpectrum
-from nearedge.models.training.placement import PlacementTraining
-from nearedge.models.training.recipe import PlacementRecipe, Recipe
 from nearedge.models.training.sites import load_sites
 
 #: How near a site of a like structure is.
@@ -97,18 +90,9 @@ def report(
     """Print what is drawn for the sites."""
     rule = SoundnessRule.of(read_dataset(FILES, split="train"))
 
-    def told(site: Site, seed: int) -> Samples:
-        return inverter.draw(exactly(site, inverter), seed=seed, samples=samples)
-
-    def read(site: Site, seed: int) -> Samples | None:
-        seen = normalise_xanes(site.spectrum)
-        if not isinstance(seen, NormalisedSpectrum):
-            return None
-        return inverter.invert([seen], seeds=[seed], samples=samples)[0].samples
-
-    table(f"{title}, true descriptors told", told, asked, rule)
+    table(f"{title}, true descriptors told", from_truth(inverter, samples), asked, rule)
     if spectra:
-        table(f"{title}, from spectra", read, asked, rule)
+        table(f"{title}, from spectra", from_spectrum(inverter, samples), asked, rule)
 
 
 def main() -> None:
@@ -124,7 +108,6 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     card = read_card("siox")
-    recipe = Recipe.model_validate(card.recipe | {"views": VIEWS})
     parts = load_parts(card, CPU)
     sites = load_sites(FILES, span=card.grid)
     known = [*sites.train, *sites.bare, *read_dataset(RANDOM)]
@@ -133,13 +116,7 @@ def main() -> None:
     left = without(options.kind, known, every)
     print(f"{len(left)} of {len({s.structure for s in known})} structures left out", flush=True)
     model = Placement(PlacementSize(atoms=ATOMS), elements=ELEMENTS)
-    training = PlacementTraining.start(
-        model,
-        lesson_of(sites, parts.reader, recipe, pool=options.pool, without=left),
-        exam=exams(model, parts.reader, sites.held_out, card.grid),
-        recipe=PlacementRecipe(steps=100_000, batch=24, rate=1.5e-3),
-        seed=1,
-    )
+    training = begun(model, sites, card, pool=options.pool, without=left)
     trained(training, options.out, minutes=options.minutes)
     spectra = options.kind in ("nearest-third", "none")
     how = {"samples": options.samples, "spectra": spectra}

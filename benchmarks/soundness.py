@@ -122,6 +122,23 @@ def alone(site: Site) -> Samples:
     )
 
 
+def from_truth(inverter: Inverter, samples: int) -> Draw:
+    """Let clusters be drawn with the true descriptors told."""
+    return lambda site, seed: inverter.draw(exactly(site, inverter), seed=seed, samples=samples)
+
+
+def from_spectrum(inverter: Inverter, samples: int) -> Draw:
+    """Let spectra be answered."""
+
+    def draw(site: Site, seed: int) -> Samples | None:
+        seen = normalise_xanes(site.spectrum)
+        if not isinstance(seen, NormalisedSpectrum):
+            return None
+        return inverter.invert([seen], seeds=[seed], samples=samples)[0].samples
+
+    return draw
+
+
 def main() -> None:
     """Judge truth and drawn clusters, and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -136,18 +153,9 @@ def main() -> None:
     asked = {f"{a}, {cn}-fold": chosen(held_out, a, cn, told.sites) for a, cn in KINDS}
     inverter = Inverter.load(told.model, device="cpu", threads=1)
 
-    def from_truth(site: Site, seed: int) -> Samples:
-        return inverter.draw(exactly(site, inverter), seed=seed, samples=told.samples)
-
-    def from_spectrum(site: Site, seed: int) -> Samples | None:
-        seen = normalise_xanes(site.spectrum)
-        if not isinstance(seen, NormalisedSpectrum):
-            return None
-        return inverter.invert([seen], seeds=[seed], samples=told.samples)[0].samples
-
     table("The true clusters", lambda site, _: alone(site), asked, rule)
-    table("Drawn, true descriptors told", from_truth, asked, rule)
-    table("Drawn from spectra", from_spectrum, asked, rule)
+    table("Drawn, true descriptors told", from_truth(inverter, told.samples), asked, rule)
+    table("Drawn from spectra", from_spectrum(inverter, told.samples), asked, rule)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from nearedge.models.answering.card import read_card
+from nearedge.models.answering.card import Card, read_card
 from nearedge.models.answering.loading import load_parts
 from nearedge.models.answering.reader import Reader
 from nearedge.models.clusters import descriptors
@@ -149,21 +149,33 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     card = read_card("siox")
-    recipe = Recipe.model_validate(card.recipe | {"views": VIEWS})
-    reader = load_parts(card, CPU).reader
     sites = load_sites(FILES, span=card.grid)
     model = Placement(PlacementSize(atoms=ATOMS), elements=ELEMENTS)
     if told.start:
         model.load_state_dict(_density(load_file(told.start)))
-    own = PlacementRecipe(steps=100_000, batch=told.batch, rate=1.5e-3)
-    training = PlacementTraining.start(
+    training = begun(model, sites, card, batch=told.batch, pool=told.pool)
+    trained(training, told.out, minutes=told.minutes)
+
+
+def begun(
+    model: Placement,
+    sites: Sites,
+    card: Card,
+    *,
+    batch: int = 24,
+    pool: int,
+    without: frozenset[str] = frozenset(),
+) -> PlacementTraining:
+    """Begin a training, told what the reader of a card expects of spectra."""
+    recipe = Recipe.model_validate(card.recipe | {"views": VIEWS})
+    reader = load_parts(card, CPU).reader
+    return PlacementTraining.start(
         model,
-        lesson_of(sites, reader, recipe, pool=told.pool),
+        lesson_of(sites, reader, recipe, pool=pool, without=without),
         exam=exams(model, reader, sites.held_out, card.grid),
-        recipe=own,
+        recipe=PlacementRecipe(steps=100_000, batch=batch, rate=1.5e-3),
         seed=1,
     )
-    trained(training, told.out, minutes=told.minutes)
 
 
 def trained(training: PlacementTraining, out: Path, *, minutes: float) -> None:
@@ -173,14 +185,14 @@ def trained(training: PlacementTraining, out: Path, *, minutes: float) -> None:
         state = torch.load(out, weights_only=True)
         spent = state.pop("spent")
         descent.restore(state)
-    begun, window = time.process_time() - spent, []
-    while (share := (time.process_time() - begun) / (60 * minutes)) < 1:
+    start, window = time.process_time() - spent, []
+    while (share := (time.process_time() - start) / (60 * minutes)) < 1:
         window.append(training.advance())
         part = min(descent.step / 100, 1) * (0.02 + 0.49 * (1 + float(np.cos(np.pi * share))))
         for group in descent.optimiser.param_groups:
             group["lr"] = rate * part
         if descent.step % 200 == 0:
-            torch.save(descent.state() | {"spent": time.process_time() - begun}, out)
+            torch.save(descent.state() | {"spent": time.process_time() - start}, out)
             nats = " | ".join(" ".join(f"{v:.2f}" for v in one) for one in training.nats())
             print(descent.step, f"{np.mean(window[-200:]):.3f}", nats, flush=True)
     save_file(half(descent.average()), out.with_suffix(".safetensors"))

@@ -15,6 +15,15 @@ from nearedge.streaming.answers.maps import MapFile
 
 ENERGY = np.linspace(1820.0, 1890.0, 60)
 E0 = 1845.0
+#: What the entry of a small map tells, beside when it was written.
+ABOUT = {
+    "raw": {"uid": "run-1"},
+    "technique": "xanes",
+    "absorber": "Si",
+    "edge": "K",
+    "formula": "SiO2",
+    "config": "c",
+}
 
 
 def write_small_map(path: Path, shape: tuple[int, ...], *, energy: Array = ENERGY) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from nearedge.models import Inversion, Quality, Samples
 from nearedge.models.answering.estimate import Calibration, estimate
-from nearedge.sim.stored_maps import write_small_map
+from nearedge.sim.stored_maps import ABOUT, write_small_map
 from nearedge.streaming.catalog.map_shelf import MapShelf
 from nearedge.streaming.catalog.maps import store_map
 from nearedge.streaming.ledger.ledger import Ledger
@@ -23,14 +23,6 @@ __all__ = ["tiled_files", "tiled_server"]
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 Keep = Callable[[Any, str], None]
-ABOUT = {
-    "raw": {"uid": "run-1"},
-    "technique": "xanes",
-    "absorber": "Si",
-    "edge": "K",
-    "formula": "SiO2",
-    "config": "c",
-}
 
 
 class Drawing:

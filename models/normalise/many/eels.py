@@ -1,6 +1,7 @@
 """Normalise many core-loss spectra at once: `nearedge.models.normalise.eels` for arrays."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from nearedge.models.normalise.background import MIN_POINTS, MIN_WIDTH, MOST_LOG
 from nearedge.models.normalise.core_loss import CLEAR
 from nearedge.models.normalise.e0 import WIDENING, WIDTH, smoothing_width
 from nearedge.models.normalise.edges import eels_tolerance
-from nearedge.models.normalise.eels import STEP, normalise_eels, step_window
+from nearedge.models.normalise.eels import NOT_ALIGNED, STEP, normalise_eels, step_window
 from nearedge.models.normalise.evidence import NOISY, Expected
 from nearedge.models.normalise.many.batch import (
     Found,
@@ -65,21 +66,22 @@ def normalise_many_eels(
     expected = evidence.expect(spectra.absorber, spectra.edge, tolerance=eels_tolerance)
     if isinstance(expected, Rejected) or deconvolve:
         return normalise_alone(spectra, alone)
-    own_shift = None
+    own_shift, lost = None, np.zeros(len(spectra), dtype=bool)
     if align_zero_loss and spectra.low_loss is not None and spectra.low_loss_energy is not None:
         if e0 is not None:
             return normalise_alone(spectra, alone)
         own_shift = zero_loss_shifts(spectra)
+        lost = np.isnan(own_shift)
+        own_shift[lost] = 0.0
         axis = spectra.energy + energy_shift
-        known = np.nan_to_num(own_shift)  # those without a peak are left alone, for their flag
-        own_shift[_depends(axis, known, expected, background)] = np.nan
+        own_shift[_depends(axis, own_shift, expected, background)] = np.nan
 
     def together(some: Some) -> Found:
         return _EelsNormaliser(some, expected, e0=e0, window=background, step=step).found(
             partly=not spectra.complete
         )
 
-    return normalise_together(
+    found = normalise_together(
         spectra,
         expected,
         shift=energy_shift,
@@ -87,6 +89,15 @@ def normalise_many_eels(
         alone=alone,
         own_shift=own_shift,
     )
+    return _flagged(found, lost & found.good)
+
+
+def _flagged(found: NormalisedSpectra, lost: NDArray[np.bool_]) -> NormalisedSpectra:
+    """Say of which there was no peak to align by; those normalised alone say so already."""
+    flags = list(found.flags)
+    for k in np.flatnonzero(lost):
+        flags[k] = tuple(dict.fromkeys((*flags[k], NOT_ALIGNED)))
+    return replace(found, flags=tuple(flags))
 
 
 def _depends(

@@ -8,21 +8,12 @@ import pytest
 from tiled.client.array import ArrayClient
 
 from nearedge.models import Samples
-from nearedge.sim.stored_maps import write_small_map
+from nearedge.sim.stored_maps import ABOUT, write_small_map
 from nearedge.streaming.catalog.map_shelf import MapShelf
 from nearedge.streaming.catalog.maps import Maps, store_map
 from nearedge.streaming.catalog.pixel_clusters import ClusterStore, PixelClusters
 
-ABOUT = {
-    "raw": {"uid": "run-1"},
-    "technique": "xanes",
-    "absorber": "Si",
-    "edge": "K",
-    "formula": "SiO2",
-    "config": "c",
-    "written": 1.0,
-    "grows": False,
-}
+LIVE = ABOUT | {"written": 1.0, "grows": False}
 
 
 @pytest.fixture
@@ -31,7 +22,7 @@ def stored(tiled_client, tmp_path):
 
     def store(key, shape=(2, 3), **about):
         write_small_map(tmp_path / f"{key}.h5", shape)
-        told = {name: value for name, value in (ABOUT | about).items() if value is not None}
+        told = {name: value for name, value in (LIVE | about).items() if value is not None}
         store_map(tiled_client, key, tmp_path / f"{key}.h5", about=told, files=None)
         return tiled_client[key]
 

@@ -10,7 +10,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from nearedge.sim.stored_maps import write_small_map
+from nearedge.sim.stored_maps import ABOUT, write_small_map
 from nearedge.streaming.catalog.map_shelf import MapShelf
 from nearedge.streaming.catalog.maps import store_map
 from nearedge.streaming.page.map_routes import MapRoutes
@@ -39,15 +39,7 @@ def inverter(make_inversion):
 def box(tiled_server, tmp_path_factory):
     """A catalog of two maps that no test changes."""
     box, folder = tiled_server.create_container("page-maps"), tmp_path_factory.mktemp("maps")
-    about = {
-        "raw": {"uid": "run-1"},
-        "technique": "xanes",
-        "absorber": "Si",
-        "edge": "K",
-        "formula": "SiO2",
-        "config": "c",
-        "written": 1.0,
-    }
+    about = ABOUT | {"written": 1.0}
     for name, shape in (("image", (4, 5)), ("series", (6,))):
         path = folder / f"{name}.h5"
         write_small_map(path, shape)
