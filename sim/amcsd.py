@@ -40,7 +40,9 @@ def require_larixite() -> None:
         )
 
 
-def amcsd_structures(absorbers: Sequence[str], *, most_atoms: int = MOST_ATOMS) -> list[Named]:
+def amcsd_structures(
+    absorbers: Sequence[str], *, among: Sequence[str] = (), most_atoms: int = MOST_ATOMS
+) -> list[Named]:
     """Return the ordered crystals that hold one of the absorbers, one for each kind.
 
     Of several of one formula and space group the one at room conditions, and of these the most
@@ -50,6 +52,9 @@ def amcsd_structures(absorbers: Sequence[str], *, most_atoms: int = MOST_ATOMS) 
     ----------
     absorbers
         Their symbols.
+    among
+        Crystals that hold another element than these are passed over, hydrogen counting as one;
+        empty: none is.
     most_atoms
         Cells with more are passed over.
 
@@ -61,7 +66,7 @@ def amcsd_structures(absorbers: Sequence[str], *, most_atoms: int = MOST_ATOMS) 
     require_larixite()
     best: dict[tuple[str, str], tuple[tuple[bool, int], Named]] = {}
     for entry in _entries(absorbers):
-        structure = _structure(entry, most_atoms=most_atoms)
+        structure = _structure(entry, among=frozenset(among), most_atoms=most_atoms)
         if structure is None:
             continue
         named, rank = _named(entry, structure), _rank(entry)
@@ -108,8 +113,8 @@ def _rank(entry: Any) -> tuple[bool, int]:
     return bool(_EXTREME.search(f"{entry.pub_title} {entry.compound}")), -_year(entry)
 
 
-def _structure(entry: Any, *, most_atoms: int) -> "Structure | None":
-    """Read an entry; None where pymatgen cannot, or it cannot be used."""
+def _structure(entry: Any, *, among: frozenset[str], most_atoms: int) -> "Structure | None":
+    """Read an entry; None where pymatgen cannot, or it cannot be used or holds something else."""
     from io import StringIO
 
     from pymatgen.io.cif import CifParser
@@ -124,6 +129,8 @@ def _structure(entry: Any, *, most_atoms: int) -> "Structure | None":
         except Exception as error:  # pymatgen raises of all kinds
             logger.info("AMCSD %s: %s", entry.ams_id, error)
             return None
+    if among and set(found.symbol_set) - among:
+        return None
     found.remove_species([s for s in ("H", "D") if s in found.symbol_set])
     usable = found.is_ordered and 0 < len(found) <= most_atoms and found.is_valid(OVERLAP)
     return found if usable else None

@@ -30,6 +30,10 @@ def build(
     amcsd: Annotated[
         bool, typer.Option("--amcsd", help="Take the ordered minerals of AMCSD (extra amcsd).")
     ] = False,
+    among: Annotated[
+        str | None,
+        typer.Option(help="Of AMCSD take crystals of no other elements than these: 'O Ti'."),
+    ] = None,
     edge: Annotated[str, typer.Option(help="Edge of the absorber: K, L3 …")] = "K",
     rattle: Annotated[
         list[float],
@@ -54,12 +58,14 @@ def build(
     from nearedge.sim.amcsd import amcsd_structures
     from nearedge.sim.dataset import SiteChoice
     from nearedge.sim.dataset import build as run
+    from nearedge.streaming.commands.options import elements_told
     from nearedge.streaming.commands.stopping import StopAsked, stop_raised
     from nearedge.streaming.workers.feff import require_feff
 
     require_feff()
     if not (structures or amcsd):
         raise typer.BadParameter("found no structures: name files or folders, or say --amcsd")
+    only = elements_told(among, option="--among") if among else ()
     recipe = SiteChoice(
         absorbers=tuple(absorber),
         edge=edge,
@@ -75,7 +81,7 @@ def build(
                 structures or [],
                 out,
                 recipe=recipe,
-                more=amcsd_structures(absorber) if amcsd else (),
+                more=amcsd_structures(absorber, among=only) if amcsd else (),
                 reserved=reserved,
                 without=without,
                 workers=workers,

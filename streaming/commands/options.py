@@ -54,7 +54,7 @@ def profile_of(
     )
     instrument = profile.instrument
     if elements is not None:
-        _check(elements)
+        elements_told(elements)
         instrument = instrument.model_copy(update={"composition": elements})
     return profile.model_copy(update={"worker": worker, "instrument": instrument})
 
@@ -69,11 +69,11 @@ def one_thread() -> None:
         os.environ.setdefault(name, "1")
 
 
-def _check(elements: str) -> None:
-    """Refuse at once what is no formula: the caller can still correct it."""
+def elements_told(text: str, *, option: str = "--elements") -> tuple[str, ...]:
+    """Return the elements in a formula, or refuse at once what is none: it can be corrected."""
     from nearedge.models.composition import CompositionError, elements_in
 
     try:
-        elements_in(elements)
+        return elements_in(text)
     except CompositionError as error:
-        raise typer.BadParameter(str(error), param_hint="--elements") from error
+        raise typer.BadParameter(str(error), param_hint=option) from error

@@ -21,11 +21,11 @@ def database():
         yield opened
 
 
-def of(monkeypatch, database, *numbers):
+def of(monkeypatch, database, *numbers, among=()):
     """The structures that `amcsd_structures` makes of these entries."""
     entries = [database.get_cif(number) for number in numbers]
     monkeypatch.setattr(amcsd, "_entries", lambda absorbers: iter(entries))
-    return amcsd.amcsd_structures(["Fe"])
+    return amcsd.amcsd_structures(["Fe"], among=among)
 
 
 def test_a_crystal_brings_its_family_prototype_and_formula(monkeypatch, database):
@@ -56,6 +56,14 @@ def test_one_structure_stands_for_each_formula_and_space_group(monkeypatch, data
         "FeO2",
         "FeS2",
     ]
+
+
+def test_crystals_with_other_elements_than_asked_for_are_passed_over(monkeypatch, database):
+    pyrite, goethite = 605, 10471
+    assert [one.formula for one in of(monkeypatch, database, pyrite, among=("Fe", "S"))] == ["FeS2"]
+    assert of(monkeypatch, database, pyrite, among=("Fe", "O")) == []
+    assert of(monkeypatch, database, goethite, among=("Fe", "O")) == []  # it holds hydrogen
+    assert len(of(monkeypatch, database, goethite, among=("Fe", "H", "O"))) == 1
 
 
 def test_rooms_conditions_and_recent_years_come_first():

@@ -296,6 +296,18 @@ def test_commands(folder, tmp_path, monkeypatch):
     assert "coordination" in CliRunner().invoke(dataset, ["describe", out]).output
 
 
+def test_elements_that_are_none_are_refused_before_anything_is_calculated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nearedge.streaming.workers.feff.require_feff", lambda: None)
+    out = tmp_path / "o.parquet"
+    command = ["build", "--amcsd", "-o", str(out), "--absorber", "O", "--among", "oxygen"]
+    refused = CliRunner().invoke(dataset, command)
+    assert refused.exit_code == 2
+    assert "--among" in refused.output and "oxygen" in refused.output
+    assert not out.exists()
+
+
 @pytest.mark.system
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(find_spec("feff10") is None, reason="needs feff10-rs (the extra feff)")
