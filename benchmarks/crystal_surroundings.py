@@ -1,6 +1,6 @@
 """Gather surroundings of many absorbers in crystals, without spectra: they cost no calculation.
 
-python benchmarks/crystal_surroundings.py OUT.parquet
+python benchmarks/crystal_surroundings.py OUT.parquet [--absorbers O --sites 1]
 
 The generator of clusters of all elements learns from them how atoms lie together. Crystals are
 those of AMCSD (`pip install '.[amcsd]'`), one for each formula and space group. The splits are
@@ -9,7 +9,7 @@ the measured compounds.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +32,11 @@ MOST, FEWEST = 40, 24
 SITES = 4
 
 
-def sites_of(named: Named) -> Iterator[Site]:
-    """Give the sites of a crystal that is learned from."""
-    for absorber in ABSORBERS:
+def sites_of(named: Named, absorbers: Sequence[str], *, most: int) -> Iterator[Site]:
+    """Give the sites of a crystal that is learned from, at most so many of each absorber."""
+    for absorber in absorbers:
         if absorber in named.structure.symbol_set:
-            for number in unique_sites(named.structure, absorber)[:SITES]:
+            for number in unique_sites(named.structure, absorber)[:most]:
                 cluster = cluster_around(named.structure, number)
                 near = np.linalg.norm(cluster.positions[0])
                 known = set(cluster.species) <= set(covalent_radii())
@@ -66,16 +66,18 @@ def sites_of(named: Named) -> Iterator[Site]:
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("out", type=Path)
+    asked.add_argument("--absorbers", nargs="+", default=ABSORBERS)
+    asked.add_argument("--sites", type=int, default=SITES, help="of an absorber in a crystal")
     args = asked.parse_args()
     measured = read_formulas(DATA / "measured-compounds.txt")
     found, left_out = [], 0
-    for named in amcsd_structures(ABSORBERS):
+    for named in amcsd_structures(args.absorbers):
         held_out = split_of(named.family, {}, prototype=named.prototype) != "train"
         if held_out or (named.formula or formula_of(named.structure)) in measured:
             left_out += 1
             continue
         try:
-            found += list(sites_of(named))
+            found += list(sites_of(named, args.absorbers, most=args.sites))
         except ValueError as error:
             print(named.key, error, flush=True)
     write_dataset(found, args.out)

@@ -1,6 +1,6 @@
 """Are arrangements found of which nothing was learned? Train the density of places without some.
 
-python -m benchmarks.held_out KIND OUT.pt [--minutes 12] [--sites 24] [--samples 8]
+python -m benchmarks.held_out KIND OUT.pt [--minutes 12] [--sites 24] [--samples 8] [--reading]
 
 KIND says which structures are left out of the training, with all of their sites:
 
@@ -14,11 +14,14 @@ A density is trained from the start; it takes the released one's place, and draw
 sites in question: those left out, coesite's, or `test` and `glass`. So does the released one. Their
 true descriptors are told, as in `benchmarks/soundness.py`, whose figures are printed: what is asked
 is whether the generator can make them, not whether a spectrum is read rightly. For ``none`` and
-``nearest-third`` the spectra of `test` and `glass` are answered, too.
+``nearest-third`` the spectra of `test` and `glass` are answered, too. With ``--reading`` what reads
+spectra is trained without these structures as well, and takes the place of the released reading
+where spectra are answered (both with the density without them, and with the released one).
 """
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,15 +38,18 @@ from benchmarks.train_placement import (
     begun,
     trained,
 )
-from nearedge.models.answering.card import read_card
+from nearedge.models.answering.card import Card, read_card
 from nearedge.models.answering.inverter import Inverter
-from nearedge.models.answering.loading import load_parts
+from nearedge.models.answering.loading import Parts, load_parts
 from nearedge.models.data.dataset import Site, read_dataset
 from nearedge.models.evaluation.novelty import novelty
 from nearedge.models.evaluation.soundness import SoundnessRule
 from nearedge.models.parts.device import CPU
 from nearedge.models.parts.placement import Placement, PlacementSize
-from nearedge.models.training.sites import load_sites
+from nearedge.models.training.recipe import Recipe
+from nearedge.models.training.shares import train_shares
+from nearedge.models.training.sites import Sites, load_sites
+from nearedge.models.training.spectra import read_spectra
 
 #: How near a site of a like structure is.
 NEAR = 0.25
@@ -84,6 +90,22 @@ def questions(kind: str, known: Sequence[Site], most: int) -> dict[str, list[Sit
     }
 
 
+def read_without(parts: Parts, card: Card, sites: Sites, left: frozenset[str]) -> Parts:
+    """Return the parts with a reading of spectra that has not learned from some structures."""
+    recipe = Recipe.model_validate(card.recipe)
+    kept = replace(sites, train=[s for s in sites.train if s.structure not in left])
+    print(f"reading: {len(kept.train)} of {len(sites.train)} sites", flush=True)
+    read = read_spectra(
+        kept, recipe, progress=lambda stage, done, total, _: print(stage, done, total, flush=True)
+    )
+    averages = None
+    if recipe.shares:
+        averages = train_shares(
+            kept.train, kept.edges, recipe=recipe.shares, span=recipe.grid, seed=recipe.seed
+        )
+    return replace(parts, reader=read.reader, shares=averages)
+
+
 def report(
     title: str, inverter: Inverter, asked: dict[str, list[Site]], *, samples: int, spectra: bool
 ) -> None:
@@ -104,6 +126,7 @@ def main() -> None:
     parser.add_argument("--pool", type=int, default=14000)
     parser.add_argument("--sites", type=int, default=24, help="of each kind, at most")
     parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--reading", action="store_true", help="train the reading without, too")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -118,6 +141,8 @@ def main() -> None:
     model = Placement(PlacementSize(atoms=ATOMS), elements=ELEMENTS)
     training = begun(model, sites, card, pool=options.pool, without=left)
     trained(training, options.out, minutes=options.minutes)
+    if options.reading:
+        parts = read_without(parts, card, sites, left)
     spectra = options.kind in ("nearest-third", "none")
     how = {"samples": options.samples, "spectra": spectra}
     report("The released density", Inverter(card, parts, device=CPU), asked, **how)

@@ -47,6 +47,7 @@ FORM = "general"
 _GROUPS = {
     "3d": frozenset("Sc Ti V Cr Mn Fe Co Ni Cu Zn".split()),
     "chalcogen": frozenset("S Se Te".split()),
+    "oxygen": frozenset({"O"}),
 }
 
 
