@@ -343,7 +343,7 @@ def _values(make: Views, data: Lessons, *, views: int) -> Array:
 
 
 def _tensors(committee: Committee, familiar: Any) -> dict[str, Tensor]:
-    found = {f"committee.{k}": v.contiguous() for k, v in committee.state_dict().items()}
+    found = {f"committee.{k}": v.contiguous() for k, v in half(committee).items()}
     return found | {
         "outlier.mean": torch.tensor(familiar.mean, dtype=torch.float32),
         "outlier.covariance": torch.tensor(familiar.covariance, dtype=torch.float32),
