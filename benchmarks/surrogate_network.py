@@ -11,6 +11,7 @@ spectrum: root-mean-square over the grid, edge steps, median over sites.
 """
 
 import argparse
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -125,9 +126,9 @@ class Forward(nn.Module):
         h = h + self.far(self.fine(x.norm(dim=-1)))
         near = torch.cdist(x, x).topk(NEAREST + 1, largest=False).indices[..., 1:]
         vectors = x[torch.arange(len(x))[:, None, None], near] - x[:, :, None]
+        pairs, harmonics = self.radial(vectors.norm(dim=-1)), _harmonics(vectors)
         for one in self.rounds:
-            pairs = self.radial(vectors.norm(dim=-1))
-            h = one.between(h, near, pairs, _harmonics(vectors), context)
+            h = one.between(h, near, pairs, harmonics, context)
         every = torch.arange(1, x.shape[1]).expand(len(x), 1, -1)
         r = positions.norm(dim=-1)[:, None]
         weighed = _harmonics(positions[:, None]) * (NEAR / r[..., None]) ** 2
@@ -182,7 +183,7 @@ def trained(known: Clusters, parts: Components, path: Path, *, epochs: int) -> F
         done = state["epochs"]
     for epoch in range(done, epochs):
         for group in optimiser.param_groups:
-            group["lr"] = RATE * (0.5 + 0.5 * np.cos(np.pi * epoch / epochs) + 0.01)
+            group["lr"] = RATE * (0.5 + 0.5 * math.cos(math.pi * epoch / epochs) + 0.01)
         losses = []
         order = torch.randperm(len(known.absorber), generator=torch.Generator().manual_seed(epoch))
         for rows in order.split(BATCH):
