@@ -47,7 +47,7 @@ from nearedge.models.evaluation.soundness import SoundnessRule
 from nearedge.models.parts.device import CPU
 from nearedge.models.parts.placement import Placement, PlacementSize
 from nearedge.models.training.recipe import Recipe
-from nearedge.models.training.shares import train_shares
+from nearedge.models.training.release import learn_averages
 from nearedge.models.training.sites import Sites, load_sites
 from nearedge.models.training.spectra import read_spectra
 
@@ -98,12 +98,7 @@ def read_without(parts: Parts, card: Card, sites: Sites, left: frozenset[str]) -
     read = read_spectra(
         kept, recipe, progress=lambda stage, done, total, _: print(stage, done, total, flush=True)
     )
-    averages = None
-    if recipe.shares:
-        averages = train_shares(
-            kept.train, kept.edges, recipe=recipe.shares, span=recipe.grid, seed=recipe.seed
-        )
-    return replace(parts, reader=read.reader, shares=averages)
+    return replace(parts, reader=read.reader, shares=learn_averages(kept, recipe))
 
 
 def report(

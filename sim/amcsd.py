@@ -65,8 +65,9 @@ def amcsd_structures(
     """
     require_larixite()
     best: dict[tuple[str, str], tuple[tuple[bool, int], Named]] = {}
+    allowed = frozenset(among)
     for entry in _entries(absorbers):
-        structure = _structure(entry, among=frozenset(among), most_atoms=most_atoms)
+        structure = _structure(entry, among=allowed, most_atoms=most_atoms)
         if structure is None:
             continue
         named, rank = _named(entry, structure), _rank(entry)

@@ -75,6 +75,15 @@ def learn_forward(sites: Sites, read: SpectrumSide, recipe: Recipe) -> Forward:
     return Forward(surrogates=fitted, errors=errors)
 
 
+def learn_averages(sites: Sites, recipe: Recipe) -> Shares | None:
+    """Train what reads the mean of averages, if the recipe has it."""
+    if not recipe.shares:
+        return None
+    return train_shares(
+        sites.train, sites.edges, recipe=recipe.shares, span=recipe.grid, seed=recipe.seed
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Drawing:
     """The networks that clusters are drawn with: they grow, and are then denoised."""
@@ -285,11 +294,7 @@ def release(
     edges = len(sites.edges)
     familiar = _familiar(read.bank, read.known.edge.astype(np.float64), edges)
     forward = learn_forward(sites, read, recipe)
-    averages = None
-    if recipe.shares:
-        averages = train_shares(
-            sites.train, sites.edges, recipe=recipe.shares, span=recipe.grid, seed=recipe.seed
-        )
+    averages = learn_averages(sites, recipe)
     packed = save(_tensors(read, drawing, forward, familiar, averages))
     asked, mixed = examination(sites, seed=recipe.seed + 1)
     entries = _entries(sites, read, drawing, forward, averages, recipe)

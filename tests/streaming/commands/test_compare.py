@@ -13,7 +13,7 @@ import pytest
 from nearedge.callbacks.measurement import Measurement, Run
 from nearedge.models import Inversion, NormalisedSpectrum
 from nearedge.sim.silica import Specimen, silica
-from nearedge.sim.stored_maps import write_small_map
+from nearedge.sim.stored_maps import ABOUT, write_small_map
 from nearedge.streaming import cli
 from nearedge.streaming.catalog.maps import Maps, store_map
 from nearedge.streaming.catalog.results import Provenance, Results, ResultWriter
@@ -201,15 +201,7 @@ def test_a_scan_number_that_came_twice_is_that_of_one_run(results: Results) -> N
 
 def test_pixels_of_a_map_are_a_series(tiled_client: Any, tmp_path: Path) -> None:
     write_small_map(tmp_path / "m.h5", (8, 9))
-    about = {
-        "raw": {"uid": "run-9"},
-        "technique": "xanes",
-        "absorber": "Si",
-        "edge": "K",
-        "formula": "",
-        "config": "c",
-        "written": 1.0,
-    }
+    about = ABOUT | {"raw": {"uid": "run-9"}, "formula": "", "written": 1.0}
     store_map(tiled_client, "map-1", tmp_path / "m.h5", about=about, files=None)
     by_key = compare_sources._of_map(Maps(tiled_client), "map-1")
     assert len(by_key) == 71  # one of 72 was rejected
