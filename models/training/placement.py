@@ -145,6 +145,16 @@ def told_by(
     return ToldClusters(positions=at, given=given, there=same)
 
 
+def as_placed(placement: Placement, told: ToldClusters, *, generator: torch.Generator) -> Tensor:
+    """Return the atoms (batch, atoms, 3) a little off, as they are when they are drawn, Å."""
+    radii = told.positions.norm(dim=-1)
+    unit = told.positions / radii[..., None]
+    placed = scatter(unit, PLACED * placement.blur(told.given), 1, generator=generator)[..., 0, :]
+    noise = torch.randn(*radii.shape, generator=generator)
+    out: Tensor = placed * (radii + PLACED * EXACT * noise)[..., None]
+    return out
+
+
 def surprise(
     placement: Placement,
     told: ToldClusters,
@@ -179,9 +189,7 @@ def surprise(
     def noise(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator)
 
-    placed = scatter(unit, PLACED * blur, 1, generator=generator)[..., 0, :]
-    placed = placed * (radii + PLACED * EXACT * noise(*radii.shape))[..., None]
-    atoms = functional.pad(placed, (0, 0, 1, 0))
+    atoms = functional.pad(as_placed(placement, told, generator=generator), (0, 0, 1, 0))
     nodes = placement.start(given)
     last = max(ranks) + 1
     carried = placement.trunk(atoms[:, :last], nodes[:, :last])
