@@ -16,7 +16,7 @@ from nearedge.models.parts.encoder import EncoderSize, Ensemble
 from nearedge.models.parts.grown import Grown
 from nearedge.models.parts.outlier import Familiar
 from nearedge.models.parts.placement import Placement, PlacementSize
-from nearedge.models.parts.ridge import Ridge, Ridges
+from nearedge.models.parts.ridge import NEARNESS, Ridge, Ridges
 from nearedge.models.parts.shares import Shares, SharesSize
 from nearedge.models.parts.surrogate import Surrogate
 from nearedge.models.spectrum import Array
@@ -93,6 +93,8 @@ def _start(card: Card, tensors: dict[str, Tensor], device: torch.device) -> Grow
 
 def _ridges(tensors: dict[str, Tensor]) -> Ridges:
     share = tensors["share"]
+    if share.dim() == 2:  # weights of before shares followed how near a spectrum is
+        share = share[:, None].expand(-1, len(NEARNESS), -1)
     bands = [Ridge(**_below(tensors, f"{number}.")) for number in range(len(share))]
     return Ridges(bands=bands, share=share)
 

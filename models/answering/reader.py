@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from nearedge.models.clusters.descriptors import Expectation
-from nearedge.models.parts import ridge
 from nearedge.models.parts.encoder import Ensemble
 from nearedge.models.parts.ridge import Ridges
 
@@ -31,7 +30,8 @@ class Reader:
         """
         told = self.ensemble(values, mask, torch.full((len(values),), edge))
         own = self.ridges[edge]
-        return blended(told, own(values, mask), own.share[ridge.band(mask)])
+        said, near = own(values, mask)
+        return blended(told, said, own.weight(mask, near))
 
 
 def blended(expected: Expectation, mean: Tensor, share: Tensor) -> Expectation:

@@ -18,10 +18,10 @@ from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 from torch.nn import functional
 
-from nearedge.models.data.dataset import Site
 from nearedge.models.data.instruments import half_height, scan, scan_points
 from nearedge.models.normalise.xanes import normalise_xanes
-from nearedge.models.spectrum import Array, Rejected
+from nearedge.models.parts.condition import GRID, LIMITS, grid_of
+from nearedge.models.spectrum import Array, Rejected, Spectrum
 
 STEP = 0.25
 #: Energies from the edge on which views are made, eV.
@@ -71,12 +71,12 @@ class TheoryGap:
     jitter: float = 0.5
 
 
-def broadened_levels(site: Site) -> Array:
+def broadened_levels(spectrum: Spectrum) -> Array:
     """Return a calculated spectrum, normalised, on `FINE` in all `SIGMAS`: (sigmas, fine)."""
-    seen = scan(site.spectrum, scan_points(start=_START, end=_END, spacing=STEP))
+    seen = scan(spectrum, scan_points(start=_START, end=_END, spacing=STEP))
     found = normalise_xanes(seen)
     if isinstance(found, Rejected):  # its edge is too broad for the finder: as FEFF normalises it
-        values = np.interp(FINE, seen.energy - half_height(site.spectrum), seen.mu)
+        values = np.interp(FINE, seen.energy - half_height(spectrum), seen.mu)
     else:
         values = np.interp(FINE, found.energy - found.e0, found.flat)
     return np.stack([_broadened(values, sigma) for sigma in SIGMAS])
@@ -215,3 +215,17 @@ def half_ways(x: Tensor) -> Tensor:
     share = ((0.5 - low) / (high - low).clamp(min=1e-3)).clamp(0, 1)
     found: Tensor = place[k] + STEP * share
     return found
+
+
+def read_views(x: Tensor, *, error: Tensor | float = 0.0, span: Sequence[float] = GRID) -> Tensor:
+    """Read views (batch, fine) on a model's grid, (batch, grid).
+
+    Parameters
+    ----------
+    error
+        (batch, 1) error of the origin, eV.
+    span
+        The grid, as of `nearedge.models.parts.condition.grid_of`.
+    """
+    grid = torch.tensor(grid_of(span), dtype=torch.float32)
+    return interpolate(x, half_ways(x) + error + grid).clamp(*LIMITS)

@@ -60,6 +60,11 @@ class Bank:
     mask: NDArray[np.float32]
     members: NDArray[np.int64]
 
+    def __add__(self, other: "Bank") -> "Bank":
+        """Return the views of both."""
+        names = ("values", "mask", "members")
+        return Bank(**{n: np.concatenate([getattr(self, n), getattr(other, n)]) for n in names})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteGroups:
@@ -77,14 +82,15 @@ def _together(labels: Sequence[Hashable]) -> list[list[int]]:
     return [groups[label] for label in labels]
 
 
-def _grouped(sites: Sequence[Site], cells: NDArray[np.int64]) -> SiteGroups:
+def grouped(sites: Sequence[Site], cells: NDArray[np.int64]) -> SiteGroups:
+    """Tell which sites may be averaged with each; ``cells`` (sites,) are never mixed."""
     return SiteGroups(
         structure=_together([(s.structure, s.absorber, s.edge) for s in sites]),
         cell=_together([(c, s.absorber, s.edge) for c, s in zip(cells, sites, strict=True)]),
     )
 
 
-def _members(own: int, groups: SiteGroups, rng: np.random.Generator, mix: Mixture) -> list[int]:
+def members_of(own: int, groups: SiteGroups, rng: np.random.Generator, mix: Mixture) -> list[int]:
     """Return which sites one random view is the average over."""
     kind = rng.random()
     group: Sequence[int] = ()
@@ -131,7 +137,7 @@ def _view(
 ) -> tuple[Condition, list[int]] | None:
     """Return a random view of a site and whose average it is; None if all tries were refused."""
     for _ in range(TRIES):
-        members = _members(own, groups, rng, mix)
+        members = members_of(own, groups, rng, mix)
         seen = _seen(average([sites[number].spectrum for number in members]), rng, mix)
         drawn = _shifted(seen, span=span, by=rng.normal(0, mix.jitter))
         if drawn is not None:
@@ -170,7 +176,7 @@ def make_bank(
     values = np.zeros((views, len(sites), size), np.float32)
     mask = np.zeros_like(values)
     members = np.full((views, len(sites), MOST_AVERAGED), -1)
-    groups = _grouped(sites, np.zeros(len(sites), np.int64) if cells is None else cells)
+    groups = grouped(sites, np.zeros(len(sites), np.int64) if cells is None else cells)
     for own, site in enumerate(sites):
         rng = np.random.default_rng([seed, crc32(site.id.encode())])
         clean = _shifted(site.spectrum, span=span, by=0.0)

@@ -20,6 +20,9 @@ from nearedge.models.parts.matern import matern
 AREA_SCALE = 0.1
 #: Parts of the grid that are measured, between which one ridge ends and the next begins.
 BANDS = (0.45, 0.8)
+#: How near to the training spectra are such as lie as far from them as measurements do, such of
+#: other families, and nearly the same ones.
+NEARNESS = (0.6, 0.78, 0.93)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,11 +52,15 @@ class Ridge:
     mean: Tensor
     spread: Tensor
 
-    def __call__(self, values: Tensor, mask: Tensor) -> Tensor:
-        """Return descriptors (batch, d) of spectra and masks (batch, g)."""
+    def __call__(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return descriptors (batch, d) of spectra and masks (batch, g), and how near each is.
+
+        That is the kernel of the nearest training spectrum, (batch,): 1 for one of these, 0 for
+        what is unlike all.
+        """
         asked = features(values, mask, self.level, self.unit)
         near = kernel(asked, self.support, self.length)
-        return near @ self.factor.float() * self.spread + self.mean
+        return near @ self.factor.float() * self.spread + self.mean, near.amax(1)
 
     @cached_property
     def support(self) -> Tensor:
@@ -73,21 +80,39 @@ class Ridges:
     bands
         One ridge for each band, the shortest spectra first.
     share
-        (bands, d) weight of each against the ensemble, 0 to 1.
+        (bands, `NEARNESS`, d) weight of each against the ensemble, 0 to 1, for spectra so near to
+        those of the training; between, it is between.
     """
 
     bands: Sequence[Ridge]
     share: Tensor
 
-    def __call__(self, values: Tensor, mask: Tensor) -> Tensor:
-        """Return descriptors (batch, d) of spectra and masks (batch, g), by each band's ridge."""
+    def __call__(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what each band's ridge says of spectra and masks (batch, g), as `Ridge` does."""
         found = band(mask)
-        out = torch.zeros(len(values), self.share.shape[1])
+        out, near = torch.zeros(len(values), self.share.shape[2]), torch.zeros(len(values))
         for number, ridge in enumerate(self.bands):
             own = found == number
             if own.any():
-                out[own] = ridge(values[own], mask[own])
-        return out
+                out[own], near[own] = ridge(values[own], mask[own])
+        return out, near
+
+    def weight(self, mask: Tensor, near: Tensor) -> Tensor:
+        """Return the weights (batch, d) for masks (batch, g) and how near spectra are."""
+        return between(self.share[band(mask)], near)
+
+
+def between(share: Tensor, near: Tensor) -> Tensor:
+    """Read shares (..., `NEARNESS`, d) where spectra (...) are so near, (..., d)."""
+    levels = torch.tensor(NEARNESS)
+    near = near.clamp(levels[0], levels[-1])
+    upper = torch.bucketize(near, levels).clamp(min=1)
+    part = ((near - levels[upper - 1]) / (levels[upper] - levels[upper - 1]))[..., None]
+    low, high = (
+        share.gather(-2, k[..., None, None].expand(*k.shape, 1, share.shape[-1])).squeeze(-2)
+        for k in (upper - 1, upper)
+    )
+    return low + part * (high - low)
 
 
 def features(values: Tensor, mask: Tensor, level: Tensor, unit: Tensor) -> Tensor:

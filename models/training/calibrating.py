@@ -16,6 +16,7 @@ from nearedge.models.answering.inverter import Inverter, reweighted
 from nearedge.models.clusters import geometry
 from nearedge.models.clusters.descriptors import Expectation, join
 from nearedge.models.data.dataset import Site
+from nearedge.models.data.distant import distant_spectra
 from nearedge.models.data.instruments import (
     MOST_AVERAGED,
     Case,
@@ -131,6 +132,17 @@ def questions(
         for case in cases(sites, condition=kind, seed=seed):
             if not isinstance(case.spectrum, Rejected):
                 yield case.spectrum, case
+
+
+def distant_questions(
+    sites: Sequence[Site], *, seed: int, residuals: Array | None
+) -> Iterator[Question]:
+    """Return spectra as far from the calculation as measurements are."""
+    seen = distant_spectra(sites, seed=seed, residuals=residuals)
+    for site, spectrum in zip(sites, seen, strict=True):
+        if not isinstance(spectrum, Rejected):
+            case = Case(sites=(site,), condition=InputCondition.MEASURED, spectrum=spectrum)
+            yield spectrum, case
 
 
 def mixtures(sites: Sequence[Site], count: int, *, seed: int) -> Iterator[Question]:

@@ -21,8 +21,8 @@ from nearedge.models.aside import written_aside
 from nearedge.models.clusters import geometry
 from nearedge.models.composition import elements_in
 from nearedge.models.data.dataset import Site
-from nearedge.models.data.gap import TheoryGap, Views, broadened_levels, half_ways, interpolate
-from nearedge.models.parts.condition import GRID, LIMITS, grid_of
+from nearedge.models.data.gap import TheoryGap, Views, broadened_levels, read_views
+from nearedge.models.parts.condition import GRID, grid_of
 from nearedge.models.parts.encoder import SMOOTHING
 from nearedge.models.parts.general import (
     GENERAL_CN_CLASSES,
@@ -122,7 +122,9 @@ def lessons(sites: Sequence[Site]) -> Lessons:
     columns["importance"] = importance / importance.mean()
     whole = ("absorber", "cn", "kind")
     return Lessons(
-        levels=torch.tensor(np.array([broadened_levels(s) for s in sites]), dtype=torch.float32),
+        levels=torch.tensor(
+            np.array([broadened_levels(s.spectrum) for s in sites]), dtype=torch.float32
+        ),
         **{
             name: torch.tensor(column, dtype=torch.int64 if name in whole else torch.float32)
             for name, column in columns.items()
@@ -148,12 +150,6 @@ def _told(site: Site) -> dict[str, Any]:
         "cosine": cosines.mean() if len(cosines) else np.nan,
         "radii": lengths,
     }
-
-
-def read_views(x: Tensor, *, error: Tensor | float = 0.0) -> Tensor:
-    """Read views (batch, fine) on the model's grid, (batch, grid)."""
-    grid = torch.tensor(grid_of(GRID), dtype=torch.float32)
-    return interpolate(x, half_ways(x) + error + grid).clamp(*LIMITS)
 
 
 def loss(found: NetReading, wanted: Lessons) -> Tensor:

@@ -26,7 +26,7 @@ from nearedge.models.answering.general import (
 from nearedge.models.aside import written_aside
 from nearedge.models.clusters import geometry
 from nearedge.models.data.dataset import Site, describe
-from nearedge.models.data.gap import TheoryGap, Views
+from nearedge.models.data.gap import TheoryGap, Views, read_views
 from nearedge.models.parts.condition import GRID
 from nearedge.models.parts.general import Committee, General
 from nearedge.models.parts.general_growth import GeneralGrowth
@@ -36,7 +36,6 @@ from nearedge.models.training.general import (
     GeneralRecipe,
     Lessons,
     lessons,
-    read_views,
     supported,
 )
 from nearedge.models.training.release import half

@@ -5,6 +5,9 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from nearedge.models.data.gap import residual_modes
+from nearedge.models.spectrum import Array
+
 
 class RecipeSection(BaseModel):
     """A part of a recipe: unknown keys are errors, values do not change."""
@@ -23,6 +26,13 @@ class MixtureRecipe(RecipeSection):
         default=0.3, gt=0, le=1, description="smallest share that a partial scan keeps"
     )
     jitter: float = Field(default=0.2, ge=0, description="extra error of e0, eV")
+
+
+class DistantRecipe(RecipeSection):
+    """Views as far from the calculation as measurements are, beside those of `MixtureRecipe`."""
+
+    views: int = Field(default=12, ge=1, description="of each spectrum")
+    partial: float = Field(default=0.3, ge=0, lt=1, description="the first part of a scan")
 
 
 class EncoderRecipe(RecipeSection):
@@ -112,6 +122,12 @@ class SharesRecipe(RecipeSection):
     width: int = Field(default=144, ge=1, description="of the hidden layers")
     dropout: float = Field(default=0.3, ge=0, lt=1, description="share of hidden numbers dropped")
     spectra: int = Field(default=9000, ge=1, description="averages and single spectra of each edge")
+    distant: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="share as far from the calculation as measurements; without it none is",
+    )
     steps: int = Field(default=2500, ge=1, description="of training, of each network")
     batch: int = Field(default=128, ge=1, description="spectra per step")
     rate: float = Field(default=2e-3, gt=0, description="highest learning rate")
@@ -132,6 +148,14 @@ class Recipe(RecipeSection):
         default=33, ge=1, description="views of each spectrum, the clean one included"
     )
     mixture: MixtureRecipe = MixtureRecipe()
+    distant: DistantRecipe | None = Field(
+        default=None, description="further views; without it there are none"
+    )
+    residuals: Path | None = Field(
+        default=None,
+        description="Parquet of what calculations leave of measurements, seen from where you "
+        "train; without it residuals are smooth",
+    )
     encoder: EncoderRecipe = EncoderRecipe()
     denoiser: DenoiserRecipe = DenoiserRecipe()
     placement: PlacementRecipe = PlacementRecipe()
@@ -141,6 +165,10 @@ class Recipe(RecipeSection):
     report_every: int = Field(
         default=500, ge=1, description="steps between checkpoints and log lines"
     )
+
+    def residual_modes(self) -> Array | None:
+        """Read what measurements leave of calculations, if the recipe names a file of it."""
+        return None if self.residuals is None else residual_modes(self.residuals)
 
 
 def read_recipe(path: str | Path) -> Recipe:

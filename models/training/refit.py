@@ -16,10 +16,18 @@ from torch import Tensor
 from nearedge.models.answering.card import Card, read_card, write_card
 from nearedge.models.answering.estimate import Calibration
 from nearedge.models.aside import written_aside
-from nearedge.models.training.recipe import PlacementRecipe, SharesRecipe
-from nearedge.models.training.release import calibrated, examination, half, start_entry
-from nearedge.models.training.shares import train_shares
+from nearedge.models.training.calibrating import cn_temperature
+from nearedge.models.training.recipe import PlacementRecipe, Recipe
+from nearedge.models.training.release import (
+    calibrated,
+    examination,
+    half,
+    learn_averages,
+    ridge_tensors,
+    start_entry,
+)
 from nearedge.models.training.sites import load_sites
+from nearedge.models.training.spectra import SpectrumSide
 
 #: What a card says of its own file.
 _OWN = ("name", "path", "digest")
@@ -31,7 +39,8 @@ def refit(
     data: Sequence[Path],
     path: Path,
     placement: tuple[PlacementRecipe, dict[str, Tensor]] | None = None,
-    shares: SharesRecipe | None = None,
+    reading: tuple[Recipe, SpectrumSide] | None = None,
+    shares: Recipe | None = None,
     samples: int = 16,
 ) -> Card:
     """Write new weights and their card.
@@ -46,28 +55,41 @@ def refit(
         ``.safetensors`` file to write; its card goes beside it.
     placement
         The density that clusters grow by: its recipe and its tensors. None leaves what there is.
+    reading
+        What reads spectra, trained on the same data, and its recipe. None leaves what there is.
     shares
         How the part that reads averages is trained; None leaves what there is.
     samples
         Clusters per spectrum in calibration.
     """
     card = read_card(model)
-    tensors, seed = load_file(card.path), int(card.recipe["seed"])
+    tensors = load_file(card.path)
     entries = {name: value for name, value in asdict(card).items() if name not in _OWN}
     sites = load_sites(data, span=card.grid)
     if placement is not None:
-        recipe, own = placement
+        grows, own = placement
         tensors = _with(tensors, "placement.", own)
-        entries["start"] = start_entry(recipe, atoms=card.atoms)
-        entries["recipe"] |= {"placement": recipe.model_dump(mode="json")}
-    if shares is not None:
-        averages = train_shares(sites.train, card.edges, recipe=shares, span=card.grid, seed=seed)
+        entries["start"] = start_entry(grows, atoms=card.atoms)
+        entries["recipe"] |= {"placement": grows.model_dump(mode="json")}
+    if reading is not None:
+        how, read = reading
+        tensors = _with(tensors, "encoder.", half(read.reader.ensemble))
+        tensors = _with(tensors, "ridge.", ridge_tensors(read.reader))
+        entries["encoder"] = asdict(read.reader.ensemble.size)
+        entries["members"] = len(read.reader.ensemble.members)
+        temperature = cn_temperature(read.expected, read.known.cn)
+        entries["calibration"] |= {"cn_temperature": temperature}
+        parts = {"views", "mixture", "distant", "residuals", "encoder"}
+        entries["recipe"] |= how.model_dump(mode="json", include=parts, exclude_none=True)
+    if shares is not None and (averages := learn_averages(sites, shares)) is not None:
         tensors = _with(tensors, "shares.", half(averages))
         entries["shares"] = asdict(averages.size)
-        entries["recipe"] |= {"shares": shares.model_dump(mode="json")}
+        parts = {"shares", "residuals"}
+        entries["recipe"] |= shares.model_dump(mode="json", include=parts, exclude_none=True)
+    recipe = Recipe.model_validate(entries["recipe"])
     packed = save(tensors)
     entries = calibrated(
-        _uncalibrated(entries), packed, *examination(sites, seed=seed + 1), samples=samples
+        _uncalibrated(entries), packed, examination(sites, recipe), samples=samples
     )
     with written_aside(path) as part:
         part.write_bytes(packed)

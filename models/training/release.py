@@ -15,6 +15,7 @@ from nearedge.models.answering.card import Card, write_card
 from nearedge.models.answering.estimate import Calibration
 from nearedge.models.answering.inverter import Inverter
 from nearedge.models.answering.loading import assemble
+from nearedge.models.answering.reader import Reader
 from nearedge.models.aside import written_aside
 from nearedge.models.data.dataset import describe
 from nearedge.models.data.instruments import InputCondition
@@ -80,7 +81,12 @@ def learn_averages(sites: Sites, recipe: Recipe) -> Shares | None:
     if not recipe.shares:
         return None
     return train_shares(
-        sites.train, sites.edges, recipe=recipe.shares, span=recipe.grid, seed=recipe.seed
+        sites.train,
+        sites.edges,
+        recipe=recipe.shares,
+        span=recipe.grid,
+        seed=recipe.seed,
+        residuals=recipe.residual_modes(),
     )
 
 
@@ -104,6 +110,16 @@ def _fields(part: Ridge) -> dict[str, Tensor]:
     return {field.name: getattr(part, field.name) for field in fields(part)}
 
 
+def ridge_tensors(reader: Reader) -> dict[str, Tensor]:
+    """Return the tensors of a reader's ridges, by edge and band."""
+    found = {}
+    for k, own in enumerate(reader.ridges):
+        found[f"{k}.share"] = own.share
+        for number, one in enumerate(own.bands):
+            found |= {f"{k}.{number}.{name}": tensor for name, tensor in _fields(one).items()}
+    return found
+
+
 def _tensors(
     read: SpectrumSide,
     drawing: Drawing,
@@ -117,21 +133,20 @@ def _tensors(
         "placement.": half(drawing.placement),
         "shares.": half(averages) if averages else {},
     }
-    for k, (back, own) in enumerate(zip(forward.surrogates, read.reader.ridges, strict=True)):
+    for k, back in enumerate(forward.surrogates):
         parts[f"surrogate.{k}."] = back.state()
-        parts[f"ridge.{k}."] = {"share": own.share}
-        for number, one in enumerate(own.bands):
-            parts[f"ridge.{k}.{number}."] = _fields(one)
+    parts["ridge."] = ridge_tensors(read.reader)
     tensors = {p + name: value for p, state in parts.items() for name, value in state.items()}
     tensors["outlier.mean"] = torch.tensor(familiar.mean, dtype=torch.float32)
     tensors["outlier.covariance"] = torch.tensor(familiar.covariance, dtype=torch.float32)
     return {name: value.detach().contiguous() for name, value in tensors.items()}
 
 
-def _familiar(bank: Bank, edge: Array, edges: int) -> Familiar:
-    views, sites, size = bank.values.shape
-    flat = bank.values.reshape(views * sites, size), bank.mask.reshape(views * sites, size)
-    return familiarise(*flat, np.tile(edge, views).astype(np.int64), edges=edges)
+def _familiar(bank: Bank, edge: Array, edges: int, *, views: int) -> Familiar:
+    """Tell from the first views, those that are not distant, what is familiar."""
+    _, sites, size = bank.values.shape
+    flat = [part[:views].reshape(views * sites, size) for part in (bank.values, bank.mask)]
+    return familiarise(flat[0], flat[1], np.tile(edge, views).astype(np.int64), edges=edges)
 
 
 def start_entry(recipe: PlacementRecipe, *, atoms: int) -> dict[str, Any]:
@@ -192,20 +207,48 @@ def _entries(
     }
 
 
-def examination(
-    sites: Sites, *, seed: int
-) -> tuple[list[calibrating.Question], list[calibrating.Question]]:
-    """Return the single sites and the averages that a model is calibrated on."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Examination:
+    """What a model is calibrated on: questions of known truth about held-out families.
+
+    Attributes
+    ----------
+    asked
+        Single sites, as calculated and as instruments show them.
+    distant
+        Single sites as far from the calculation as measurements are, if the model learned from
+        such spectra. They count for what is estimated, not for what is familiar.
+    mixed
+        Averages over unlike sites, on which the interval of the mean CN is fitted too.
+    """
+
+    asked: Sequence[calibrating.Question]
+    distant: Sequence[calibrating.Question]
+    mixed: Sequence[calibrating.Question]
+
+
+def examination(sites: Sites, recipe: Recipe) -> Examination:
+    """Make up the questions that a model of a recipe is calibrated on."""
+    seed = recipe.seed + 1
     asked = list(calibrating.questions(sites.held_out, calibrating.CONDITIONS, seed=seed))
     count = min(MIXTURES, len(asked) // len(calibrating.CONDITIONS))
-    return asked, list(calibrating.mixtures(sites.held_out, count, seed=seed))
+    modes = recipe.residual_modes()
+    far = (
+        calibrating.distant_questions(sites.held_out, seed=seed, residuals=modes)
+        if recipe.distant
+        else ()
+    )
+    return Examination(
+        asked=asked,
+        distant=list(far),
+        mixed=list(calibrating.mixtures(sites.held_out, count, seed=seed)),
+    )
 
 
 def calibrated(
     entries: dict[str, Any],
     packed: bytes,
-    asked: Sequence[calibrating.Question],
-    mixed: Sequence[calibrating.Question],
+    exam: Examination,
     *,
     samples: int,
 ) -> dict[str, Any]:
@@ -217,10 +260,8 @@ def calibrated(
         Those before calibration: samples weigh alike, none is flagged.
     packed
         The file of weights.
-    asked
-        Single sites.
-    mixed
-        Averages over unlike sites, on which the interval of the mean CN is fitted too.
+    exam
+        The questions.
     samples
         Clusters per spectrum.
     """
@@ -229,17 +270,19 @@ def calibrated(
         draft = Card(name="draft", path=Path(), digest="", **entries)
         return Inverter(draft, assemble(draft, load(packed), CPU), device=CPU)
 
-    raw = model()
-    answers = calibrating.ask(raw, asked, samples=samples)
-    sharpness = calibrating.sharpness(raw, asked, answers)
+    raw, every = model(), [*exam.asked, *exam.distant]
+    answers = calibrating.ask(raw, every, samples=samples)
+    sharpness = calibrating.sharpness(raw, every, answers)
     entries = entries | {"surrogate": entries["surrogate"] | {"sharpness": sharpness}}
-    answers = calibrating.reweigh(raw, asked, answers, sharpness=sharpness)
-    estimates = calibrating.calibrate(raw, asked, answers)
+    answers = calibrating.reweigh(raw, every, answers, sharpness=sharpness)
+    estimates = calibrating.calibrate(raw, every, answers)
     entries = entries | {"calibration": entries["calibration"] | {"estimates": estimates}}
-    answers = calibrating.ask(model(), asked, samples=samples)
-    mean = mean_interval(model(), asked, answers, mixed, samples=samples)
+    answers = calibrating.ask(model(), every, samples=samples)
+    mean = mean_interval(model(), every, answers, exam.mixed, samples=samples)
     estimates = estimates | mean
-    heads = fit_heads(model(), asked, mixed).to_dict()
+    heads = fit_heads(model(), every, exam.mixed).to_dict()
+    asked = exam.asked
+    answers = answers[: len(asked)]
     told = {"estimates": estimates, "heads": heads}
     entries = entries | {"calibration": entries["calibration"] | told}
     explained = calibrating.explained_scale(answers, raw.scatter([s for s, _ in asked]))
@@ -292,13 +335,12 @@ def release(
         Clusters per spectrum in calibration and figures.
     """
     edges = len(sites.edges)
-    familiar = _familiar(read.bank, read.known.edge.astype(np.float64), edges)
+    familiar = _familiar(read.bank, read.known.edge.astype(np.float64), edges, views=recipe.views)
     forward = learn_forward(sites, read, recipe)
     averages = learn_averages(sites, recipe)
     packed = save(_tensors(read, drawing, forward, familiar, averages))
-    asked, mixed = examination(sites, seed=recipe.seed + 1)
     entries = _entries(sites, read, drawing, forward, averages, recipe)
-    entries = calibrated(entries, packed, asked, mixed, samples=samples)
+    entries = calibrated(entries, packed, examination(sites, recipe), samples=samples)
     with written_aside(path) as part:
         part.write_bytes(packed)
     return write_card(path, **entries)

@@ -12,7 +12,15 @@ from nearedge.models.answering.reader import blended
 from nearedge.models.clusters.descriptors import Expectation
 from nearedge.models.data.views import Bank
 from nearedge.models.parts.device import CPU
-from nearedge.models.parts.ridge import BANDS, Ridge, Ridges, band, kernel
+from nearedge.models.parts.ridge import (
+    BANDS,
+    NEARNESS,
+    Ridge,
+    Ridges,
+    band,
+    between,
+    kernel,
+)
 from nearedge.models.spectrum import Array
 from nearedge.models.training.encoders import LEAST_SPREAD, Targets, mean_and_spread, mix
 
@@ -52,22 +60,31 @@ def fit_ridges(
     """
     ensemble = np.stack([e.mean.double().numpy() for e in expected])
     described = mix(known, bank.members).mean
-    blind = _blind(bank, known.edge, described, folds, ensemble, views=views, device=device)
+    blind, near = said_blindly(
+        bank, known.edge, described, folds, ensemble, views=views, device=device
+    )
     bands = band(torch.from_numpy(bank.mask))
     ridges = []
     for k in range(int(known.edge.max()) + 1):
         own = np.flatnonzero(known.edge == k)
-        part = best_share(blind[:, own], ensemble[:, own], described[:, own], bands[:, own].numpy())
+        part = best_share(
+            blind[:, own],
+            ensemble[:, own],
+            described[:, own],
+            bands[:, own].numpy(),
+            near[:, own],
+        )
         fitted = fit_bands(bank, own, described, views=views, device=device)
         ridges.append(replace(fitted, share=part))
-    shares = torch.stack([one.share for one in ridges])[torch.from_numpy(known.edge), bands]
+    shares, edge = torch.stack([one.share for one in ridges]), torch.from_numpy(known.edge)
+    rows = zip(expected, blind, bands, torch.from_numpy(near).float(), strict=True)
     return tuple(ridges), [
-        blended(e, torch.from_numpy(said).float(), part)
-        for e, said, part in zip(expected, blind, shares, strict=True)
+        blended(e, torch.from_numpy(said).float(), between(shares[edge, own], apart))
+        for e, said, own, apart in rows
     ]
 
 
-def _blind(
+def said_blindly(
     bank: Bank,
     edge: NDArray[np.int64],
     described: Array,
@@ -75,10 +92,14 @@ def _blind(
     ensemble: Array,
     *,
     views: int,
-    device: torch.device,
-) -> Array:
-    """Return what ridges say that never saw a site's family, (views, sites, d)."""
-    out = ensemble.copy()
+    device: torch.device = CPU,
+) -> tuple[Array, Array]:
+    """Return what ridges say that never saw a site's family, (views, sites, d), and how near.
+
+    Parameters as of `fit_ridges`; ``edge`` (sites,), ``described`` and ``ensemble`` (views, sites,
+    d), which stands where there is no other family.
+    """
+    out, near = ensemble.copy(), np.zeros(ensemble.shape[:2])
     for k in np.unique(edge):
         for fold in np.unique(folds):
             own = np.flatnonzero((edge == k) & (folds == fold))
@@ -87,9 +108,9 @@ def _blind(
                 continue
             fitted = fit_bands(bank, rest, described, views=views, device=device)
             for view, (values, mask) in enumerate(zip(bank.values, bank.mask, strict=True)):
-                said = fitted(torch.from_numpy(values[own]), torch.from_numpy(mask[own]))
-                out[view, own] = said.numpy()
-    return out
+                said, close = fitted(torch.from_numpy(values[own]), torch.from_numpy(mask[own]))
+                out[view, own], near[view, own] = said.numpy(), close.numpy()
+    return out, near
 
 
 def fit_bands(
@@ -120,7 +141,8 @@ def fit_bands(
         view, site = _first(found == number, views)
         told = bank.values[view, sites[site]], bank.mask[view, sites[site]]
         ridges.append(fit(*told, described[view, sites[site]], device=device))
-    return Ridges(bands=ridges, share=torch.ones(len(ridges), described.shape[2]))
+    share = torch.ones(len(ridges), len(NEARNESS), described.shape[2])
+    return Ridges(bands=ridges, share=share)
 
 
 def _first(within: NDArray[np.bool_], most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -176,8 +198,10 @@ def _solved(start: Ridge, wanted: Tensor, *, device: torch.device) -> Ridge:
     return replace(start, length=length.cpu(), factor=factor.half().cpu())
 
 
-def best_share(ridge: Array, ensemble: Array, truth: Array, bands: NDArray[np.int64]) -> Tensor:
-    """Find for each band and descriptor the share of the ridge at which their mean errs least.
+def best_share(
+    ridge: Array, ensemble: Array, truth: Array, bands: NDArray[np.int64], near: Array
+) -> Tensor:
+    """Find for each band, nearness and descriptor the share at which their mean errs least.
 
     Parameters
     ----------
@@ -187,15 +211,20 @@ def best_share(ridge: Array, ensemble: Array, truth: Array, bands: NDArray[np.in
         (views, sites, d); NaN where undefined.
     bands
         (views, sites) of the spectra.
+    near
+        (views, sites) how near each spectrum is to those that its ridge learned from. Where there
+        are none so near, the ridge counts nothing.
     """
-    out = np.zeros((len(BANDS) + 1, truth.shape[2]))
-    for number in range(len(out)):
-        view, site = np.nonzero(bands == number)
+    levels = np.array(NEARNESS)
+    level = np.digitize(near, (levels[1:] + levels[:-1]) / 2)
+    out = np.zeros((len(BANDS) + 1, len(levels), truth.shape[2]))
+    for number, height in np.ndindex(*out.shape[:2]):
+        view, site = np.nonzero((bands == number) & (level == height))
         start, there = ensemble[view, site], ridge[view, site]
         errors = [
             _mean(np.abs(start + part * (there - start) - truth[view, site])) for part in SHARES
         ]
-        out[number] = SHARES[np.argmin(errors, 0)]
+        out[number, height] = SHARES[np.argmin(errors, 0)]
     return torch.from_numpy(out).float()
 
 

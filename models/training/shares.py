@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from nearedge.models.clusters.descriptors import EXPECTED_CN_CLASSES
 from nearedge.models.data.dataset import Site
+from nearedge.models.data.gap import TheoryGap, Views, broadened_levels, read_views
 from nearedge.models.data.instruments import MOST_AVERAGED, average, measure
 from nearedge.models.normalise.xanes import normalise_xanes
 from nearedge.models.parts.condition import condition
@@ -82,7 +83,13 @@ def _of_two(
 
 
 def draw_averages(
-    sites: Sequence[Site], count: int, *, span: Sequence[float], rng: np.random.Generator
+    sites: Sequence[Site],
+    count: int,
+    *,
+    span: Sequence[float],
+    rng: np.random.Generator,
+    distant: float = 0.0,
+    residuals: Array | None = None,
 ) -> Averages:
     """Draw spectra of averages and of single sites of one edge, bonded ones.
 
@@ -96,23 +103,47 @@ def draw_averages(
         The model's grid.
     rng
         Source of randomness.
+    distant
+        Share of spectra that lie as far from the calculation as measurements do.
+    residuals
+        As of `nearedge.models.data.gap.Views`.
     """
     bonded = [site for site in sites if site.cn]
     cn = np.array([min(site.cn, EXPECTED_CN_CLASSES - 1) for site in bonded])
+    far = rng.random(count) < distant
     values: list[NDArray[np.float32]] = []
     masks: list[NDArray[np.float32]] = []
     shares: list[Array] = []
+    levels: list[Array] = []
     while len(values) < count:
         members, parts = draw_members(cn, rng)
-        seen = normalise_xanes(_seen(average([bonded[k].spectrum for k in members], parts), rng))
+        mean = average([bonded[k].spectrum for k in members], parts)
+        seen = normalise_xanes(_seen(mean, rng))
         if isinstance(seen, Rejected):
             continue
         read = condition(seen, span=span, shift=float(rng.normal(0, JITTER)))
+        if far[len(values)]:
+            levels.append(broadened_levels(mean))
         values.append(read.values)
         masks.append(read.mask)
         found = np.bincount(cn[members], parts, minlength=EXPECTED_CN_CLASSES)
         shares.append(found.astype(float))
-    return Averages(values=np.array(values), mask=np.array(masks), shares=np.array(shares))
+    drawn = Averages(values=np.array(values), mask=np.array(masks), shares=np.array(shares))
+    if levels:
+        drawn.values[far] = _distant(np.array(levels), residuals, span=span, rng=rng)
+        drawn.mask[far] = 1
+    return drawn
+
+
+def _distant(
+    levels: Array, residuals: Array | None, *, span: Sequence[float], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Return distant views of broadened spectra (n, sigmas, fine) on the grid."""
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    make = Views(TheoryGap(), residuals=residuals, generator=generator)
+    error = make.origin_error(len(levels))
+    seen = read_views(make(torch.from_numpy(levels).float()), error=error, span=span)
+    return np.asarray(seen.numpy(), np.float32)
 
 
 def _seen(spectrum: Spectrum, rng: np.random.Generator) -> Spectrum:
@@ -126,6 +157,7 @@ def train_shares(
     recipe: SharesRecipe,
     span: Sequence[float],
     seed: int,
+    residuals: Array | None = None,
 ) -> Shares:
     """Train the networks of every edge.
 
@@ -141,12 +173,23 @@ def train_shares(
         The model's grid.
     seed
         The seed of weights, averages and batches.
+    residuals
+        As of `draw_averages`.
     """
     drawn = []
     for number, pair in enumerate(edges):
         own = [site for site in sites if (site.absorber, site.edge) == pair]
         rng = np.random.default_rng([seed, 4, number])
-        drawn.append(draw_averages(own, recipe.spectra, span=span, rng=rng))
+        drawn.append(
+            draw_averages(
+                own,
+                recipe.spectra,
+                span=span,
+                rng=rng,
+                distant=recipe.distant or 0.0,
+                residuals=residuals,
+            )
+        )
     torch.manual_seed(seed)
     size = SharesSize(
         grid=drawn[0].values.shape[1],

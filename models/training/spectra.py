@@ -11,6 +11,7 @@ from nearedge.models.answering.reader import Reader
 from nearedge.models.clusters import descriptors
 from nearedge.models.clusters.descriptors import Expectation
 from nearedge.models.data.dataset import Site
+from nearedge.models.data.distant import make_distant_bank
 from nearedge.models.data.views import Bank, Mixture, make_bank
 from nearedge.models.parts.device import CPU
 from nearedge.models.training import encoders
@@ -58,6 +59,25 @@ def _views(
     )
 
 
+def _bank(sites: Sites, recipe: Recipe) -> Bank:
+    """Make the views that are learned from: the usual ones first, then the distant ones."""
+    # whoever never saw a site must not have seen it in an average either
+    cells, distant = cells_of(sites, recipe), recipe.distant
+    usual = _views(sites.train, recipe, views=recipe.views, cells=cells)
+    if distant is None:
+        return usual
+    mix = recipe.mixture.model_copy(update={"partial": distant.partial})
+    return usual + make_distant_bank(
+        sites.train,
+        views=distant.views,
+        seed=recipe.seed,
+        mix=Mixture(**mix.model_dump()),
+        residuals=recipe.residual_modes(),
+        span=recipe.grid,
+        cells=cells,
+    )
+
+
 def set_exam(sites: Sites, recipe: Recipe) -> EncoderExam:
     """Make views of the held-out spectra, to watch a training by."""
     return EncoderExam(
@@ -90,8 +110,7 @@ def read_spectra(
     device
         Where encoders train and ridges are solved.
     """
-    # whoever never saw a site must not have seen it in an average either
-    bank = _views(sites.train, recipe, views=recipe.views, cells=cells_of(sites, recipe))
+    bank = _bank(sites, recipe)
     known = encoders.targets(sites.train, vocabulary=recipe.species, edges=sites.edges)
     total = recipe.encoder.folds * recipe.encoder.rounds
     ensemble, blind = encoders.train_ensemble(
@@ -126,7 +145,7 @@ def read_blindly(sites: Sites, reader: Reader, recipe: Recipe) -> SpectrumSide:
     recipe
         Recipe with the seed and the folds of the reader; its views may be others.
     """
-    bank = _views(sites.train, recipe, views=recipe.views, cells=cells_of(sites, recipe))
+    bank = _bank(sites, recipe)
     known = encoders.targets(sites.train, vocabulary=recipe.species, edges=sites.edges)
     size = {"folds": recipe.encoder.folds, "rounds": recipe.encoder.rounds}
     folds = encoders.partition(sites.train, **size, seed=recipe.seed)

@@ -26,7 +26,7 @@ def asked(values):
 def test_it_interpolates_between_training_spectra(lesson):
     values, mask, truth = lesson
     fitted = ridges.fit(values[:50], mask[:50], truth[:50])
-    found = fitted(*asked(values[50:])).numpy()
+    found = fitted(*asked(values[50:]))[0].numpy()
     scatter = np.abs(truth[50:, :2] - truth[:50, :2].mean(0)).mean(0)
     assert (np.abs(found[:, :2] - truth[50:, :2]).mean(0) < 0.2 * scatter).all()
 
@@ -35,7 +35,7 @@ def test_what_is_never_defined_is_answered_with_its_mean(lesson):
     values, mask, truth = lesson
     fitted = ridges.fit(values, mask, truth)
     assert np.isnan(truth[:, 2]).all()
-    assert torch.equal(fitted(*asked(values))[:, 2], torch.zeros(60))
+    assert torch.equal(fitted(*asked(values))[0][:, 2], torch.zeros(60))
 
 
 def test_what_was_not_measured_does_not_matter(lesson):
@@ -46,7 +46,7 @@ def test_what_was_not_measured_does_not_matter(lesson):
     other = np.where(mask > 0, values, 9.0)
     assert torch.equal(ridges.fit(other, mask, truth).factor, fitted.factor)
     cut = torch.from_numpy(mask)
-    found, again = (fitted(torch.from_numpy(v), cut) for v in (values, other))
+    found, again = (fitted(torch.from_numpy(v), cut)[0] for v in (values, other))
     assert torch.equal(found, again)
 
 
@@ -55,8 +55,8 @@ def test_noise_is_expected(lesson):
     values, mask, truth = lesson
     off = truth.copy()
     off[0, 0] += 2
-    moved = ridges.fit(values, mask, off)(*asked(values[:1]))[0, 0]
-    still = ridges.fit(values, mask, truth)(*asked(values[:1]))[0, 0]
+    moved = ridges.fit(values, mask, off)(*asked(values[:1]))[0][0, 0]
+    still = ridges.fit(values, mask, truth)(*asked(values[:1]))[0][0, 0]
     assert 0 < moved - still < 2 * (1 - NUGGET / 4)
 
 
@@ -108,9 +108,10 @@ def test_each_spectrum_is_answered_by_its_band(bank, described):
         (torch.from_numpy(bank.values[v, :1]), torch.from_numpy(bank.mask[v, :1]))
         for v in (2, 0, 3)
     ]
-    together = fitted(*(torch.cat(part) for part in zip(*picked, strict=True)))
+    together, near = fitted(*(torch.cat(part) for part in zip(*picked, strict=True)))
     alone = [fitted.bands[number](*one) for number, one in zip((1, 2, 0), picked, strict=True)]
-    assert torch.allclose(together, torch.cat(alone))
+    assert torch.allclose(together, torch.cat([said for said, _ in alone]))
+    assert torch.allclose(near, torch.ones(3), atol=1e-3)  # they are training spectra
 
 
 def test_share_goes_to_who_errs_less():
@@ -120,7 +121,8 @@ def test_share_goes_to_who_errs_less():
     bands = np.tile([0, 2], (3, 100))
     ensemble = np.where((bands == 0)[..., None], good, bad)
     other = np.where((bands == 0)[..., None], bad, good)
-    share = ridges.best_share(other, ensemble, np.stack([truth] * 3), bands)
+    share = ridges.best_share(other, ensemble, np.stack([truth] * 3), bands, np.ones((3, 200)))
     assert (share[0] < 0.2).all()
-    assert (share[2] > 0.8).all()
+    assert (share[2, 2] > 0.8).all()
+    assert (share[2, :2] == 0).all()  # none is so far
     assert (share[1] == 0).all()  # no spectrum lies there

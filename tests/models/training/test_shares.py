@@ -55,6 +55,19 @@ def test_single_sites_averages_and_pairs_of_kinds_are_drawn():
     assert np.mean(np.array(singles) == 5) > 1.5 * 3 / 43
 
 
+def test_some_averages_are_distant_and_the_others_stay_as_they_are(sites):
+    usual, far = (
+        draw_averages(sites, 40, span=SPAN, rng=np.random.default_rng(1), distant=share)
+        for share in (0.0, 0.5)
+    )
+    assert np.array_equal(usual.shares, far.shares)
+    same = (usual.values == far.values).all(1)
+    assert 0.3 < same.mean() < 0.7
+    assert (far.mask[~same] == 1).all()
+    apart = np.sqrt(((usual.values - far.values)[~same] ** 2).mean())
+    assert 0.02 < apart < 0.6
+
+
 def test_averages_know_their_shares(sites):
     found = draw_averages(sites, 40, span=SPAN, rng=np.random.default_rng(1))
     assert found.values.shape == found.mask.shape == (40, 101)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from nearedge.models.answering.card import read_card
 from nearedge.models.answering.inverter import Inverter
@@ -19,7 +20,7 @@ from nearedge.models.training import calibrating, denoiser, encoders
 from nearedge.models.training.checkpoint import CheckpointError
 from nearedge.models.training.denoiser import _rate
 from nearedge.models.training.placement import placement_size
-from nearedge.models.training.recipe import Recipe, read_recipe
+from nearedge.models.training.recipe import DistantRecipe, Recipe, read_recipe
 from nearedge.models.training.refit import refit
 from nearedge.models.training.sites import load_sites
 from nearedge.models.training.spectra import read_spectra, set_exam
@@ -343,6 +344,34 @@ def test_the_learning_rate_starts_again_once():
     assert rate(401) == _rate(1000, 0)(401) > 0.6
     assert [rate(k) for k in range(300)] == [_rate(400, 0)(k) for k in range(300)]
     assert rate(1000) == pytest.approx(0.02)
+
+
+def test_weights_that_are_given_another_reading_state_its_recipe(trained, sites, tmp_path):
+    """The rest stays: other means are expected, and clusters grow by the same density."""
+    card, out, _ = trained
+    distant = DistantRecipe(views=2)
+    recipe = RECIPE.model_copy(update={"distant": distant, "seed": 5})
+    read = read_spectra(load_sites([DATA], span=recipe.grid), recipe)
+    assert len(read.bank.values) == recipe.views + 2
+    path = tmp_path / "more.safetensors"
+    more = refit(
+        str(out / "tiny.safetensors"),
+        data=[DATA],
+        path=path,
+        reading=(recipe, read),
+        shares=recipe,
+        samples=2,
+    )
+    assert more.recipe["distant"] == distant.model_dump(mode="json")
+    assert more.start == card.start
+    seen = normalise_xanes(next(s for s in sites if s.absorber == "Si" and s.cn == 4).spectrum)
+    before, after = (
+        Inverter.load(str(one), device="cpu").expect([seen])[0] for one in (card.path, path)
+    )
+    assert not torch.allclose(before.mean, after.mean)
+    tensors = [load_file(one) for one in (card.path, path)]
+    kept = [name for name in tensors[0] if name.startswith(("placement", "diffusion", "outlier"))]
+    assert all(torch.equal(tensors[0][name], tensors[1][name]) for name in kept)
 
 
 def test_weights_that_are_given_another_density_draw_with_it(trained, sites, tmp_path):
