@@ -13,7 +13,6 @@ benchmarks.held_out none DENSITY.pt --minutes 20`; without it the released one s
 
 import argparse
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -27,27 +26,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.soundness import KINDS, chosen, from_spectrum, from_truth, table
-from benchmarks.train_placement import ATOMS, ELEMENTS, FILES, VIEWS, lesson_of
+from benchmarks.train_placement import ATOMS, ELEMENTS, FILES, begun, trained
 from nearedge.models.answering.card import read_card
 from nearedge.models.answering.inverter import Inverter
 from nearedge.models.answering.loading import load_parts
-from nearedge.models.clusters.descriptors import Expectation
 from nearedge.models.data.dataset import read_dataset
 from nearedge.models.evaluation.soundness import SoundnessRule
 from nearedge.models.parts.device import CPU
 from nearedge.models.parts.diffusion import Noise, draw
 from nearedge.models.parts.grown import Grown
+from nearedge.models.parts.growth import Chance, Started
 from nearedge.models.parts.placement import (
     Given,
     Placement,
     PlacementSize,
     _between,
     _Round,
-    joined,
 )
-from nearedge.models.training.descent import Descent
-from nearedge.models.training.placement import ToldClusters, as_placed
-from nearedge.models.training.recipe import PlacementRecipe, Recipe
+from nearedge.models.training.placement import PlacementTraining, ToldClusters, as_placed
 from nearedge.models.training.sites import load_sites
 
 #: Noise that an atom comes in from, and at the end, Å.
@@ -157,14 +153,11 @@ def loss(
 
 
 @torch.inference_mode()
-def diffused(
-    model: AtomDenoiser, given: Given, *, steps: int, eta: float, generator: torch.Generator
-) -> Tensor:
+def diffused(started: Started, *, steps: int, eta: float, generator: torch.Generator) -> Tensor:
     """Draw clusters, each atom by its own diffusion, (batch, atoms, 3) Å."""
+    model, given = started.placement, started.given
+    assert isinstance(model, AtomDenoiser)
     n, ranks = given.radii.shape
-    nodes, passed = model.start(given), model.nothing_passed(n)
-    atoms = given.radii.new_zeros(n, 1, 3)
-    carried = model.trunk_of_next(atoms, nodes[:, 0], passed)
     levels = NOISE.schedule(steps)
 
     def noise() -> Tensor:
@@ -174,18 +167,15 @@ def diffused(
         denoise = partial(
             _denoised,
             model,
-            before=atoms,
-            carried=carried,
-            node=nodes[:, rank + 1],
+            before=started.atoms,
+            carried=started.carried,
+            node=started.nodes[:, rank + 1],
             given=given,
             rank=rank,
         )
         placed = draw(denoise, levels[0] * noise(), levels, eta=eta, noise=noise)
-        atoms = torch.cat([atoms, placed], 1)
-        if rank + 1 < ranks:
-            own = model.trunk_of_next(atoms, nodes[:, rank + 1], passed)
-            carried = joined(carried, own)
-    return atoms[:, 1:]
+        started.add(placed[:, 0])
+    return started.atoms[:, 1:]
 
 
 def _denoised(model: AtomDenoiser, x: Tensor, sigma: Tensor, **told: Any) -> Tensor:
@@ -200,59 +190,44 @@ class Diffused(Grown):
     steps: int
     eta: float
 
-    def draw(
-        self,
-        expected: Sequence[Expectation],
-        samples: int,
-        *,
-        atoms: int,
-        generators: Sequence[torch.Generator],
-    ) -> list[Tensor]:
-        """Draw clusters as `Grown.draw` does."""
-        model = self.placement
-        assert isinstance(model, AtomDenoiser)
-        out = []
-        for one, generator in zip(expected, generators, strict=True):
-            given, _ = self._asked(one, samples, atoms, generator)
-            grown = diffused(model, given, steps=self.steps, eta=self.eta, generator=generator)
-            out.append(self._drawn(grown, given, one))
-        return out
+    def _grow(
+        self, asked: Sequence[tuple[Given, Chance]], generators: Sequence[torch.Generator]
+    ) -> Tensor:
+        how = {"steps": self.steps, "eta": self.eta}
+        return torch.cat(
+            [
+                diffused(Started.start(self.placement, *one), generator=generator, **how)
+                for one, generator in zip(asked, generators, strict=True)
+            ]
+        )
+
+
+class AtomTraining(PlacementTraining):
+    """The denoiser's training: of the density's, but for what a step learns."""
+
+    def advance(self) -> float:
+        """Make one step and return its loss."""
+        model, step = self.descent.model, self.descent.step
+        rng = np.random.default_rng([self.seed, step])
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        told = self.lesson.batch(model, self.recipe, rng=rng)
+        model.train()
+        last = NEAR if step % 6 else ATOMS
+        return self.descent.descend(loss(model, told, last, generator=generator))
+
+    def nats(self) -> list[list[float]]:
+        """Return nothing: a denoiser has no likelihood."""
+        return []
 
 
 def train(out: Path, *, minutes: float, pool: int) -> AtomDenoiser:
     """Train until so much CPU time is spent, all calls together."""
     card = read_card("siox")
     sites = load_sites(FILES, span=card.grid)
-    recipe = Recipe.model_validate(card.recipe | {"views": VIEWS})
-    own = PlacementRecipe(batch=24)
     model = AtomDenoiser(PlacementSize(atoms=ATOMS), elements=ELEMENTS)
-    descent = Descent.start(
-        model, rate=own.rate, decay=own.decay, ema=own.ema, schedule=lambda step: 1.0
-    )
-    spent = 0.0
-    if out.exists():
-        state = torch.load(out, weights_only=True)
-        spent = state.pop("spent")
-        descent.restore(state)
-    if spent >= 60 * minutes:
-        return descent.average()
-    lesson = lesson_of(sites, load_parts(card, CPU).reader, recipe, pool=pool)
-    start, window = time.process_time() - spent, []
-    while (share := (time.process_time() - start) / (60 * minutes)) < 1:
-        rng = np.random.default_rng([1, descent.step])
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        told = lesson.batch(model, own, rng=rng)
-        model.train()
-        part = min(descent.step / 100, 1) * (0.02 + 0.49 * (1 + float(np.cos(np.pi * share))))
-        for group in descent.optimiser.param_groups:
-            group["lr"] = own.rate * part
-        last = NEAR if descent.step % 6 else ATOMS
-        window.append(descent.descend(loss(model, told, last, generator=generator)))
-        if descent.step % 100 == 0:
-            print(descent.step, f"{np.mean(window[-100:]):.4f} {share:.3f}", flush=True)
-            torch.save(descent.state() | {"spent": time.process_time() - start}, out)
-    torch.save(descent.state() | {"spent": 60.0 * minutes}, out)
-    return descent.average()
+    training = begun(model, sites, card, pool=pool, kind=AtomTraining)
+    trained(training, out, minutes=minutes)
+    return training.descent.average()
 
 
 def main() -> None:

@@ -16,38 +16,38 @@ import numpy as np
 from output import options, show
 
 from nearedge.models.answering.inverter import Inverter
-from nearedge.models.clusters import geometry
 from nearedge.models.data.dataset import Site, read_dataset
 from nearedge.models.data.distant import distant_spectra
 from nearedge.models.data.gap import residual_modes
 from nearedge.models.data.views import usable
+from nearedge.models.evaluation.figures import answer_of, score, truth_of
 from nearedge.models.inversion import Inversion
 from nearedge.models.spectrum import Rejected
 
 DATA = Path(__file__).parent / "data" / "siox.parquet"
 RESIDUALS = DATA.with_name("residuals.parquet")
+#: Figures of an answer that are summed up.
+SCORED = ("cn_correct", "cn_covered", "bond_error", "bond_covered")
 
 
 def figures(sites: Sequence[Site], answers: Sequence[Inversion]) -> dict[str, Any]:
     """Sum up answers about bonded sites; shares in %."""
-    cn = np.array([site.cn for site in sites])
-    bond = np.array([float(geometry.mean_bond(s.absorber, s.species, s.positions)) for s in sites])
-    found = [answer.estimates for answer in answers]
-    right = np.array([one.cn_map for one in found]) == cn
+    scores = [
+        score(answer_of(a.samples, a.estimates, absorber=a.absorber), truth_of((site,)))
+        for site, a in zip(sites, answers, strict=True)
+    ]
+    found = {name: np.array([getattr(one, name) for one in scores]) for name in SCORED}
     sure = np.array(["cn-undecided" not in answer.flags for answer in answers])
-    bonds = np.array([(b.mean, b.lo, b.hi) if (b := one.bond) else [np.nan] * 3 for one in found])
-    off = np.abs(bonds[:, 0] - bond)
-    inside = (bonds[:, 1] <= bond) & (bond <= bonds[:, 2])
-    held = [true in one.cn_set for true, one in zip(cn.tolist(), found, strict=True)]
+    right = found["cn_correct"]
     return {
         "sites": len(sites),
         "CN right": 100 * right.mean(),
-        "CN held": 100 * np.mean(held),
+        "CN held": 100 * found["cn_covered"].mean(),
         "unflagged": 100 * sure.mean(),
         "of these right": 100 * right[sure].mean() if sure.any() else np.nan,
-        "bond error, Å": np.nanmean(off),
-        "median, Å": np.nanmedian(off),
-        "bond held": 100 * inside.mean(),
+        "bond error, Å": np.nanmean(found["bond_error"]),
+        "median, Å": np.nanmedian(found["bond_error"]),
+        "bond held": 100 * np.nanmean(found["bond_covered"]),
         "unlike": 100 * np.mean([answer.ood_flag for answer in answers]),
     }
 

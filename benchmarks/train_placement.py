@@ -165,11 +165,12 @@ def begun(
     batch: int = 24,
     pool: int,
     without: frozenset[str] = frozenset(),
+    kind: type[PlacementTraining] = PlacementTraining,
 ) -> PlacementTraining:
-    """Begin a training, told what the reader of a card expects of spectra."""
+    """Begin a training of a kind, told what the reader of a card expects of spectra."""
     recipe = Recipe.model_validate(card.recipe | {"views": VIEWS})
     reader = load_parts(card, CPU).reader
-    return PlacementTraining.start(
+    return kind.start(
         model,
         lesson_of(sites, reader, recipe, pool=pool, without=without),
         exam=exams(model, reader, sites.held_out, card.grid),

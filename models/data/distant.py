@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nearedge.models.data.dataset import Site
-from nearedge.models.data.gap import FINE, TheoryGap, Views, broadened_levels, read_views
+from nearedge.models.data.gap import FINE, TheoryGap, Views, broadened_levels
 from nearedge.models.data.instruments import MOST_AVERAGED, average, half_height
 from nearedge.models.data.views import Bank, Mixture, grouped, members_of
 from nearedge.models.normalise.xanes import normalise_xanes
@@ -64,7 +64,7 @@ def make_distant_bank(
         for own, some in enumerate(averaged):
             members[view, own, : len(some)] = some
         levels = torch.from_numpy(_levels(sites, averaged, alone))
-        seen = read_views(make(levels), error=make.origin_error(len(sites)), span=span)
+        seen = make.read(levels, span=span)
         mask[view] = _ends(len(sites), grid, rng, mix)
         values[view] = _numbers(seen) * mask[view]
     return Bank(values=values, mask=mask, members=members)

@@ -162,9 +162,19 @@ class Views:
         noise = gap.noise * self._even(n) ** 3
         return x + noise * torch.randn(x.shape, generator=self._generator)
 
-    def origin_error(self, n: int) -> Tensor:
-        """Return errors of the origin (n, 1), eV."""
-        return self._gap.jitter * torch.randn(n, 1, generator=self._generator)
+    def read(self, levels: Tensor, *, span: Sequence[float] = GRID) -> Tensor:
+        """Return views on a model's grid, (batch, grid), with an error of the origin.
+
+        Parameters
+        ----------
+        levels
+            (batch, sigmas, fine) spectra.
+        span
+            The grid, as of `nearedge.models.parts.condition.grid_of`.
+        """
+        seen = self(levels)
+        error = self._gap.jitter * torch.randn(len(levels), 1, generator=self._generator)
+        return read_views(seen, error=error, span=span)
 
     def _even(self, n: int, lo: float = 0.0, hi: float = 1.0) -> Tensor:
         return lo + (hi - lo) * torch.rand(n, 1, generator=self._generator)

@@ -84,14 +84,7 @@ class Grown:
         """
         pairs = list(zip(expected, generators, strict=True))
         asked = [self._asked(one, samples, atoms, generator) for one, generator in pairs]
-        device = self.placement.rank.device
-        grown, _ = grow_in_parts(
-            self.placement,
-            Given.join([given for given, _ in asked]).to(device),
-            together([chance for _, chance in asked]).to(device),
-            temperature=self.temperature,
-        )
-        parts = torch.split(grown.cpu(), samples * self.surplus)
+        parts = torch.split(self._grow(asked, generators).cpu(), samples * self.surplus)
         return [
             self._drawn(positions, given, one)
             for positions, (given, _), one in zip(parts, asked, expected, strict=True)
@@ -108,6 +101,22 @@ class Grown:
         ranks = ranks_of(told, cn, absorber=absorber, cutoffs=cutoffs, atoms=atoms)
         given = given_by(told, ranks, absorber=absorber, cutoffs=cutoffs)
         return given, take_chances(len(cn), atoms, generator=generator)
+
+    def _grow(
+        self, asked: Sequence[tuple[Given, Chance]], generators: Sequence[torch.Generator]
+    ) -> Tensor:
+        """Place the atoms of all sites' clusters, (clusters, atoms, 3) Å.
+
+        All random numbers are taken already; what else places atoms may take more of each site's.
+        """
+        device = self.placement.rank.device
+        grown, _ = grow_in_parts(
+            self.placement,
+            Given.join([given for given, _ in asked]).to(device),
+            together([chance for _, chance in asked]).to(device),
+            temperature=self.temperature,
+        )
+        return grown
 
     @property
     def _cutoffs(self) -> Tensor:

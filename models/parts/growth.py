@@ -234,10 +234,15 @@ class Started:
                 nearest=nearest,
             )
             placed = draw_place(placement, asked, self.chance, rank, temperature=temperature)
-            self.atoms = torch.cat([self.atoms, placed[:, None]], 1)
-            if rank + 1 < given.radii.shape[1]:
-                own = placement.trunk_of_next(self.atoms, self.nodes[:, rank + 1], self.passed)
-                self.carried = joined(self.carried, own)
+            self.add(placed)
+
+    def add(self, placed: Tensor) -> None:
+        """Add the next atom of each cluster, (batch, 3) Å."""
+        self.atoms = torch.cat([self.atoms, placed[:, None]], 1)
+        count = self.atoms.shape[1] - 1
+        if count < self.given.radii.shape[1]:
+            own = self.placement.trunk_of_next(self.atoms, self.nodes[:, count], self.passed)
+            self.carried = joined(self.carried, own)
 
     def keep(self, rows: Tensor) -> None:
         """Keep some of the clusters."""

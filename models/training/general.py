@@ -255,15 +255,7 @@ def views_of(data: Lessons, recipe: GeneralRecipe, views: Views) -> Tensor:
     """Return views of all sites on the model's grid, (views, sites, grid)."""
     chunks = torch.split(torch.arange(len(data)), recipe.batch)
     return torch.stack(
-        [
-            torch.cat(
-                [
-                    read_views(views(data.levels[c]), error=views.origin_error(len(c)))
-                    for c in chunks
-                ]
-            )
-            for _ in range(recipe.views)
-        ]
+        [torch.cat([views.read(data.levels[c]) for c in chunks]) for _ in range(recipe.views)]
     )
 
 

@@ -86,7 +86,7 @@ def examine(
     answers: list[Said] = []
     for k in range(views):
         hint = data.hint * float(k % 2 if known is None else known)
-        values = read_views(make(data.levels), error=make.origin_error(len(data)))
+        values = make.read(data.levels)
         reading = committee(values, torch.ones_like(values), data.absorber, hint)
         answers += [said(reading, i, absorber=s.absorber) for i, s in enumerate(sites)]
     bonds = [float(geometry.mean_bond(s.absorber, s.species, s.positions)) for s in sites]

@@ -1,8 +1,9 @@
 """Give weights that exist other parts, without training the rest again.
 
-The density that clusters grow by is put in as it was trained (`benchmarks/train_placement.py`); the
-part that reads averages is trained here. All other networks stay as they are. What a model needs
-before it can be believed is then fitted anew, on the held-out families.
+The density that clusters grow by, and what reads spectra, are put in as they were trained
+(`benchmarks/train_placement.py`, `benchmarks/refit.py`); the part that reads averages is trained
+here. All other networks stay as they are. What a model needs before it can be believed is then
+fitted anew, on the held-out families.
 """
 
 from collections.abc import Sequence

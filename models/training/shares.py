@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from nearedge.models.clusters.descriptors import EXPECTED_CN_CLASSES
 from nearedge.models.data.dataset import Site
-from nearedge.models.data.gap import TheoryGap, Views, broadened_levels, read_views
+from nearedge.models.data.gap import TheoryGap, Views, broadened_levels
 from nearedge.models.data.instruments import MOST_AVERAGED, average, measure
 from nearedge.models.normalise.xanes import normalise_xanes
 from nearedge.models.parts.condition import condition
@@ -141,8 +141,7 @@ def _distant(
     """Return distant views of broadened spectra (n, sigmas, fine) on the grid."""
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     make = Views(TheoryGap(), residuals=residuals, generator=generator)
-    error = make.origin_error(len(levels))
-    seen = read_views(make(torch.from_numpy(levels).float()), error=error, span=span)
+    seen = make.read(torch.from_numpy(levels).float(), span=span)
     return np.asarray(seen.numpy(), np.float32)
 
 
