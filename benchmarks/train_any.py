@@ -10,13 +10,15 @@ the end it calibrates on `val`, writes weights and card, and prints the figures 
 without the composition. Views are as far from the calculation as measurements are (`Gap`).
 
 With --measured FOLDER (as of `nearedge evaluate --measured`) the networks go on with measured scans
-of known compounds. Before that the compounds are left out in turn, a fold at a time: the figures
-of what is then said of them are printed, and they count for the calibration as much as `val`.
+of known compounds, and the trees, which are grown last, learn from them, too. Before that the
+compounds are left out in turn, a fold at a time: the figures of what is then said of them are
+printed, and they count for the calibration as much as `val`.
 """
 
 import argparse
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +44,8 @@ from nearedge.models.data.gap import residual_modes
 from nearedge.models.evaluation.alignment import shell_rmsds
 from nearedge.models.evaluation.standards import Standard, StandardAnswer, compounds, to_markdown
 from nearedge.models.inversion import Samples
-from nearedge.models.parts.general import General
+from nearedge.models.parts.committee import Committee
+from nearedge.models.training.forest import ForestRecipe, grow_forest
 from nearedge.models.training.general import GeneralRecipe, lessons, share_of, train_member
 from nearedge.models.training.general_release import (
     Exam,
@@ -75,12 +78,11 @@ def held_out(sites: list[Site]) -> dict[str, list[Site]]:
 
 
 def report(
-    members: list[General],
+    committee: Committee,
     calibrations: dict[str, Calibration],
     parts: dict[str, list[Site]],
     **how,
 ) -> None:
-    committee = committee_of(members)
     for name, sites in parts.items():
         for known in (False, True):
             found = figures(examine(committee, sites, known=known, seed=9, **how), calibrations)
@@ -134,12 +136,12 @@ def known_scans(folder: Path) -> list[KnownScan]:
     return scans
 
 
-def left_out(scans: list[KnownScan], tune: Callable[[list[KnownScan]], list[General]], folds: int):
-    """Return what networks say of each scan that have learned from the other folds alone."""
+def left_out(scans: list[KnownScan], tune: Callable[[list[KnownScan]], Committee], folds: int):
+    """Return what is said of each scan by those that have learned from the other folds alone."""
     fold = folds_of([key_of(scan) for scan in scans], folds)
     told: dict[int, Said] = {}
     for k in range(folds):
-        committee = committee_of(tune([s for s, own in zip(scans, fold, strict=True) if own != k]))
+        committee = tune([s for s, own in zip(scans, fold, strict=True) if own != k])
         told |= {i: said_of(committee, scans[i].spectrum) for i in np.flatnonzero(fold == k)}
         print(f"fold {k + 1} of {folds}", flush=True)
     return [told[i] for i in range(len(scans))]
@@ -243,23 +245,27 @@ def main() -> None:
         )
         for number in range(args.members)
     ]
+    forest = partial(grow_forest, data, recipe, ForestRecipe(), residuals=residuals)
     scans = known_scans(args.measured) if args.measured else []
     exam = None
 
-    def tune(some: list[KnownScan]) -> list[General]:
-        learned = measured_lessons(some)
-        return [
-            tuned(net, data, learned, recipe, TuneRecipe(), number=number, residuals=residuals)
+    def tune(some: list[KnownScan]) -> Committee:
+        learned, how = measured_lessons(some), TuneRecipe()
+        nets = [
+            tuned(net, data, learned, recipe, how, number=number, residuals=residuals)
             for number, net in enumerate(members)
         ]
+        return committee_of(nets, forest(measured=learned, tune=how))
 
     if scans:
         exam = exam_of(scans, left_out(scans, tune, args.folds))
-        members = tune(scans)
+        committee = tune(scans)
+    else:
+        committee = committee_of(members, forest())
     kept = [s for s in sites if s.split != "train"] + train
     parts = held_out(kept)
     card = release(
-        members,
+        committee,
         train,
         parts["val"],
         recipe=recipe,
@@ -274,7 +280,7 @@ def main() -> None:
     calibrations = {name: Calibration.from_dict(numbers) for name, numbers in groups.items()}
     absorbers = set(args.absorbers or [absorber for absorber, _ in card.edges])
     parts = {name: [s for s in some if s.absorber in absorbers] for name, some in parts.items()}
-    report(members, calibrations, parts, gap=recipe.gap, residuals=residuals)
+    report(committee, calibrations, parts, gap=recipe.gap, residuals=residuals)
     report_shells(card, parts["test, unseen prototypes"], gap=recipe.gap, residuals=residuals)
     if exam:
         report_measured(scans, exam, calibrations, absorbers)

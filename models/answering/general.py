@@ -24,9 +24,10 @@ from nearedge.models.answering.flags import flags_of
 from nearedge.models.answering.heads import Heads
 from nearedge.models.clusters import geometry
 from nearedge.models.inversion import Estimates, Inversion, Quality, Samples
+from nearedge.models.parts.committee import Committee
 from nearedge.models.parts.condition import Condition, condition, grid_of
+from nearedge.models.parts.forest import Forest
 from nearedge.models.parts.general import (
-    Committee,
     GeneralSize,
     NetReading,
     elements,
@@ -125,14 +126,14 @@ class GeneralInverter:
     card
         The card of the weights.
     committee, clusters, familiar
-        The networks, what draws clusters, and what spectra are familiar.
+        The networks and trees, what draws clusters, and what spectra are familiar.
 
     Attributes
     ----------
     card
         What is known of the weights.
     committee, clusters
-        The networks that read spectra, and what draws clusters.
+        The networks and trees that read spectra, and what draws clusters.
     """
 
     def __init__(
@@ -162,7 +163,9 @@ class GeneralInverter:
             )
         tensors = load_file(card.path)
         size = GeneralSize(**{k: v for k, v in card.encoder.items() if k != "form"})
-        committee = Committee(size, members=card.members)
+        trees = below(tensors, "forest.")
+        forest = Forest.of(trees) if trees else None
+        committee = Committee(size, members=card.members, forest=forest)
         committee.load_state_dict(below(tensors, "committee."), strict=False)
         return cls(
             card,

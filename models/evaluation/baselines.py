@@ -214,7 +214,7 @@ def check_trees() -> None:
     """
     if find_spec("sklearn") is None:
         raise ModuleNotFoundError(
-            "the baselines need scikit-learn: pip install 'nearedge[evaluate]'", name="sklearn"
+            "trees need scikit-learn: pip install 'nearedge[evaluate]'", name="sklearn"
         )
 
 

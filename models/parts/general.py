@@ -193,30 +193,3 @@ def _reading(out: Tensor) -> NetReading:
 def _bounded(pairs: Tensor) -> Tensor:
     """Keep the second of each pair, ln(sd), within `LOG_SPREAD`."""
     return torch.stack([pairs[..., 0], pairs[..., 1].clamp(*LOG_SPREAD)], -1)
-
-
-class Committee(nn.Module):
-    """Several networks whose readings are mixed."""
-
-    def __init__(self, size: GeneralSize, *, members: int) -> None:
-        super().__init__()
-        self.members = nn.ModuleList(General(size) for _ in range(members))
-
-    def forward(self, values: Tensor, mask: Tensor, absorber: Tensor, hint: Tensor) -> NetReading:
-        """Return the mixture: mean odds, means, and the spreads of the mixture."""
-        every = [member(values, mask, absorber, hint) for member in self.members]
-        return NetReading(
-            cn=torch.stack([one.cn.softmax(-1) for one in every]).mean(0).log(),
-            kind=torch.stack([one.kind.softmax(-1) for one in every]).mean(0).log(),
-            bond=_mixed([one.bond for one in every]),
-            cosine=_mixed([one.cosine for one in every]),
-            radii=_mixed([one.radii for one in every]),
-        )
-
-
-def _mixed(pairs: Sequence[Tensor]) -> Tensor:
-    means = torch.stack([pair[..., 0] for pair in pairs])
-    variances = torch.stack([torch.exp(2 * pair[..., 1]) for pair in pairs])
-    mean = means.mean(0)
-    variance = (variances + means**2).mean(0) - mean**2
-    return torch.stack([mean, 0.5 * variance.clamp(min=1e-10).log()], -1)

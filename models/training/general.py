@@ -237,7 +237,7 @@ def calculated_loss(
     index = torch.randint(len(data), (recipe.batch,), generator=generator)
     view = torch.randint(len(seen), (recipe.batch,), generator=generator)
     some, values = data.some(index), seen[view, index]
-    mask = _cut(values, recipe, generator)
+    mask = cut_short(values, recipe, generator)
     known = torch.rand(recipe.batch, 1, generator=generator) < recipe.known
     return loss(net(values * mask, mask, some.absorber, some.hint * known), some)
 
@@ -251,15 +251,28 @@ def descend(net: General, optimiser: torch.optim.Optimizer, value: Tensor) -> fl
     return float(value.detach())
 
 
-def views_of(data: Lessons, recipe: GeneralRecipe, views: Views) -> Tensor:
-    """Return views of all sites on the model's grid, (views, sites, grid)."""
+def views_of(
+    data: Lessons, recipe: GeneralRecipe, views: Views, *, count: int | None = None
+) -> Tensor:
+    """Return views of all sites on the model's grid, (views, sites, grid).
+
+    Parameters
+    ----------
+    data, recipe, views
+        The sites, how many are seen at a time, and what makes views.
+    count
+        How many views; None: as many as the recipe says.
+    """
     chunks = torch.split(torch.arange(len(data)), recipe.batch)
     return torch.stack(
-        [torch.cat([views.read(data.levels[c]) for c in chunks]) for _ in range(recipe.views)]
+        [
+            torch.cat([views.read(data.levels[c]) for c in chunks])
+            for _ in range(count or recipe.views)
+        ]
     )
 
 
-def _cut(values: Tensor, recipe: GeneralRecipe, generator: torch.Generator) -> Tensor:
+def cut_short(values: Tensor, recipe: GeneralRecipe, generator: torch.Generator) -> Tensor:
     """Return masks (batch, grid): some scans end early."""
     grid = torch.tensor(grid_of(GRID), dtype=torch.float32)
     n = len(values)

@@ -27,8 +27,10 @@ from nearedge.models.aside import written_aside
 from nearedge.models.clusters import geometry
 from nearedge.models.data.dataset import Site, describe
 from nearedge.models.data.gap import TheoryGap, Views, read_views
+from nearedge.models.parts.committee import Committee
 from nearedge.models.parts.condition import GRID
-from nearedge.models.parts.general import Committee, General
+from nearedge.models.parts.forest import Forest
+from nearedge.models.parts.general import General
 from nearedge.models.parts.general_growth import GeneralGrowth
 from nearedge.models.spectrum import Array
 from nearedge.models.training.familiarity import familiarise
@@ -204,16 +206,16 @@ def _scored(
     return [float(prob.argmax() == top), off, float(top in chosen), held, len(chosen), half]
 
 
-def committee_of(members: Sequence[General]) -> Committee:
-    """Put trained networks together."""
-    committee = Committee(members[0].size, members=len(members))
+def committee_of(members: Sequence[General], forest: Forest | None = None) -> Committee:
+    """Put trained networks together, and the trees beside them if there are any."""
+    committee = Committee(members[0].size, members=len(members), forest=forest)
     for mine, theirs in zip(committee.members, members, strict=True):
         mine.load_state_dict(theirs.state_dict())
     return committee.eval()
 
 
 def release(
-    members: Sequence[General],
+    committee: Committee,
     train: Sequence[Site],
     val: Sequence[Site],
     *,
@@ -229,8 +231,8 @@ def release(
 
     Parameters
     ----------
-    members
-        Trained networks.
+    committee
+        Trained networks and trees.
     train, val
         What they learned from, and the families that calibrate them.
     recipe, residuals
@@ -252,7 +254,6 @@ def release(
     ValueError
         If no held-out site has an absorber of which there are enough structures.
     """
-    committee = committee_of(members)
     absorbers = supported(train, least=recipe.least_structures)
     held_out = [site for site in val if site.absorber in absorbers]
     if not held_out:
@@ -274,10 +275,10 @@ def release(
         start=growth.sizes(),
         grid=GRID,
         network={},
-        encoder={"form": FORM, **asdict(members[0].size)},
+        encoder={"form": FORM, **asdict(committee.size)},
         surrogate={},
         diffusion={},
-        members=len(members),
+        members=len(committee.members),
         calibration={"groups": {name: one.to_dict() for name, one in calibrations.items()}},
         outlier={"threshold": threshold},
         data={
@@ -304,7 +305,8 @@ def regrown(card: Card, growth: GeneralGrowth, *, out: Path) -> Card:
         Folder for the weights.
     """
     path = out / card.path.name
-    kept = {k: t for k, t in load_file(card.path).items() if k.startswith(("committee", "outlier"))}
+    own_parts = ("committee.", "forest.", "outlier.")
+    kept = {k: t for k, t in load_file(card.path).items() if k.startswith(own_parts)}
     with written_aside(path) as part:
         save_file(kept | growth_tensors(growth), part)
     own = ("name", "path", "digest", "atoms", "start", "limits")
@@ -343,6 +345,8 @@ def _values(make: Views, data: Lessons, *, views: int) -> Array:
 
 def _tensors(committee: Committee, familiar: Any) -> dict[str, Tensor]:
     found = {f"committee.{k}": v.contiguous() for k, v in half(committee).items()}
+    if committee.forest is not None:
+        found |= {f"forest.{k}": v.contiguous() for k, v in committee.forest.tensors().items()}
     return found | {
         "outlier.mean": torch.tensor(familiar.mean, dtype=torch.float32),
         "outlier.covariance": torch.tensor(familiar.covariance, dtype=torch.float32),

@@ -3,10 +3,10 @@ import pytest
 import torch
 from pymatgen.core import Element
 
+from nearedge.models.parts.committee import Committee
 from nearedge.models.parts.general import (
     GENERAL_CN_CLASSES,
     RANKS,
-    Committee,
     General,
     GeneralSize,
     _place,

@@ -15,6 +15,7 @@ from nearedge.models.answering.several import Several
 from nearedge.models.clusters import geometry
 from nearedge.models.data.dataset import read_dataset
 from nearedge.models.normalise.xanes import normalise_xanes
+from nearedge.models.training.forest import ForestRecipe, grow_forest
 from nearedge.models.training.general import (
     GeneralRecipe,
     lessons,
@@ -25,6 +26,7 @@ from nearedge.models.training.general import (
 from nearedge.models.training.general_release import (
     Exam,
     calibrate,
+    committee_of,
     examine,
     figures,
     pooled,
@@ -33,6 +35,8 @@ from nearedge.models.training.general_release import (
 
 DATA = Path(__file__).parents[3] / "benchmarks" / "data" / "any-01.parquet"
 RECIPE = GeneralRecipe(steps=6, every=3, batch=16, views=2, least_structures=3)
+
+TREES = ForestRecipe(trees=3, views=2)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +57,7 @@ def growth():
 def card(sites, growth, tmp_path_factory):
     net = train_member(lessons(sites["train"]), RECIPE)
     return release(
-        [net],
+        committee_of([net], grow_forest(lessons(sites["train"]), RECIPE, TREES)),
         sites["train"],
         sites["val"],
         recipe=RECIPE,
@@ -115,7 +119,7 @@ def test_without_enough_structures_there_is_nothing_to_release(sites, growth, tm
     net = train_member(data, recipe)
     with pytest.raises(ValueError, match="0 absorbers have 99 structures"):
         release(
-            [net],
+            committee_of([net]),
             sites["train"],
             sites["val"],
             recipe=recipe,
