@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nearedge.models.parts.forest import Forest
+from nearedge.models.parts.forest import Forest, ForestReading
 from nearedge.models.parts.general import General, GeneralSize, NetReading
 
 
@@ -42,16 +42,16 @@ class Committee(nn.Module):
         )
         if self.forest is None:
             return mixed
-        return _beside(mixed, *self.forest(values, mask, absorber, hint))
+        return _beside(mixed, self.forest(values, mask, absorber, hint))
 
 
-def _beside(found: NetReading, cn: Tensor, bond: Tensor) -> NetReading:
+def _beside(found: NetReading, told: ForestReading) -> NetReading:
     """Mix what trees say into what networks say; the radii keep their distance from the bond."""
-    both = _mixed([found.bond, bond])
+    both = _mixed([found.bond, told.bond])
     moved = both[:, :1] - found.bond[:, :1]
     return NetReading(
-        cn=(found.cn.softmax(-1) + cn).log(),
-        kind=found.kind,
+        cn=(found.cn.softmax(-1) + told.cn).log(),
+        kind=(found.kind.softmax(-1) + told.kind).log(),
         bond=both,
         cosine=found.cosine,
         radii=torch.stack([found.radii[..., 0] + moved, found.radii[..., 1]], -1),

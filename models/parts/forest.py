@@ -131,26 +131,45 @@ class TreeTables:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Forest:
-    """Trees that tell coordination numbers, and others that tell bonds.
+class ForestReading:
+    """What a forest says of a batch.
 
     Attributes
     ----------
-    cn
-        Their leaves have the shares of `nearedge.models.parts.general.GENERAL_CN_CLASSES`.
+    cn, kind
+        (batch, classes) and (batch, kinds) probabilities.
+    bond
+        (batch, 2) as `nearedge.models.parts.general.NetReading` has it.
+    """
+
+    cn: Tensor
+    kind: Tensor
+    bond: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Forest:
+    """Trees that tell coordination numbers, kinds of ligands, and bonds.
+
+    Attributes
+    ----------
+    cn, kind
+        Their leaves have the shares of `nearedge.models.parts.general.GENERAL_CN_CLASSES` and of
+        `nearedge.models.parts.general.KINDS`.
     bond
         Their leaves have the mean first-shell distance less the absorber's radius and its standard
         deviation, Å.
     """
 
     cn: TreeTables
+    kind: TreeTables
     bond: TreeTables
 
     def tensors(self) -> dict[str, Tensor]:
         """Return everything by name, as `of` takes it."""
         return {
-            f"{kind}.{table.name}": getattr(trees, table.name)
-            for kind, trees in (("cn", self.cn), ("bond", self.bond))
+            f"{trees.name}.{table.name}": getattr(getattr(self, trees.name), table.name)
+            for trees in fields(self)
             for table in fields(TreeTables)
         }
 
@@ -158,23 +177,20 @@ class Forest:
     def of(cls, tensors: Mapping[str, Tensor]) -> "Forest":
         """Put a forest together again."""
 
-        def trees(kind: str) -> TreeTables:
-            return TreeTables(**{f.name: tensors[f"{kind}.{f.name}"] for f in fields(TreeTables)})
+        def trees(name: str) -> TreeTables:
+            return TreeTables(**{f.name: tensors[f"{name}.{f.name}"] for f in fields(TreeTables)})
 
-        return cls(cn=trees("cn"), bond=trees("bond"))
+        return cls(**{part.name: trees(part.name) for part in fields(cls)})
 
     def __call__(
         self, values: Tensor, mask: Tensor, absorber: Tensor, hint: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Read a batch.
-
-        Returns
-        -------
-            (batch, classes) probabilities of the coordination number, and (batch, 2) bond and
-            ln(standard deviation) as `nearedge.models.parts.general.NetReading` has it.
-        """
+    ) -> ForestReading:
+        """Read a batch; parameters as of `nearedge.models.parts.general.General.forward`."""
         numbers = forest_numbers(values, mask, absorber, hint)
         mean, spread = self.bond.answers(numbers).unbind(-1)
         deviation = (spread.square().mean(1) + mean.var(1, unbiased=False)).sqrt()
-        bond = torch.stack([mean.mean(1), deviation.clamp(min=_LEAST).log()], -1)
-        return self.cn.answers(numbers).mean(1), bond
+        return ForestReading(
+            cn=self.cn.answers(numbers).mean(1),
+            kind=self.kind.answers(numbers).mean(1),
+            bond=torch.stack([mean.mean(1), deviation.clamp(min=_LEAST).log()], -1),
+        )

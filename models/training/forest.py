@@ -1,17 +1,18 @@
 """Grow the trees that read the spectra of all edges, and turn them into tables."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nearedge.models.data.gap import Views
 from nearedge.models.evaluation.baselines import check_trees
 from nearedge.models.parts.forest import Forest, TreeTables, forest_numbers
-from nearedge.models.parts.general import GENERAL_CN_CLASSES
+from nearedge.models.parts.general import GENERAL_CN_CLASSES, KINDS
 from nearedge.models.spectrum import Array
 from nearedge.models.training.general import GeneralRecipe, Lessons, cut_short, views_of
 from nearedge.models.training.measured import MeasuredLessons, TuneRecipe, varied
@@ -30,7 +31,7 @@ class ForestRecipe:
     leaf
         Least views in a leaf.
     cn_numbers, bond_numbers
-        Share of the numbers that a node chooses among, of trees for CN and for bonds.
+        Share of the numbers that a node chooses among, of trees for CN and kinds, and for bonds.
     weight
         What a view of a measured scan counts, that of a calculated site being 1.
     """
@@ -46,10 +47,11 @@ class ForestRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Rows:
-    """What trees learn from: (n, numbers), and for each row CN, bond (or NaN) and weight."""
+    """What trees learn from: (n, numbers); of each row CN, kind (-1: unknown), bond, weight."""
 
     numbers: Array
     cn: Array
+    kind: Array
     bond: Array
     weight: Array
 
@@ -96,12 +98,19 @@ def grow_forest(
         ]
     rows = _together(parts)
     settings = {"n_estimators": how.trees, "min_samples_leaf": how.leaf, "random_state": how.seed}
-    cn = ExtraTreesClassifier(max_features=how.cn_numbers, **settings)
-    cn.fit(rows.numbers, rows.cn, sample_weight=rows.weight)
-    known = np.isfinite(rows.bond)
-    bond = ExtraTreesRegressor(max_features=how.bond_numbers, **settings)
-    bond.fit(rows.numbers[known], rows.bond[known], sample_weight=rows.weight[known])
-    return Forest(cn=cn_tables(cn), bond=bond_tables(bond))
+
+    def grown(kind: Any, wanted: Array, known: NDArray[np.bool_], share: float) -> Any:
+        trees = kind(max_features=share, **settings)
+        return trees.fit(rows.numbers[known], wanted[known], sample_weight=rows.weight[known])
+
+    every, kinds, bonds = rows.cn >= 0, rows.kind >= 0, np.isfinite(rows.bond)
+    return Forest(
+        cn=share_tables(
+            grown(ExtraTreesClassifier, rows.cn, every, how.cn_numbers), GENERAL_CN_CLASSES
+        ),
+        kind=share_tables(grown(ExtraTreesClassifier, rows.kind, kinds, how.cn_numbers), KINDS),
+        bond=bond_tables(grown(ExtraTreesRegressor, rows.bond, bonds, how.bond_numbers)),
+    )
 
 
 def _calculated(
@@ -115,7 +124,11 @@ def _calculated(
     mask = cut_short(values, recipe, generator)
     found = forest_numbers(values * mask, mask, data.absorber, data.hint * float(known))
     return _Rows(
-        numbers=found.numpy(), cn=data.cn.numpy(), bond=data.bond.numpy(), weight=np.ones(len(data))
+        numbers=found.numpy(),
+        cn=data.cn.numpy(),
+        kind=data.kind.numpy(),
+        bond=data.bond.numpy(),
+        weight=np.ones(len(data)),
     )
 
 
@@ -129,20 +142,34 @@ def _scanned(
 ) -> _Rows:
     values, mask = varied(scans.values, scans.mask, tune, generator)
     found = forest_numbers(values, mask, scans.absorber, scans.hint * float(known))
-    weight = np.full(len(scans), how.weight)
-    return _Rows(numbers=found.numpy(), cn=scans.cn.numpy(), bond=scans.bond.numpy(), weight=weight)
+    return _Rows(
+        numbers=found.numpy(),
+        cn=scans.cn.numpy(),
+        kind=np.full(len(scans), -1),
+        bond=scans.bond.numpy(),
+        weight=np.full(len(scans), how.weight),
+    )
 
 
 def _together(parts: Sequence[_Rows]) -> _Rows:
-    names = ("numbers", "cn", "bond", "weight")
-    return _Rows(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
+    return _Rows(
+        **{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(_Rows)}
+    )
 
 
-def cn_tables(forest: Any) -> TreeTables:
-    """Turn a fitted classifier of scikit-learn into tables: leaves have the shares of all CN."""
+def share_tables(forest: Any, classes: int) -> TreeTables:
+    """Turn a fitted classifier of scikit-learn into tables: leaves have the shares of all classes.
+
+    Parameters
+    ----------
+    forest
+        It knows whole numbers from 0 on, perhaps not all of them.
+    classes
+        How many there are.
+    """
 
     def shares(tree: Any) -> Array:
-        out = np.zeros((tree.node_count, GENERAL_CN_CLASSES))
+        out = np.zeros((tree.node_count, classes))
         out[:, forest.classes_] = tree.value[:, 0]
         return np.asarray(out / out.sum(1, keepdims=True))
 

@@ -59,7 +59,7 @@ def test_a_tree_goes_on_past_the_threshold_only_if_a_number_is_larger():
 def test_trees_count_as_much_as_all_networks_and_radii_move_with_the_bond():
     shares = [0.0] * GENERAL_CN_CLASSES
     shares[6] = 1.0
-    forest = Forest(cn=leaf_of(*shares), bond=leaf_of(0.9, 0.05))
+    forest = Forest(cn=leaf_of(*shares), kind=leaf_of(0.0, 1.0, 0.0, 0.0), bond=leaf_of(0.9, 0.05))
     torch.manual_seed(0)
     alone = Committee(SIZE, members=2).eval()
     both = Committee(SIZE, members=2, forest=forest).eval()
@@ -71,6 +71,10 @@ def test_trees_count_as_much_as_all_networks_and_radii_move_with_the_bond():
         before, after = alone(*asked), both(*asked)
     expected = 0.5 * before.cn.softmax(-1) + 0.5 * torch.tensor(shares)
     torch.testing.assert_close(after.cn.softmax(-1), expected)
+    torch.testing.assert_close(
+        after.kind.softmax(-1),
+        0.5 * before.kind.softmax(-1) + 0.5 * torch.tensor([0.0, 1.0, 0.0, 0.0]),
+    )
     torch.testing.assert_close(after.bond[:, 0], 0.5 * before.bond[:, 0] + 0.45)
     apart = (before.bond[:, 0] - 0.9).abs() / 2
     assert (after.bond[:, 1].exp() >= apart).all()

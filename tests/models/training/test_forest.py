@@ -11,7 +11,7 @@ from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from nearedge.models.data.dataset import read_dataset
 from nearedge.models.data.gap import read_views
 from nearedge.models.parts.forest import Forest
-from nearedge.models.training.forest import ForestRecipe, bond_tables, cn_tables, grow_forest
+from nearedge.models.training.forest import ForestRecipe, bond_tables, grow_forest, share_tables
 from nearedge.models.training.general import GeneralRecipe, lessons
 from nearedge.models.training.measured import MeasuredLessons, TuneRecipe
 
@@ -46,7 +46,7 @@ def test_tables_answer_as_the_trees_they_are_made_of():
     x, cn, bond = numbers_and_targets([2, 4, 6])
     shares = ExtraTreesClassifier(5, min_samples_leaf=3, random_state=1).fit(x, cn)
     lengths = ExtraTreesRegressor(5, min_samples_leaf=3, random_state=1).fit(x, bond)
-    told = cn_tables(shares).answers(torch.from_numpy(x)).mean(1).numpy()
+    told = share_tables(shares, 15).answers(torch.from_numpy(x)).mean(1).numpy()
     np.testing.assert_allclose(told[:, [2, 4, 6]], shares.predict_proba(x), atol=1e-3)
     assert told.shape == (300, 15)
     mean, spread = bond_tables(lengths).answers(torch.from_numpy(x)).unbind(-1)
@@ -63,25 +63,26 @@ def test_the_spread_of_a_leaf_is_that_of_what_it_holds():
 
 
 def test_a_forest_knows_what_it_learned(data, forest):
-    cn, bond = forest(*clean(data))
-    assert (cn.argmax(1) == data.cn).float().mean() > 0.8
+    told = forest(*clean(data))
+    assert (told.cn.argmax(1) == data.cn).float().mean() > 0.8
+    assert (told.kind.argmax(1) == data.kind).float().mean() > 0.9
     known = ~data.bond.isnan()
-    assert (bond[:, 0] - data.bond)[known].abs().median() < 0.05
-    torch.testing.assert_close(cn.sum(1), torch.ones(len(data)), atol=2e-3, rtol=0)
+    assert (told.bond[:, 0] - data.bond)[known].abs().median() < 0.05
+    torch.testing.assert_close(told.cn.sum(1), torch.ones(len(data)), atol=2e-3, rtol=0)
 
 
 def test_a_forest_answers_without_composition_and_for_half_a_scan(data, forest):
     values, mask, absorber, hint = clean(data)
     mask[:, 60:] = 0
-    cn, bond = forest(values * mask, mask, absorber, torch.zeros_like(hint))
-    assert torch.isfinite(cn).all()
-    assert torch.isfinite(bond).all()
+    told = forest(values * mask, mask, absorber, torch.zeros_like(hint))
+    assert torch.isfinite(told.cn).all()
+    assert torch.isfinite(told.bond).all()
 
 
 def test_a_forest_that_was_stored_answers_the_same(data, forest):
-    again = Forest.of(forest.tensors())
-    for one, other in zip(forest(*clean(data)), again(*clean(data)), strict=True):
-        torch.testing.assert_close(one, other)
+    told, again = forest(*clean(data)), Forest.of(forest.tensors())(*clean(data))
+    for name in ("cn", "kind", "bond"):
+        torch.testing.assert_close(getattr(again, name), getattr(told, name))
 
 
 def test_the_same_seed_grows_the_same_forest(data, forest):
@@ -104,6 +105,6 @@ def test_measured_scans_teach_what_calculated_spectra_do_not(data):
     assert not (data.cn == 9).any()
     how = replace(TREES, weight=20.0)
     taught = grow_forest(data, GeneralRecipe(), how, measured=scans, tune=TuneRecipe())
-    cn, bond = taught(values, mask, absorber, hint)
-    assert (cn.argmax(1) == 9).all()
-    assert (bond[:, 0] - 1.3).abs().max() < 0.15
+    told = taught(values, mask, absorber, hint)
+    assert (told.cn.argmax(1) == 9).all()
+    assert (told.bond[:, 0] - 1.3).abs().max() < 0.15
