@@ -1,12 +1,11 @@
 """Grow the trees that read the spectra of all edges, and turn them into tables."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from nearedge.models.data.gap import Views
@@ -47,7 +46,7 @@ class ForestRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Rows:
-    """What trees learn from: (n, numbers); of each row CN, kind (-1: unknown), bond, weight."""
+    """What trees learn from: (n, numbers); of each row CN, kind, bond (NaN: unknown), weight."""
 
     numbers: Array
     cn: Array
@@ -87,67 +86,49 @@ def grow_forest(
 
     generator = torch.Generator().manual_seed(1000 * how.seed + 900)
     views = Views(recipe.gap, residuals=residuals, generator=generator)
-    parts = [
-        _calculated(data, values, known=bool(k % 2), recipe=recipe, generator=generator)
-        for k, values in enumerate(views_of(data, recipe, views, count=how.views))
-    ]
+    parts = []
+    for k, seen in enumerate(views_of(data, replace(recipe, views=how.views), views)):
+        mask = cut_short(seen, recipe, generator)
+        parts.append(_rows(data, seen * mask, mask, known=k % 2, kind=data.kind.numpy()))
     if measured is not None:
-        parts += [
-            _scanned(measured, tune or TuneRecipe(), how, known=bool(k % 2), generator=generator)
-            for k in range(how.views)
-        ]
+        untold = np.full(len(measured), np.nan)
+        for k in range(how.views):
+            seen, mask = varied(measured.values, measured.mask, tune or TuneRecipe(), generator)
+            parts.append(_rows(measured, seen, mask, known=k % 2, kind=untold, weight=how.weight))
     rows = _together(parts)
     settings = {"n_estimators": how.trees, "min_samples_leaf": how.leaf, "random_state": how.seed}
 
-    def grown(kind: Any, wanted: Array, known: NDArray[np.bool_], share: float) -> Any:
-        trees = kind(max_features=share, **settings)
+    def grown(form: Any, wanted: Array, share: float) -> Any:
+        known = np.isfinite(wanted)
+        trees = form(max_features=share, **settings)
         return trees.fit(rows.numbers[known], wanted[known], sample_weight=rows.weight[known])
 
-    every, kinds, bonds = rows.cn >= 0, rows.kind >= 0, np.isfinite(rows.bond)
+    cn = grown(ExtraTreesClassifier, rows.cn, how.cn_numbers)
+    kind = grown(ExtraTreesClassifier, rows.kind, how.cn_numbers)
     return Forest(
-        cn=share_tables(
-            grown(ExtraTreesClassifier, rows.cn, every, how.cn_numbers), GENERAL_CN_CLASSES
-        ),
-        kind=share_tables(grown(ExtraTreesClassifier, rows.kind, kinds, how.cn_numbers), KINDS),
-        bond=bond_tables(grown(ExtraTreesRegressor, rows.bond, bonds, how.bond_numbers)),
+        cn=share_tables(cn, GENERAL_CN_CLASSES),
+        kind=share_tables(kind, KINDS),
+        bond=bond_tables(grown(ExtraTreesRegressor, rows.bond, how.bond_numbers)),
     )
 
 
-def _calculated(
-    data: Lessons,
+def _rows(
+    some: Lessons | MeasuredLessons,
     values: Tensor,
+    mask: Tensor,
     *,
-    known: bool,
-    recipe: GeneralRecipe,
-    generator: torch.Generator,
+    known: int,
+    kind: Array,
+    weight: float = 1.0,
 ) -> _Rows:
-    mask = cut_short(values, recipe, generator)
-    found = forest_numbers(values * mask, mask, data.absorber, data.hint * float(known))
+    """Put views of sites or scans beside what is true of them; 1: the composition is known."""
+    numbers = forest_numbers(values, mask, some.absorber, some.hint * known)
     return _Rows(
-        numbers=found.numpy(),
-        cn=data.cn.numpy(),
-        kind=data.kind.numpy(),
-        bond=data.bond.numpy(),
-        weight=np.ones(len(data)),
-    )
-
-
-def _scanned(
-    scans: MeasuredLessons,
-    tune: TuneRecipe,
-    how: ForestRecipe,
-    *,
-    known: bool,
-    generator: torch.Generator,
-) -> _Rows:
-    values, mask = varied(scans.values, scans.mask, tune, generator)
-    found = forest_numbers(values, mask, scans.absorber, scans.hint * float(known))
-    return _Rows(
-        numbers=found.numpy(),
-        cn=scans.cn.numpy(),
-        kind=np.full(len(scans), -1),
-        bond=scans.bond.numpy(),
-        weight=np.full(len(scans), how.weight),
+        numbers=numbers.numpy(),
+        cn=some.cn.numpy(),
+        kind=kind,
+        bond=some.bond.numpy(),
+        weight=np.full(len(some), weight),
     )
 
 
@@ -170,7 +151,7 @@ def share_tables(forest: Any, classes: int) -> TreeTables:
 
     def shares(tree: Any) -> Array:
         out = np.zeros((tree.node_count, classes))
-        out[:, forest.classes_] = tree.value[:, 0]
+        out[:, forest.classes_.astype(int)] = tree.value[:, 0]
         return np.asarray(out / out.sum(1, keepdims=True))
 
     return _tables([one.tree_ for one in forest.estimators_], shares)

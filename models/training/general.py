@@ -251,24 +251,11 @@ def descend(net: General, optimiser: torch.optim.Optimizer, value: Tensor) -> fl
     return float(value.detach())
 
 
-def views_of(
-    data: Lessons, recipe: GeneralRecipe, views: Views, *, count: int | None = None
-) -> Tensor:
-    """Return views of all sites on the model's grid, (views, sites, grid).
-
-    Parameters
-    ----------
-    data, recipe, views
-        The sites, how many are seen at a time, and what makes views.
-    count
-        How many views; None: as many as the recipe says.
-    """
+def views_of(data: Lessons, recipe: GeneralRecipe, views: Views) -> Tensor:
+    """Return views of all sites on the model's grid, (views, sites, grid)."""
     chunks = torch.split(torch.arange(len(data)), recipe.batch)
     return torch.stack(
-        [
-            torch.cat([views.read(data.levels[c]) for c in chunks])
-            for _ in range(count or recipe.views)
-        ]
+        [torch.cat([views.read(data.levels[c]) for c in chunks]) for _ in range(recipe.views)]
     )
 
 
