@@ -17,7 +17,8 @@ printed, and they count for the calibration as much as `val`.
 
 import argparse
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -137,14 +138,30 @@ def known_scans(folder: Path) -> list[KnownScan]:
 
 
 def left_out(scans: list[KnownScan], tune: Callable[[list[KnownScan]], Committee], folds: int):
-    """Return what is said of each scan by those that have learned from the other folds alone."""
+    """Return what those say of each scan that have learned from the other folds alone.
+
+    All scans as they are come first, then all without their compositions.
+    """
+    every = with_unnamed(scans)
     fold = folds_of([key_of(scan) for scan in scans], folds)
     told: dict[int, Said] = {}
     for k in range(folds):
         committee = tune([s for s, own in zip(scans, fold, strict=True) if own != k])
-        told |= {i: said_of(committee, scans[i].spectrum) for i in np.flatnonzero(fold == k)}
+        asked = np.flatnonzero(np.tile(fold == k, 2))
+        told |= {i: said_of(committee, every[i].spectrum) for i in asked}
         print(f"fold {k + 1} of {folds}", flush=True)
-    return [told[i] for i in range(len(scans))]
+    return [told[i] for i in range(len(every))]
+
+
+def named(scan: KnownScan) -> bool:
+    """Tell whether a scan's composition is told."""
+    return bool(scan.spectrum.elements)
+
+
+def with_unnamed(scans: list[KnownScan]) -> list[KnownScan]:
+    """Add every scan once more, without its composition."""
+    bare = [replace(scan, spectrum=replace(scan.spectrum, elements=())) for scan in scans]
+    return scans + bare
 
 
 def key_of(scan: KnownScan) -> str:
@@ -154,25 +171,26 @@ def key_of(scan: KnownScan) -> str:
 
 def exam_of(scans: list[KnownScan], told: list[Said]) -> Exam:
     """Put what was said beside the truth; compounds count alike."""
-    count = Counter((scan.spectrum.absorber, scan.compound) for scan in scans)
+    count = Counter((scan.spectrum.absorber, scan.compound, named(scan)) for scan in scans)
     return Exam(
         absorber=tuple(scan.spectrum.absorber for scan in scans),
+        named=tuple(named(scan) for scan in scans),
         said=tuple(told),
         cn=np.array([scan.cn for scan in scans]),
         bond=np.array([scan.bond for scan in scans]),
-        weight=np.array([1 / count[s.spectrum.absorber, s.compound] for s in scans]),
+        weight=np.array([1 / count[s.spectrum.absorber, s.compound, named(s)] for s in scans]),
     )
 
 
 def report_measured(
     scans: list[KnownScan],
-    exam: Exam,
+    said: Sequence[Said],
     calibrations: dict[str, Calibration],
     absorbers: set[str],
 ) -> None:
     """Print what was said of the standards while they were left out, as `nearedge evaluate`."""
     standards, answers = [], {}
-    for number, (scan, told) in enumerate(zip(scans, exam.said, strict=True)):
+    for number, (scan, told) in enumerate(zip(scans, said, strict=True)):
         absorber = scan.spectrum.absorber
         standards.append(
             Standard(
@@ -185,7 +203,7 @@ def report_measured(
             )
         )
         answers[str(number)] = (
-            stated(told, calibrations[group_of(absorber)])
+            stated(told, calibrations[group_of(absorber, named=named(scan))])
             if absorber in absorbers
             else "unsupported"
         )
@@ -245,7 +263,8 @@ def main() -> None:
         )
         for number in range(args.members)
     ]
-    forest = partial(grow_forest, data, recipe, ForestRecipe(), residuals=residuals)
+    trees = ForestRecipe()
+    forest = partial(grow_forest, data, recipe, trees, residuals=residuals)
     scans = known_scans(args.measured) if args.measured else []
     exam = None
 
@@ -258,7 +277,7 @@ def main() -> None:
         return committee_of(nets, forest(measured=learned, tune=how))
 
     if scans:
-        exam = exam_of(scans, left_out(scans, tune, args.folds))
+        exam = exam_of(with_unnamed(scans), left_out(scans, tune, args.folds))
         committee = tune(scans)
     else:
         committee = committee_of(members, forest())
@@ -274,6 +293,7 @@ def main() -> None:
         out=args.out,
         measured=exam,
         standards=sorted({(scan.spectrum.absorber, scan.compound) for scan in scans}),
+        beside={"forest": asdict(trees)} | ({"tune": asdict(TuneRecipe())} if scans else {}),
     )
     print(f"{card.path}: {len(card.edges)} absorbers", flush=True)
     groups = card.calibration["groups"]
@@ -283,7 +303,11 @@ def main() -> None:
     report(committee, calibrations, parts, gap=recipe.gap, residuals=residuals)
     report_shells(card, parts["test, unseen prototypes"], gap=recipe.gap, residuals=residuals)
     if exam:
-        report_measured(scans, exam, calibrations, absorbers)
+        every = with_unnamed(scans)
+        for start, told in ((0, "known"), (len(scans), "unknown")):
+            print(f"standards left out, composition {told}:", flush=True)
+            some = slice(start, start + len(scans))
+            report_measured(every[some], exam.said[some], calibrations, absorbers)
 
 
 if __name__ == "__main__":

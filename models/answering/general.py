@@ -33,6 +33,7 @@ from nearedge.models.parts.general import (
     elements,
     hint_of,
     number_of,
+    telling,
 )
 from nearedge.models.parts.general_growth import GeneralGrowth
 from nearedge.models.parts.listing import Listing, ListingSize
@@ -52,9 +53,23 @@ _GROUPS = {
 }
 
 
-def group_of(absorber: str) -> str:
-    """Return the group of elements that an absorber is calibrated with."""
-    return next((name for name, some in _GROUPS.items() if absorber in some), "other")
+def group_of(absorber: str, *, named: bool) -> str:
+    """Return the group that an answer is calibrated with.
+
+    Parameters
+    ----------
+    absorber
+        Its symbol.
+    named
+        Whether the composition is known: answers are less sure where it is not.
+
+    Examples
+    --------
+    >>> group_of("Fe", named=False)
+    '3d, unnamed'
+    """
+    name = next((name for name, some in _GROUPS.items() if absorber in some), "other")
+    return name if named else f"{name}, unnamed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +248,7 @@ class GeneralInverter:
             cosine_spread=np.exp(cosine[:, 1]),
             distance=self._familiar.distances(read.values, read.mask, edge=0),
             threshold=float(self.card.outlier["threshold"]),
-            calibration=self._calibrations[group_of(absorber)],
+            calibration=self._calibration(absorber, elements),
             model=self.digest,
             species=self.card.species,
         )
@@ -257,13 +272,19 @@ class GeneralInverter:
                 "weights (worker.model)"
             )
 
+    def _calibration(self, absorber: str, held: tuple[str, ...]) -> Calibration:
+        """Return how answers are calibrated; earlier weights ask not whether elements are named."""
+        name = group_of(absorber, named=bool(telling(held)))
+        known = self._calibrations
+        return known.get(name) or known[group_of(absorber, named=True)]
+
     def _invert(
         self, spectrum: NormalisedSpectrum, seed: int, *, samples: int, quality: Quality
     ) -> Inversion:
         started = time.perf_counter()
         read = condition(spectrum, span=self.card.grid)
         told = self.read(spectrum, read)
-        calibration = self._calibrations[group_of(spectrum.absorber)]
+        calibration = self._calibration(spectrum.absorber, spectrum.elements)
         clusters = self.draw(
             told, spectrum.absorber, held=spectrum.elements, seed=seed, samples=samples
         )
@@ -308,7 +329,7 @@ class GeneralInverter:
         seed, samples
             The seed of the random numbers, and how many clusters.
         """
-        calibration = self._calibrations[group_of(absorber)]
+        calibration = self._calibration(absorber, held)
         half = float(calibration.bond.half(told.bond[1]))
         sought = Sought(
             absorber=absorber,

@@ -40,18 +40,13 @@ def _kinds() -> Tensor:
     return functional.one_hot(kinds, KINDS)[:, :_LIGANDS].float()
 
 
-@cache
-def _heavy() -> Tensor:
-    return torch.tensor([float(symbol != "H") for symbol in elements()])
-
-
 def composition_numbers(absorber: Tensor, hint: Tensor) -> Tensor:
     """Return what a composition says of ligands and metals, (batch, 11); 0 where it is not known.
 
     Whether there are hard, soft and metalloid ligands, how many metals and elements, the mean
     radius of the ligands, mean, largest and smallest of the metals, the smallest of all, and
     whether the composition is known. The absorber counts as a neighbour only where nothing else is
-    named, and hydrogen never: calculated structures have none.
+    named.
 
     Parameters
     ----------
@@ -60,7 +55,7 @@ def composition_numbers(absorber: Tensor, hint: Tensor) -> Tensor:
     hint
         (batch, elements + 1) as `nearedge.models.parts.general.hint_of` gives it.
     """
-    radii, held, known = _radii(), hint[:, :-1] * _heavy(), hint[:, -1:]
+    radii, held, known = _radii(), hint[:, :-1], hint[:, -1:]
     others = held * (1 - functional.one_hot(absorber, held.shape[1]))
     near = torch.where(others.any(1, keepdim=True), others, held)
     ligands = near * _kinds().sum(1)

@@ -49,13 +49,22 @@ def number_of(symbol: str) -> int:
     return elements().index(symbol)
 
 
+def telling(symbols: Sequence[str]) -> list[str]:
+    """Return the elements of a sample that say something of neighbours.
+
+    Hydrogen does not, for calculated structures have none, nor do elements without a covalent
+    radius.
+    """
+    return [symbol for symbol in symbols if symbol in elements() and symbol != "H"]
+
+
 def hint_of(symbols: Sequence[str]) -> Array:
     """Return which elements there are, (elements + 1,): the last says whether that is known.
 
-    Elements without a covalent radius are passed over.
+    Only those that are `telling` count.
     """
     out = np.zeros(len(elements()) + 1)
-    known = [symbol for symbol in symbols if symbol in elements()]
+    known = telling(symbols)
     for symbol in known:
         out[number_of(symbol)] = 1.0
     out[-1] = float(bool(known))

@@ -17,7 +17,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from nearedge.models.clusters import geometry
-from nearedge.models.parts.general import KINDS, RANKS, elements, hint_of, kind_of, number_of
+from nearedge.models.parts.general import (
+    KINDS,
+    RANKS,
+    elements,
+    hint_of,
+    kind_of,
+    number_of,
+    telling,
+)
 from nearedge.models.parts.grown import drawn_classes
 from nearedge.models.parts.growth import grow_in_parts, take_chances
 from nearedge.models.parts.listing import Listed, Listing, Stated
@@ -165,7 +173,7 @@ def stated_by(sought: Sought, samples: int, *, generator: torch.Generator) -> St
 
 def kinds_held(held: tuple[str, ...]) -> Array:
     """Return which kinds of ligands a sample has, 1 or 0; all where nothing is known of it."""
-    kinds = [kind_of(symbol) for symbol in held if symbol in elements() and symbol != "H"]
+    kinds = [kind_of(symbol) for symbol in telling(held)]
     if not kinds:
         return np.ones(KINDS)
     return np.isin(np.arange(KINDS), kinds).astype(float)

@@ -62,13 +62,31 @@ LIMITS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Exam:
-    """What the networks say of spectra, beside the truth, and what each counts."""
+    """What the networks say of spectra, beside the truth, and what each counts.
+
+    Attributes
+    ----------
+    absorber, named
+        Symbols, and whether the composition was told.
+    said
+        What the networks say.
+    cn, bond
+        The truth, Å.
+    weight
+        What each counts.
+    """
 
     absorber: tuple[str, ...]
+    named: tuple[bool, ...]
     said: tuple[Said, ...]
     cn: Array
     bond: Array
     weight: Array
+
+    def groups(self) -> NDArray[np.str_]:
+        """Return the group that each answer is calibrated with."""
+        asked = zip(self.absorber, self.named, strict=True)
+        return np.array([group_of(absorber, named=named) for absorber, named in asked])
 
 
 @torch.inference_mode()
@@ -86,14 +104,16 @@ def examine(
     data = lessons(sites)
     make = Views(gap, residuals=residuals, generator=torch.Generator().manual_seed(seed))
     answers: list[Said] = []
-    for k in range(views):
-        hint = data.hint * float(k % 2 if known is None else known)
+    told = [bool(k % 2) if known is None else known for k in range(views)]
+    for named in told:
+        hint = data.hint * float(named)
         values = make.read(data.levels)
         reading = committee(values, torch.ones_like(values), data.absorber, hint)
         answers += [said(reading, i, absorber=s.absorber) for i, s in enumerate(sites)]
     bonds = [float(geometry.mean_bond(s.absorber, s.species, s.positions)) for s in sites]
     return Exam(
         absorber=tuple(s.absorber for s in sites) * views,
+        named=tuple(named for named in told for _ in sites),
         said=tuple(answers),
         cn=np.tile([float(s.cn) for s in sites], views),
         bond=np.tile(bonds, views),
@@ -108,11 +128,12 @@ def pooled(calculated: Exam, measured: Exam) -> Exam:
     """
     parts = []
     for exam in (calculated, measured):
-        groups = np.array([group_of(absorber) for absorber in exam.absorber])
+        groups = exam.groups()
         total = {group: exam.weight[groups == group].sum() for group in np.unique(groups)}
         parts.append(exam.weight / np.array([total[group] for group in groups]))
     return Exam(
         absorber=calculated.absorber + measured.absorber,
+        named=calculated.named + measured.named,
         said=calculated.said + measured.said,
         cn=np.concatenate([calculated.cn, measured.cn]),
         bond=np.concatenate([calculated.bond, measured.bond]),
@@ -121,8 +142,8 @@ def pooled(calculated: Exam, measured: Exam) -> Exam:
 
 
 def calibrate(exam: Exam) -> dict[str, Calibration]:
-    """Fit temperatures, thresholds and widths, for each group of elements."""
-    groups = np.array([group_of(absorber) for absorber in exam.absorber])
+    """Fit temperatures, thresholds and widths, for each group of answers."""
+    groups = exam.groups()
     return {str(group): _calibration(exam, groups == group) for group in np.unique(groups)}
 
 
@@ -172,9 +193,9 @@ def _mean_widening(probs: Sequence[Array], cn: Array, weight: Array) -> Widening
 def figures(exam: Exam, calibrations: Mapping[str, Calibration]) -> dict[str, float]:
     """Return the figures of an exam: CN right, macro over absorber and CN, bonds, what is held."""
     found = [
-        _scored(one, absorber, cn, bond, calibrations[group_of(absorber)])
-        for one, absorber, cn, bond in zip(
-            exam.said, exam.absorber, exam.cn, exam.bond, strict=True
+        _scored(one, cn, bond, calibrations[group])
+        for one, cn, bond, group in zip(
+            exam.said, exam.cn, exam.bond, exam.groups().tolist(), strict=True
         )
     ]
     right: dict[Any, list[float]] = {}
@@ -194,9 +215,7 @@ def figures(exam: Exam, calibrations: Mapping[str, Calibration]) -> dict[str, fl
     }
 
 
-def _scored(
-    one: Said, absorber: str, cn: float, bond: float, calibration: Calibration
-) -> list[float]:
+def _scored(one: Said, cn: float, bond: float, calibration: Calibration) -> list[float]:
     prob = tempered(one.cn, calibration)
     chosen = likely_set(prob, threshold=calibration.cn_threshold)
     half = float(calibration.bond.half(one.bond[1]))
@@ -226,6 +245,7 @@ def release(
     name: str = "any",
     measured: Exam | None = None,
     standards: Sequence[tuple[str, str]] = (),
+    beside: Mapping[str, object] | None = None,
 ) -> Card:
     """Calibrate and write ``name.safetensors`` and its card.
 
@@ -248,6 +268,8 @@ def release(
         calibration as much as ``val``. None: there is nothing measured.
     standards
         Absorbers and compounds of the measured scans that the networks learned from.
+    beside
+        Further recipes by name, for the card: of the trees, of learning from measured scans.
 
     Raises
     ------
@@ -286,7 +308,7 @@ def release(
             "val": describe(val)["val"],
             "standards": [list(one) for one in standards],
         },
-        recipe=asdict(recipe),
+        recipe=asdict(recipe) | dict(beside or {}),
         figures={"val": figures(exam, calibrations)},
         limits=LIMITS,
     )

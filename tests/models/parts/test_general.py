@@ -47,6 +47,11 @@ def test_a_hint_says_what_there_is_and_whether_it_is_known():
     assert hint.sum() == 3
 
 
+def test_hydrogen_says_nothing_of_neighbours():
+    assert hint_of(("Fe", "H", "O")).tolist() == hint_of(("Fe", "O")).tolist()
+    assert hint_of(("H",)).sum() == 0
+
+
 def test_a_reading_depends_on_absorber_and_composition_and_not_on_what_was_not_measured():
     net = General(SIZE).eval()
     values, mask, absorber, hint = batch()

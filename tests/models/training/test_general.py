@@ -144,7 +144,7 @@ def test_calibration_holds_what_it_says_on_what_it_saw(card, sites):
     assert found["bond_held"] >= 0.88
 
 
-def exam_of(absorbers, off, weight):
+def exam_of(absorbers, off, weight, *, named=True):
     """An exam in which every bond is ``off`` by so many Å."""
     cn = np.zeros(13)
     cn[[4, 6]] = 0.8, 0.2
@@ -158,6 +158,7 @@ def exam_of(absorbers, off, weight):
     n = len(absorbers)
     return Exam(
         absorber=tuple(absorbers),
+        named=(named,) * n,
         said=(one,) * n,
         cn=np.full(n, 4.0),
         bond=np.full(n, 2.0),
@@ -190,6 +191,13 @@ def test_groups_are_calibrated_for_themselves():
     found = calibrate(both)
     assert found["3d"].bond.half(0.05) == pytest.approx(0.01, abs=1e-6)
     assert found["chalcogen"].bond.half(0.05) == pytest.approx(0.3, abs=1e-6)
+
+
+def test_answers_without_a_composition_are_calibrated_for_themselves():
+    both = pooled(exam_of(["Fe"] * 20, 0.01, 1.0), exam_of(["Fe"] * 20, 0.3, 1.0, named=False))
+    found = calibrate(both)
+    assert found["3d"].bond.half(0.05) == pytest.approx(0.01, abs=1e-6)
+    assert found["3d, unnamed"].bond.half(0.05) == pytest.approx(0.3, abs=1e-6)
 
 
 def test_an_answer_is_made_of_sound_clusters_that_agree_with_its_figures(card, copper):
