@@ -224,6 +224,22 @@ def test_clusters_hold_only_what_the_sample_holds(card, copper):
     assert "other-elements: Og" in answer.flags
 
 
+def width_of(card, spectrum):
+    (answer,) = GeneralInverter.load(card).invert([spectrum], seeds=[0], samples=4)
+    return answer.estimates.bond.hi - answer.estimates.bond.lo
+
+
+def test_answers_without_a_composition_are_as_wide_as_such_answers_were_wrong(card, copper):
+    bare, named = spectrum_of(copper, elements=()), spectrum_of(copper, elements=("Cu", "O"))
+    groups = card.calibration["groups"]
+    own = groups["3d"] | {"bond": {"scale": 0.1, "floor": 0.0, "power": 0.0}}
+    wider = groups["3d, unnamed"] | {"bond": {"scale": 0.2, "floor": 0.0, "power": 0.0}}
+    both = replace(card, calibration={"groups": groups | {"3d": own, "3d, unnamed": wider}})
+    assert width_of(both, named) < width_of(both, bare)
+    earlier = replace(card, calibration={"groups": {"3d": own}})
+    assert width_of(earlier, bare) == pytest.approx(width_of(both, named))
+
+
 def test_what_is_unlike_everything_is_flagged(card, copper):
     inverter = GeneralInverter.load(card)
     good = spectrum_of(copper)
