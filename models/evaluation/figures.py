@@ -294,6 +294,7 @@ def _by_class(scores: Sequence[Score]) -> dict[str, dict[str, float | int | None
 def summarise(scores: Sequence[Score]) -> dict[str, Any]:
     """Return figures over many spectra: means, macro averages, classes, confusion matrix.
 
+    Those of ``sure`` answers, whose set holds one coordination number, stand beside those of all.
     Rows without any bond in truth are left out of all but their number.
     """
     bonded = [one for one in scores if one.cn_true > 0]
@@ -303,6 +304,11 @@ def summarise(scores: Sequence[Score]) -> dict[str, Any]:
             out[_RENAMED.get(name, name)] = _mean(_column(bonded, name))
     out["cn_error_macro"] = macro(bonded, "cn_error")
     out["cn_accuracy_macro"] = macro(bonded, "cn_correct")
+    sizes = _column(bonded, "cn_set_size")
+    sure = [one for one in bonded if one.cn_set_size == 1]
+    out["sure_share"] = _mean(np.where(np.isnan(sizes), _NAN, sizes == 1))
+    out["sure_cn_accuracy"] = _mean(_column(sure, "cn_correct"))
+    out["sure_bond_error"] = _mean(_column(sure, "bond_error"))
     out["classes"] = _by_class(bonded)
     out["confusion"] = confusion(bonded)
     return out

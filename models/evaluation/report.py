@@ -217,6 +217,11 @@ _LINES = (
     _Line(label="width of the interval of the mean CN", key="cn_mean_width", digits=2, better=0),
     _Line(label="`bond_coverage`, %", key="bond_coverage", scale=100, digits=1, better=0),
     _Line(label="width of the bond interval, Å", key="bond_width", better=0),
+    _Line(
+        label="answers with one CN in the set, %", key="sure_share", scale=100, digits=1, better=0
+    ),
+    _Line(label="of these `cn_accuracy`, %", key="sure_cn_accuracy", scale=100, digits=1, better=0),
+    _Line(label="of these `bond_error`, Å", key="sure_bond_error", better=0),
 )
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs
 
     from nearedge.models import Inversion
     from nearedge.models.answering.several import Several
+    from nearedge.models.data.instruments import InputCondition
 
 
 def invert(
@@ -245,6 +246,15 @@ def evaluate(
     split: Annotated[
         list[str] | None, typer.Option(help="Splits to evaluate on; the default is test and glass.")
     ] = None,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Under which conditions; repeat for several. The default is all of them, and the "
+            "error against the counts.",
+            show_default=False,
+        ),
+    ] = None,
+    baselines: Annotated[bool, typer.Option(help="Fit and score the baselines, too.")] = True,
     samples: Annotated[
         int, typer.Option(min=1, help="Number of clusters to draw per spectrum.")
     ] = 32,
@@ -273,10 +283,15 @@ def evaluate(
             as_json=as_json,
         )
         return
-    inverter = Several.load(model, device=device, threads=threads)
     plan = EvaluationPlan(
-        samples=samples, splits=tuple(split or ("test", "glass")), composition=composition
+        samples=samples,
+        splits=tuple(split or ("test", "glass")),
+        conditions=_conditions(condition or []),
+        composition=composition,
+        baselines=baselines,
+        noise=not condition,
     )
+    inverter = Several.load(model, device=device, threads=threads)
     with progress() as bar:
         told = _stages(bar)
         report = evaluate_model(
@@ -286,6 +301,19 @@ def evaluate(
             progress=lambda stage, done, total: told(stage, done, total, {}),
         )
     typer.echo(report.to_json() if as_json else report.to_markdown())
+
+
+def _conditions(names: list[str]) -> "tuple[InputCondition, ...]":
+    """Return the conditions of these names, all if there is none."""
+    from nearedge.models.data.instruments import InputCondition
+
+    known = [one.value for one in InputCondition]
+    names = names or known
+    if wrong := [name for name in names if name not in known]:
+        raise typer.BadParameter(
+            f"found {wrong[0]!r}, expected one of {', '.join(known)}", param_hint="--condition"
+        )
+    return tuple(map(InputCondition, names))
 
 
 def _evaluate_measured(

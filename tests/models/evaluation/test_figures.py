@@ -173,6 +173,17 @@ def test_macro_counts_each_class_once_and_leaves_small_ones_out(truth):
     assert figures.summarise([])["cn_error"] is None
 
 
+def test_answers_with_one_number_in_the_set_stand_alone(truth):
+    sure = dataclasses.replace(scored(truth, 4, 0.0), cn_set_size=1.0, bond_error=0.01)
+    wrong = dataclasses.replace(sure, cn_correct=0.0, bond_error=0.03)
+    unsure = dataclasses.replace(scored(truth, 6, 0.5), cn_set_size=2.0)
+    found = figures.summarise([sure, wrong, unsure, unsure])
+    assert (found["sure_share"], found["sure_cn_accuracy"]) == (0.5, 0.5)
+    assert found["sure_bond_error"] == pytest.approx(0.02)
+    baseline = dataclasses.replace(unsure, cn_set_size=np.nan)
+    assert figures.summarise([baseline])["sure_share"] is None
+
+
 def test_overlap_counts_every_species():
     a = {"O": np.array([1.0, 0.0]), "Si": np.array([0.0, 1.0])}
     assert figures.rdf_overlap(a, a) == 1

@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from nearedge.streaming.commands.standards import (
 )
 
 DATA = Path(__file__).parents[2] / "data" / "measured"
+PART = Path(__file__).parents[3] / "benchmarks" / "data" / "any-14.parquet"
 TRUTH = """file,compound,absorber,edge,cn_true,bond_mean_A
 Fe_Fe2O3_rt_01.xdi,hematite,Fe,K,6,2.029
 Cu_CuO_tenorite_13K_01.xdi,tenorite,Cu,K,4,1.952
@@ -66,3 +68,21 @@ def test_the_command_wants_something_to_score_on(tmp_path, capsys):
     assert "--measured" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"has no truth\.csv"):
         read_standards(tmp_path)
+
+
+def test_one_condition_can_be_asked_without_the_baselines(capsys):
+    asked = ["evaluate", str(PART), "--model", "any", "--split", "val", "--samples", "2", "--json"]
+    with pytest.raises(SystemExit) as ended:
+        main([*asked, "--condition", "measured", "--no-baselines"])
+    assert ended.value.code == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found["figures"]) == ["measured"]
+    assert list(found["figures"]["measured"]) == ["model"]
+    assert found["noise"] == []
+
+
+def test_a_condition_that_is_none_is_refused(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", str(PART), "--condition", "dirty"])
+    assert ended.value.code == 2
+    assert "'dirty', expected one of" in capsys.readouterr().err
