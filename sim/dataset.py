@@ -39,6 +39,7 @@ from nearedge.streaming.workers.feff import (
     Calculation,
     FeffCards,
     FeffError,
+    PotentialsError,
     calculate,
     feff_input,
     kill_running,
@@ -180,12 +181,14 @@ def is_at_edge(energy: Sequence[float] | Array, absorber: str, edge: str) -> boo
     return abs(energy[0] - expected) < max(least, share * expected)
 
 
-def _plausible(found: Calculation, recipe: SiteChoice, absorber: str) -> Calculation:
+def _plausible(
+    found: Calculation, recipe: SiteChoice, absorber: str, *, iterations: int
+) -> Calculation:
     change = found.charge_change
     settled = recipe.fast and change is not None and change < SETTLED
     if not (found.converged or settled):
-        raise FeffError(
-            f"the potentials did not become self-consistent in {recipe.cards.iterations} iterations"
+        raise PotentialsError(
+            f"the potentials did not become self-consistent in {iterations} iterations"
         )
     if not np.isfinite(found.mu).all():
         raise FeffError("the spectrum is not finite")
@@ -211,13 +214,30 @@ def _copy(task: Task, recipe: SiteChoice) -> tuple[Cluster, float]:
     return cluster_around(structure, site), float(np.abs(strain).max())
 
 
+def _spectrum(
+    cluster: Cluster,
+    absorber: str,
+    recipe: SiteChoice,
+    run: Callable[[str], Calculation],
+    *,
+    cautious: bool = False,
+) -> Calculation:
+    """Calculate the spectrum of a cluster; a cautious FEFF changes charges by little at a time."""
+    cards = recipe.cards.cautious() if cautious else recipe.cards
+    text = feff_input(absorber, cluster.species, cluster.positions, edge=recipe.edge, cards=cards)
+    return _plausible(run(text), recipe, absorber, iterations=cards.iterations)
+
+
 def _row(task: Task, recipe: SiteChoice, run: Callable[[str], Calculation]) -> dict[str, Any]:
-    """Calculate one row: the record that becomes a line."""
+    """Calculate one row: the record that becomes a line.
+
+    Potentials that fail are made once more, cautiously: two of three become self-consistent then.
+    """
     cluster, strain = _copy(task, recipe)
-    text = feff_input(
-        task.absorber, cluster.species, cluster.positions, edge=recipe.edge, cards=recipe.cards
-    )
-    found = _plausible(run(text), recipe, task.absorber)
+    try:
+        found = _spectrum(cluster, task.absorber, recipe, run)
+    except PotentialsError:
+        found = _spectrum(cluster, task.absorber, recipe, run, cautious=True)
     named = task.named
     return {
         "structure": named.key,

@@ -14,7 +14,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -40,6 +40,7 @@ _ENVIRONMENT = {
     "MALLOC_TOP_PAD_": "268435456",
 }
 _CONVERGED = "Convergence reached"
+_CHARGES_LOST = re.compile(r"Bad counts found repeatedly|FRNRM.*|Cannot determine Norman radius")
 _CHARGE_CHANGE = re.compile(r"Charge distance=\s*([\d.]+)")
 # process groups of the FEFF that this process runs, and what guards the set
 _running: set[int] = set()
@@ -49,6 +50,10 @@ _SLACK = 0.005  # Å, so that the shell that sets a radius is inside it
 
 class FeffError(RuntimeError):
     """FEFF is not installed, stopped, took too long, or gave no usable spectrum."""
+
+
+class PotentialsError(FeffError):
+    """FEFF found no self-consistent potentials."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +66,8 @@ class FeffCards:
         The self-consistent cluster reaches so far, Å, but not past that neighbour.
     iterations
         Most iterations of the potentials.
+    mixing
+        What share of the new charges enters each, and after how many Broyden's method takes over.
     fms_radius, fms_neighbours
         The same for full multiple scattering.
     xanes
@@ -74,11 +81,16 @@ class FeffCards:
     scf_radius: float = 3.6
     scf_neighbours: int = 21
     iterations: int = 30
+    mixing: tuple[float, int] = (0.2, 1)
     fms_radius: float = 6.0
     fms_neighbours: int = 76
     xanes: tuple[float, float, float] = (4.0, 0.07, 0.1)
     corehole: str = "FSR"
     exchange: str = "0 0.0 0.0 2"
+
+    def cautious(self) -> "FeffCards":
+        """Return the same with little of the new charges at a time: for potentials that failed."""
+        return replace(self, mixing=(0.1, 5), iterations=max(24, self.iterations))
 
 
 #: A third of the work or less: potentials of the nearest neighbours, fewer atoms that scatter.
@@ -169,7 +181,7 @@ def feff_input(
         "PRINT 0 0 0 0 0 0",
         f"EXCHANGE {cards.exchange}",
         f"COREHOLE {cards.corehole}",
-        f"SCF {scf:.3f} 0 {cards.iterations} 0.2 1",
+        "SCF {:.3f} 0 {} {} {}".format(scf, cards.iterations, *cards.mixing),
         f"FMS {fms:.3f} 0",
         "XANES {} {} {}".format(*cards.xanes),
         "POTENTIALS",
@@ -232,6 +244,8 @@ def _run_feff(folder: Path, *, program: str, timeout_s: float) -> str:
             with _guard:
                 _running.discard(process.pid)
     said = (folder / "feff.out").read_text(errors="replace")
+    if code and (lost := _CHARGES_LOST.search(said)):
+        raise PotentialsError(f"FEFF found no potentials, for its charges got lost: {lost[0]}")
     if code:
         raise FeffError(f"FEFF stopped with code {code}: {_last_lines(said)}")
     return said
@@ -285,7 +299,8 @@ def calculate(
     Raises
     ------
     FeffError
-        If FEFF is not installed, fails, or takes longer than that.
+        If FEFF is not installed, fails, or takes longer than that; a `PotentialsError` if it found
+        no potentials.
     """
     require_feff()
     with _scratch(scratch) as folder:

@@ -19,7 +19,7 @@ from nearedge.sim.dataset import SiteChoice, build, is_at_edge, read_reserved, s
 from nearedge.sim.dataset_commands import dataset
 from nearedge.sim.packing import pack
 from nearedge.sim.prototypes import prototype_of, reduced_formula
-from nearedge.streaming.workers.feff import Calculation, FeffError
+from nearedge.streaming.workers.feff import Calculation, FeffError, PotentialsError
 
 
 def rock_salt(metal, length):
@@ -190,7 +190,22 @@ def test_charges_that_hardly_move_are_good_enough_for_a_fast_build(folder, tmp_p
     run = Feff(converged=False, change=change)
     built = build([folder / "quartz.cif"], tmp_path / "o.parquet", recipe=recipe, run=run)
     assert built.rows == rows
-    assert rows or "in 12 iterations" in built.lines.read_text()
+    assert rows or "in 24 iterations" in built.lines.read_text()
+
+
+def test_potentials_that_fail_are_made_once_more_cautiously(folder, tmp_path):
+    def run(text, *, scratch=None, reuse=False):
+        asked.append(text)
+        if "0.2 1" in text:
+            raise PotentialsError("its charges got lost")
+        return good(text)
+
+    asked, good = [], Feff()
+    recipe = SiteChoice(absorbers=("O",), rattles=(0.0,), fast=True)
+    built = build([folder / "quartz.cif"], tmp_path / "o.parquet", recipe=recipe, run=run)
+    assert (built.rows, built.failed) == (1, 0)
+    first, second = asked
+    assert second == first.replace(" 12 0.2 1", " 24 0.1 5")
 
 
 def test_prototypes_and_formulas_are_columns(folder, tmp_path):

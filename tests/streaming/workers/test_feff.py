@@ -88,6 +88,19 @@ def test_a_crash_is_an_error_with_feff_s_last_words(monkeypatch):
         feff.calculate("anything")
 
 
+@pytest.mark.parametrize("said", ["Bad counts found repeatedly - pot will exit now.", "FRNRM-1"])
+def test_lost_charges_are_told_from_other_crashes(monkeypatch, said):
+    stand_in(monkeypatch, f"print({said!r}); print('bye'); raise SystemExit(1)")
+    with pytest.raises(feff.PotentialsError, match=r"charges got lost: (Bad counts|FRNRM-1)"):
+        feff.calculate("anything")
+
+
+def test_cautious_cards_change_charges_by_little_at_a_time():
+    assert feff.FAST.cautious().iterations == 24
+    assert feff.FeffCards().cautious().iterations == 30
+    assert " 0 24 0.1 5" in feff.feff_input("Si", *CLUSTER, cards=feff.FAST.cautious())
+
+
 def test_no_spectrum_is_an_error(monkeypatch):
     stand_in(monkeypatch, "print('bye')")
     with pytest.raises(feff.FeffError, match=r"without xmu\.dat: bye"):
