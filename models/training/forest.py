@@ -38,7 +38,7 @@ class ForestRecipe:
     seed: int = 0
     trees: int = 60
     views: int = 8
-    leaf: int = 6
+    leaf: int = 10
     cn_numbers: float = 0.2
     bond_numbers: float = 0.5
     weight: float = 2.0
