@@ -45,12 +45,15 @@ from nearedge.models.spectrum import Array, NormalisedSpectrum
 
 #: What the card's ``encoder`` says of weights of this kind.
 FORM = "general"
-#: Elements whose answers are calibrated together; all others are one more group.
+#: Elements whose answers are calibrated together; ``other`` are all others.
 _GROUPS = {
     "3d": frozenset("Sc Ti V Cr Mn Fe Co Ni Cu Zn".split()),
     "chalcogen": frozenset("S Se Te".split()),
     "oxygen": frozenset({"O"}),
+    "other": frozenset(),
 }
+#: How many there are.
+GROUPS = len(_GROUPS)
 
 
 def group_of(absorber: str, *, named: bool) -> str:
@@ -68,8 +71,14 @@ def group_of(absorber: str, *, named: bool) -> str:
     >>> group_of("Fe", named=False)
     '3d, unnamed'
     """
-    name = next((name for name, some in _GROUPS.items() if absorber in some), "other")
+    name = list(_GROUPS)[place_of(absorber)]
     return name if named else f"{name}, unnamed"
+
+
+def place_of(absorber: str) -> int:
+    """Return the place of an absorber's group among the `GROUPS` whose spectra are alike."""
+    found = (place for place, some in enumerate(_GROUPS.values()) if absorber in some)
+    return next(found, GROUPS - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,8 +255,8 @@ class GeneralInverter:
             bond_spread=np.exp(bond[:, 1]),
             cosine=cosine[:, 0],
             cosine_spread=np.exp(cosine[:, 1]),
-            distance=self._familiar.distances(read.values, read.mask, edge=0),
-            threshold=float(self.card.outlier["threshold"]),
+            distance=self._familiar.distances(read.values, read.mask, edge=self._place(absorber)),
+            threshold=self._threshold(absorber),
             calibration=self._calibration(absorber, elements),
             model=self.digest,
             species=self.card.species,
@@ -278,6 +287,16 @@ class GeneralInverter:
         known = self._calibrations
         return known.get(name) or known[group_of(absorber, named=True)]
 
+    def _place(self, absorber: str) -> int:
+        """Return which spectra are familiar for an absorber; earlier weights have one for all."""
+        return place_of(absorber) if len(self._familiar.mean) > 1 else 0
+
+    def _threshold(self, absorber: str) -> float:
+        """Return the distance from which on a spectrum is flagged."""
+        outlier = self.card.outlier
+        own = outlier.get("groups", {}).get(group_of(absorber, named=True))
+        return float(outlier["threshold"] if own is None else own)
+
     def _invert(
         self, spectrum: NormalisedSpectrum, seed: int, *, samples: int, quality: Quality
     ) -> Inversion:
@@ -288,8 +307,9 @@ class GeneralInverter:
         clusters = self.draw(
             told, spectrum.absorber, held=spectrum.elements, seed=seed, samples=samples
         )
-        score = self._familiar.distance(read.values, read.mask, edge=0)
-        unusual = score > float(self.card.outlier["threshold"])
+        place = self._place(spectrum.absorber)
+        score = self._familiar.distance(read.values, read.mask, edge=place)
+        unusual = score > self._threshold(spectrum.absorber)
         estimates = estimates_of(
             clusters, told, absorber=spectrum.absorber, calibration=calibration
         )

@@ -15,10 +15,12 @@ from nearedge.models.answering.card import Card, write_card
 from nearedge.models.answering.estimate import Calibration, Widening, mean_interval
 from nearedge.models.answering.general import (
     FORM,
+    GROUPS,
     UNCALIBRATED,
     Said,
     group_of,
     likely_set,
+    place_of,
     ranked,
     said,
     tempered,
@@ -32,11 +34,11 @@ from nearedge.models.parts.condition import GRID
 from nearedge.models.parts.forest import Forest
 from nearedge.models.parts.general import General
 from nearedge.models.parts.general_growth import GeneralGrowth
+from nearedge.models.parts.outlier import Familiar
 from nearedge.models.spectrum import Array
 from nearedge.models.training.familiarity import familiarise
 from nearedge.models.training.general import (
     GeneralRecipe,
-    Lessons,
     lessons,
     supported,
 )
@@ -285,7 +287,7 @@ def release(
         )
     exam = examine(committee, held_out, gap=recipe.gap, residuals=residuals)
     calibrations = calibrate(pooled(exam, measured) if measured else exam)
-    familiar, threshold = _familiar(train, held_out, recipe, residuals)
+    familiar, outlier = _familiar(train, held_out, recipe, residuals)
     path = out / f"{name}.safetensors"
     with written_aside(path) as part:
         save_file(_tensors(committee, familiar) | growth_tensors(growth), part)
@@ -302,7 +304,7 @@ def release(
         diffusion={},
         members=len(committee.members),
         calibration={"groups": {name: one.to_dict() for name, one in calibrations.items()}},
-        outlier={"threshold": threshold},
+        outlier=outlier,
         data={
             "train": describe(train)["train"],
             "val": describe(val)["val"],
@@ -351,21 +353,34 @@ def growth_tensors(growth: GeneralGrowth) -> dict[str, Tensor]:
 
 def _familiar(
     train: Sequence[Site], val: Sequence[Site], recipe: GeneralRecipe, residuals: Array | None
-) -> tuple[Any, float]:
-    """Learn what is familiar from views of training sites, and the threshold from held-out ones."""
+) -> tuple[Familiar, dict[str, Any]]:
+    """Learn what is familiar in each group of elements from views of training sites.
+
+    Held-out sites give the thresholds: one for all, and one for each group.
+    """
     make = Views(recipe.gap, residuals=residuals, generator=torch.Generator().manual_seed(2))
-    seen = _values(make, lessons(train), views=4)
-    familiar = familiarise(seen, np.ones_like(seen), np.zeros(len(seen), np.int64), edges=1)
-    held_out = _values(make, lessons(val), views=2)
-    scores = [familiar.distance(one, np.ones_like(one), edge=0) for one in held_out]
-    return familiar, float(np.quantile(scores, FAMILIAR))
+    seen, places = _values(make, train, views=4)
+    familiar = familiarise(seen, np.ones_like(seen), places, edges=GROUPS)
+    held_out, asked = _values(make, val, views=8)
+    every = zip(held_out, asked.tolist(), strict=True)
+    scores = np.array([familiar.distance(one, np.ones_like(one), edge=k) for one, k in every])
+    groups = np.array([group_of(site.absorber, named=True) for site in val] * 8)
+    own = {str(name): _highest(scores[groups == name]) for name in np.unique(groups)}
+    return familiar, {"threshold": _highest(scores), "groups": own}
 
 
-def _values(make: Views, data: Lessons, *, views: int) -> Array:
-    return np.concatenate([read_views(make(data.levels)).numpy() for _ in range(views)])
+def _highest(scores: Array) -> float:
+    return float(np.quantile(scores, FAMILIAR))
 
 
-def _tensors(committee: Committee, familiar: Any) -> dict[str, Tensor]:
+def _values(make: Views, sites: Sequence[Site], *, views: int) -> tuple[Array, NDArray[np.int64]]:
+    """Return views of sites, and the place of each one's group of elements."""
+    levels = lessons(sites).levels
+    seen = np.concatenate([read_views(make(levels)).numpy() for _ in range(views)])
+    return seen, np.array([place_of(site.absorber) for site in sites] * views)
+
+
+def _tensors(committee: Committee, familiar: Familiar) -> dict[str, Tensor]:
     found = {f"committee.{k}": v.contiguous() for k, v in half(committee).items()}
     if committee.forest is not None:
         found |= {f"forest.{k}": v.contiguous() for k, v in committee.forest.tensors().items()}
