@@ -249,6 +249,28 @@ def test_what_is_unlike_everything_is_flagged(card, copper):
     assert "out-of-distribution" in answers[1].flags
 
 
+def test_spectra_are_familiar_among_those_of_their_group_of_elements():
+    inverter = GeneralInverter.load(read_card("any"))
+    every = read_dataset(DATA.with_name("any-14.parquet"))
+    sulfur = [spectrum_of(site) for site in every if site.absorber == "S"][:30]
+    iron = [replace(spectrum, absorber="Fe") for spectrum in sulfur]
+    own, foreign = (
+        np.array([one.ood_score for one in inverter.invert(some, seeds=[0] * 30, samples=1)])
+        for some in (sulfur, iron)
+    )
+    thresholds = inverter.card.outlier["groups"]
+    assert np.mean(own / thresholds["chalcogen"]) < 0.8 * np.mean(foreign / thresholds["3d"])
+
+
+def test_earlier_weights_have_one_threshold_for_all(card, copper):
+    inverter = GeneralInverter.load(card)
+    own = inverter.invert([spectrum_of(copper)], seeds=[0], samples=1)[0]
+    for threshold in (own.ood_score + 1, own.ood_score - 1):
+        earlier = GeneralInverter.load(replace(card, outlier={"threshold": threshold}))
+        (answer,) = earlier.invert([spectrum_of(copper)], seeds=[0], samples=1)
+        assert answer.ood_flag == (threshold < own.ood_score)
+
+
 def test_edges_without_training_are_refused(card, copper):
     inverter = GeneralInverter.load(card)
     assert inverter.supports("Cu", "K")
