@@ -220,10 +220,9 @@ def _spectrum(
     recipe: SiteChoice,
     run: Callable[[str], Calculation],
     *,
-    cautious: bool = False,
+    cards: FeffCards,
 ) -> Calculation:
-    """Calculate the spectrum of a cluster; a cautious FEFF changes charges by little at a time."""
-    cards = recipe.cards.cautious() if cautious else recipe.cards
+    """Calculate the spectrum of a cluster with these cards."""
     text = feff_input(absorber, cluster.species, cluster.positions, edge=recipe.edge, cards=cards)
     return _plausible(run(text), recipe, absorber, iterations=cards.iterations)
 
@@ -235,9 +234,10 @@ def _row(task: Task, recipe: SiteChoice, run: Callable[[str], Calculation]) -> d
     """
     cluster, strain = _copy(task, recipe)
     try:
-        found = _spectrum(cluster, task.absorber, recipe, run)
+        found = _spectrum(cluster, task.absorber, recipe, run, cards=recipe.cards)
     except PotentialsError:
-        found = _spectrum(cluster, task.absorber, recipe, run, cautious=True)
+        cautious = recipe.cards.cautious()
+        found = _spectrum(cluster, task.absorber, recipe, run, cards=cautious)
     named = task.named
     return {
         "structure": named.key,

@@ -359,13 +359,13 @@ def _familiar(
     Held-out sites give the thresholds: one for all, and one for each group.
     """
     make = Views(recipe.gap, residuals=residuals, generator=torch.Generator().manual_seed(2))
-    seen, places = _values(make, train, views=4)
-    familiar = familiarise(seen, np.ones_like(seen), places, edges=GROUPS)
+    seen, learned = _values(make, train, views=4)
+    familiar = familiarise(seen, np.ones_like(seen), learned, edges=GROUPS)
     held_out, asked = _values(make, val, views=8)
     every = zip(held_out, asked.tolist(), strict=True)
     scores = np.array([familiar.distance(one, np.ones_like(one), edge=k) for one, k in every])
-    groups = np.array([group_of(site.absorber, named=True) for site in val] * 8)
-    own = {str(name): _highest(scores[groups == name]) for name in np.unique(groups)}
+    places = {group_of(site.absorber, named=True): place_of(site.absorber) for site in val}
+    own = {name: _highest(scores[asked == place]) for name, place in sorted(places.items())}
     return familiar, {"threshold": _highest(scores), "groups": own}
 
 

@@ -40,6 +40,11 @@ def test_the_absorber_is_its_own_neighbour_where_nothing_else_is_named():
     assert told("Cu", "Cu", "S")[3:5] == [0, 1]
 
 
+def test_hydrogen_changes_nothing():
+    assert told("Cu", "Cu", "H", "O") == told("Cu", "Cu", "O")
+    assert told("Fe", "H", "O") == told("Fe", "O")
+
+
 def test_without_a_composition_all_is_zero():
     assert told("Fe") == [0.0] * 11
 
